@@ -1,0 +1,31 @@
+"""A streaming benchmark for precipitation nowcasting: HKO-7's protocol (Shi et al. 2017) as Gymnasium environments."""
+
+import gymnasium
+
+from hko7env.agent import Agent, Learner, Observation, Task, load, run
+from hko7env.archive import Archive, ArchiveError
+from hko7env.scores import ForecastError, Tally, averages, scores
+from hko7env.units import HKO7, ZR
+
+__version__ = "0.1.0"
+__all__ = [
+    "HKO7",
+    "ZR",
+    "Agent",
+    "Archive",
+    "ArchiveError",
+    "ForecastError",
+    "Learner",
+    "Observation",
+    "Tally",
+    "Task",
+    "averages",
+    "load",
+    "run",
+    "scores",
+]
+
+for _name, _online in (("HKO7-Online-v0", True), ("HKO7-Offline-v0", False)):
+    gymnasium.register(
+        _name, entry_point="hko7env.env:NowcastingEnv", kwargs={"online": _online}, nondeterministic=False
+    )

@@ -1,0 +1,203 @@
+"""The Gymnasium environments: an archive's frames by the schedule, scored, with the truth sealed until its valid time."""
+
+import difflib
+from collections import deque
+from typing import Any, NamedTuple, cast
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from hko7env.agent import Observation, Task
+from hko7env.archive import Archive, iso
+from hko7env.schedule import INPUTS, LEADS, MAX_MISSING, Schedule, schedule
+from hko7env.scores import Forecast, ForecastError, Tally, averages, check_forecast, scored, tally
+
+_FOREVER = 2**62  # bound of the time space
+
+
+class _Sealed(NamedTuple):
+    """A scored forecast whose truth has not been reached by the clock yet."""
+
+    index: int
+    valid: int  # time of its last lead
+    tally: Tally
+
+
+class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
+    """Radar frames in, two hours of rain out, by the HKO-7 protocol (Shi et al. 2017, sections 3.1 and 5.1).
+
+    One step is one sequence: the observation holds the J = 5 newest frames (see :class:`hko7env.agent.Observation`),
+    the action is the forecast of the next K = 20, float32 (20, H, W) pixels in [0, 1]. One Gymnasium episode is one
+    pass over the stream; ``observation["new_episode"]`` marks the episodes of the paper inside it.
+
+    The clock is the newest observed frame. A forecast is scored when it is handed in, but its score stays sealed until
+    the clock has reached its last valid time: the reward of a step is minus (B-MSE + B-MAE), mean over the leads,
+    summed over the forecasts just revealed, and the last step reveals the rest. ``tally`` and ``revealed`` follow the
+    same rule. Missing frames are all 0 in the observation and not scored in the truth.
+
+    Online (``online=True``) an episode lasts as long as the sequences follow one another; offline every sequence
+    begins a new one and nothing may be carried over. Both walk the same sequences.
+
+    ``archive`` is a path or URL (default: the embedded synthetic archive, made on first use), ``split`` the name of
+    one of its splits (default: ``test`` if it has one, else all frames). ``reset(options=...)`` takes ``start`` and
+    ``stop``, sequence indices for a part of the pass, and ``continued``: True if the agent has already seen what came
+    before ``start``, so that it is not marked as a new episode. ``render_mode="rgb_array"`` draws the newest frame
+    beside the forecast an hour ahead.
+
+    Raises ValueError if nothing can be walked, ForecastError (the environment stays usable) for an action that is no
+    forecast.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 4}
+
+    def __init__(
+        self,
+        archive: str | None = None,
+        split: str | None = None,
+        online: bool = True,
+        render_mode: str | None = None,
+    ) -> None:
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"render_mode {render_mode!r} is unknown, only {self.metadata['render_modes']} and None")
+        if archive is None:
+            from hko7env.synthetic import default_archive
+
+            archive = str(default_archive())
+        self.archive = Archive(archive)
+        self.split = split or ("test" if "test" in self.archive.splits else None)
+        self.online = online
+        self.render_mode = render_mode
+        self.schedule: Schedule = schedule(
+            self.archive.select(self.split), cadence=self.archive.cadence, max_missing=MAX_MISSING
+        )
+        if len(self.schedule) == 0:
+            raise ValueError(
+                f"{'split ' + repr(self.split) if self.split else 'the archive'} of {archive} holds no sequence: none of "
+                f"its windows of {INPUTS + LEADS} frames, {self.archive.cadence} min apart, is without a gap of more "
+                f"than {MAX_MISSING} frames; check the cadence and the gaps with tools/archive.py describe"
+            )
+        height, width = self.archive.shape
+        self._static = self.archive.scored
+        self.task = Task(INPUTS, LEADS, height, width, self.archive.cadence, self._static.copy(), self.archive.zr)
+        self.observation_space = spaces.Dict(
+            {
+                "frames": spaces.Box(0, 255, (INPUTS, height, width), np.uint8),
+                "present": spaces.MultiBinary(INPUTS),
+                "time": spaces.Box(-_FOREVER, _FOREVER, (INPUTS,), np.int64),
+                "new_episode": spaces.Discrete(2),
+            }
+        )
+        self.action_space = spaces.Box(0.0, 1.0, (LEADS, height, width), np.float32)
+        self.revealed: list[
+            tuple[int, Tally]
+        ] = []  # (sequence index, tally) of the forecasts revealed by the last step
+        self.tally = Tally.zero(LEADS)  # of all forecasts revealed since reset
+        self._sealed: deque[_Sealed] = deque()
+        self._index, self._stop = 0, 0
+        self._latest: Observation | None = None
+        self._forecast: npt.NDArray[np.float32] | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Begin a pass, or the part of it that ``options`` name (``start``, ``stop``, ``continued``)."""
+        super().reset(seed=seed)
+        start, stop, continued = self._part(options or {})
+        self.tally = Tally.zero(LEADS)
+        self.revealed = []
+        self._sealed.clear()
+        self._index, self._stop = start, stop
+        self._forecast = None
+        observation = self._observe(new_episode=None if continued else True)
+        return observation, self._info(observation)
+
+    def _part(self, options: dict[str, Any]) -> tuple[int, int, bool]:
+        known: dict[str, Any] = {"start": 0, "stop": len(self.schedule), "continued": False}
+        for option in options:
+            if option not in known:
+                close = difflib.get_close_matches(option, known, 1)
+                raise ValueError(
+                    f"reset has no option {option!r}, {f'did you mean {close[0]!r}?' if close else f'only {list(known)}'}"
+                )
+        start, stop, continued = (options.get(name, default) for name, default in known.items())
+        if not 0 <= start < stop <= len(self.schedule):
+            raise ValueError(
+                f"a part needs 0 <= start < stop <= {len(self.schedule)}, got start {start} and stop {stop}"
+            )
+        return int(start), int(stop), bool(continued)
+
+    def step(self, action: npt.NDArray[np.float32]) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """Hand in the forecast of the current sequence; see the class for what comes back and when."""
+        if self._index >= self._stop:
+            raise gymnasium.error.ResetNeeded("the pass is over, or has not begun: call reset")
+        self._seal(action)
+        self._index += 1
+        over = self._index == self._stop
+        observation = self._nothing() if over else self._observe()
+        clock = _FOREVER if over else int(observation["time"][-1])
+        self.revealed = []
+        while self._sealed and self._sealed[0].valid <= clock:
+            index, _, one = self._sealed.popleft()
+            self.revealed.append((index, one))
+            self.tally += one
+        return observation, self._reward(), over, False, self._info(observation)
+
+    def _seal(self, action: Forecast) -> None:
+        check_forecast(action, cast(tuple[int, ...], self.action_space.shape))
+        if action.dtype != np.float32:
+            raise ForecastError(f"expected a float32 forecast, got {action.dtype}")
+        slots = self.schedule.slots(self._index)[INPUTS:]
+        truth, present = self.archive.at(slots)
+        mask = [
+            scored(t, self._static) if ok else np.zeros_like(self._static) for t, ok in zip(truth, present, strict=True)
+        ]
+        self._sealed.append(_Sealed(self._index, int(slots[-1]), tally(truth, mask, action, zr=self.archive.zr)))
+        if self.render_mode:
+            self._forecast = action.copy()
+
+    def _observe(self, new_episode: bool | None = None) -> dict[str, Any]:
+        slots = self.schedule.slots(self._index)[:INPUTS]
+        frames, present = self.archive.at(slots)
+        if new_episode is None:
+            new_episode = not self.online or bool(self.schedule.new_episode[self._index])
+        self._latest = Observation(
+            frames=np.stack(frames), present=present.astype(np.int8), time=slots, new_episode=int(new_episode)
+        )
+        return {**self._latest, "frames": self._latest["frames"].copy() if self.render_mode else self._latest["frames"]}
+
+    def _nothing(self) -> dict[str, Any]:
+        """The observation after the last sequence: no frame is shown that is not due."""
+        slots = self.schedule.slots(self._index - 1)[:INPUTS] + INPUTS * self.task.cadence
+        frames = np.zeros((INPUTS, self.task.height, self.task.width), np.uint8)
+        return {"frames": frames, "present": np.zeros(INPUTS, np.int8), "time": slots, "new_episode": 0}
+
+    def _reward(self) -> float:
+        errors = sum(float((one.balanced_squared + one.balanced_absolute).mean()) for _, one in self.revealed)
+        return -float(errors)
+
+    def _info(self, observation: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "sequence": self._index,
+            "sequences": len(self.schedule),
+            "clock": int(observation["time"][-1]),
+            "revealed": len(self.revealed),
+        }
+
+    def issued(self, index: int) -> str:
+        """ISO time at which the forecast of sequence ``index`` is issued: that of its last input slot."""
+        return iso(int(self.schedule.slots(index)[INPUTS - 1]))
+
+    @property
+    def scores(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Averages over the leads (Table 3) of all that has been revealed since reset."""
+        return averages(self.tally)
+
+    def render(self) -> npt.NDArray[np.uint8] | None:  # type: ignore[override]
+        """(h, w, 3) uint8 picture of the newest frame and the last forecast, or None without a render mode."""
+        if self.render_mode is None or self._latest is None:
+            return None
+        from hko7env.pictures import side_by_side
+
+        return side_by_side(self._latest, self._forecast, self.task)
