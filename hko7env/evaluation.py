@@ -1,0 +1,264 @@
+"""Evaluate an agent into a run folder: resumable after any stop, over worker processes where order does not matter.
+
+Offline sequences are independent, so any missing ones are run, by any number of workers. Online, an agent that does
+not learn is brought back by showing it its episode again; a learner goes on from its last checkpoint.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import multiprocessing
+import platform
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+
+import hko7env
+from hko7env import progress
+from hko7env.agent import Agent, Learner, find, load, run
+from hko7env.env import NowcastingEnv
+from hko7env.results import Journal, Row, RunError, RunFolder, write_atomically
+from hko7env.scores import Tally
+
+CHECKPOINT_SECONDS = 60.0
+_CHECKPOINTS_KEPT = 2  # the newest may be ahead of what has been revealed and recorded
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to evaluate: an agent's name and options, on-line or not, on a split of an archive (None = the defaults).
+
+    ``limit`` keeps to the first sequences of the stream.
+    """
+
+    agent: str
+    online: bool
+    archive: str | None = None
+    split: str | None = None
+    limit: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def environment(self) -> NowcastingEnv:
+        """A fresh environment as planned."""
+        name = "HKO7-Online-v0" if self.online else "HKO7-Offline-v0"
+        env = gymnasium.make(name, archive=self.archive, split=self.split).unwrapped
+        assert isinstance(env, NowcastingEnv)
+        return env
+
+    @property
+    def setting(self) -> str:
+        """``online`` or ``offline``."""
+        return "online" if self.online else "offline"
+
+
+def evaluate(plan: Plan, out: Path, *, workers: int = 1, checkpoint_seconds: float = CHECKPOINT_SECONDS) -> Row:
+    """Run ``plan`` in its folder under ``out``, or what is missing of it, and return its line of the table.
+
+    Online runs use one process, whatever ``workers`` says: there the order of sequences matters. Raises RunError if
+    another process is at the same run, and whatever the agent raises; all finished sequences are then kept.
+    """
+    env = plan.environment()
+    count = min(plan.limit or len(env.schedule), len(env.schedule))
+    folder = open_folder(plan, env, count, out)
+    data = describe(env, count)
+    try:
+        with folder.lock:
+            if not folder.is_complete:
+                missing = sorted(set(range(count)) - set(folder.records()["index"].tolist()))
+                with progress.bar(count, f"{plan.agent} {plan.setting}", "seq", done=count - len(missing)) as bar:
+                    if plan.online:
+                        _run_online(plan, env, folder, missing, count, bar, checkpoint_seconds)
+                    elif workers > 1 and len(missing) > 1:
+                        _run_workers(plan, folder, missing, workers, bar)
+                    else:
+                        _run_parts(plan, env, missing, folder.new_journal(), bar)
+                tally = folder.tally()
+                if tally.sequences != count:
+                    raise RunError(f"{folder.path} holds {tally.sequences} of {count} sequences: run the command again")
+                folder.finish(Row(plan.agent, plan.setting, data, tally), env.task.cadence)
+    except TimeoutError as error:  # filelock's Timeout
+        raise RunError(f"another process is at {folder.path}: wait for it, or choose another --out") from error
+    return Row(plan.agent, plan.setting, data, folder.tally())
+
+
+def describe(env: NowcastingEnv, count: int) -> str:
+    """One line that says on what a table was made, with a caution if the rain is not real."""
+    source = env.archive.attributes.get("source") or "source unknown"
+    caution = "; synthetic rain ranks implementations, it does not prove skill on real rain" if "synthetic" in source else ""
+    part = "" if count == len(env.schedule) else f" (first {count} of {len(env.schedule)} sequences)"
+    return f"Data: {source}, split {env.split or 'all'}{part}, fingerprint {env.archive.fingerprint[:10]}{caution}."
+
+
+def open_folder(plan: Plan, env: NowcastingEnv, count: int, out: Path) -> RunFolder:
+    """The run folder of ``plan``, made if need be: its name holds a digest of all that can move a score."""
+    identity = {
+        "agent": plan.agent,
+        "options": {name: _content(value) for name, value in plan.options.items()},
+        "setting": plan.setting,
+        "archive": env.archive.fingerprint,
+        "split": env.split,
+        "schedule": env.schedule.sha256,
+        "sequences": count,
+        "code": code_digest(plan.agent),
+        "hko7env": hko7env.__version__,
+    }
+    versions = {name: importlib.metadata.version(name) for name in ("numpy", "zarr", "gymnasium", "torch")}
+    context = {
+        "archive": str(plan.archive or "default"),
+        "options": {name: str(value) for name, value in plan.options.items()},
+        "versions": {"python": platform.python_version(), **versions},
+        "protocol": {"inputs": env.task.inputs, "leads": env.task.leads, "cadence": env.task.cadence},
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    name = f"{plan.agent.replace(':', '.')}-{plan.setting}-{env.split or 'all'}"
+    return RunFolder(out, name, identity, context, env.task.leads)
+
+
+def code_digest(agent: str) -> str:
+    """sha256 over the sources of hko7env and of the agent's package: a run is not resumed by other code."""
+    make, _ = find(agent)
+    source = Path(make.__code__.co_filename)
+    beside = sorted(source.parent.glob("*.py")) if (source.parent / "__init__.py").exists() else [source]
+    digest = hashlib.sha256()
+    for path in [*sorted(Path(__file__).parent.glob("*.py")), *beside]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _content(value: Any) -> Any:
+    """What an option stands for: the content of a file it names, so that another checkpoint is another run."""
+    if isinstance(value, str | Path) and Path(value).is_file():
+        return hashlib.sha256(Path(value).read_bytes()).hexdigest()
+    return value
+
+
+def _run_parts(plan: Plan, env: NowcastingEnv, missing: list[int], journal: Path, bar: Any = None) -> None:
+    """Run offline sequences, in as few unbroken parts as they make."""
+    book = Journal(journal, env.task.leads)
+
+    def record(index: int, tally: Tally) -> None:
+        book.add(index, tally)
+        if bar is not None:
+            bar.update()
+
+    try:
+        agent = load(plan.agent, env.task, **plan.options)
+        for start, stop in _unbroken(missing):
+            run(env, agent, options={"start": start, "stop": stop}, record=record)
+    finally:
+        book.close()
+
+
+def _unbroken(indices: list[int]) -> Iterator[tuple[int, int]]:
+    start = None
+    for here, following in zip(indices, [*indices[1:], -1], strict=True):
+        start = here if start is None else start
+        if following != here + 1:
+            yield start, here + 1
+            start = None
+
+
+def _run_workers(plan: Plan, folder: RunFolder, missing: list[int], workers: int, bar: Any) -> None:
+    """Share offline sequences among processes, each with a journal of its own; results do not depend on the sharing."""
+    context = multiprocessing.get_context("spawn")  # fork is unsafe once torch has threads
+    size = -(-len(missing) // workers)
+    shares = [missing[i : i + size] for i in range(0, len(missing), size)]
+    before = folder.recorded()
+    processes = [
+        context.Process(target=_work, args=(plan, share, folder.new_journal()), daemon=True) for share in shares
+    ]
+    done = 0
+    try:
+        for process in processes:
+            process.start()
+        while any(process.is_alive() for process in processes):
+            time.sleep(0.1)
+            now = folder.recorded() - before
+            bar.update(now - done)
+            done = now
+            if any(process.exitcode for process in processes):
+                break
+        failed = [process.exitcode for process in processes if process.exitcode]
+        if failed:
+            raise RunError(
+                f"a worker stopped with exit code {failed[0]} (its error is above); what was finished is kept in "
+                f"{folder.path}, and the same command goes on from there"
+            )
+    finally:
+        for process in processes:
+            if process.is_alive():
+                process.terminate()
+                process.join()
+    bar.update(folder.recorded() - before - done)
+
+
+def _work(plan: Plan, share: list[int], journal: Path) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    _run_parts(plan, plan.environment(), share, journal)
+
+
+def _run_online(
+    plan: Plan, env: NowcastingEnv, folder: RunFolder, missing: list[int], count: int, bar: Any, seconds: float
+) -> None:
+    """Run the stream from the first missing sequence on, with the agent that an unbroken run would have there."""
+    if not missing:
+        return
+    agent = load(plan.agent, env.task, **plan.options)
+    wanted, options, skip = set(missing), {"start": 0, "stop": count}, 0
+    if isinstance(agent, Learner):
+        start = _restore(agent, folder, missing[0])
+        options |= {"start": start, "continued": start > 0}
+    else:
+        options["start"] = int(env.schedule.episode_starts[env.schedule.episode(missing[0])])
+        skip = missing[0]
+    book = Journal(folder.new_journal(), env.task.leads)
+    saved = time.monotonic()
+
+    def record(index: int, tally: Tally) -> None:
+        if index in wanted:
+            book.add(index, tally)
+            bar.update()
+
+    def after(index: int) -> None:
+        nonlocal saved
+        if isinstance(agent, Learner) and index + 1 < count and time.monotonic() - saved >= seconds:
+            _save(agent, folder, index + 1)
+            saved = time.monotonic()
+
+    try:
+        run(env, agent, options=options, skip=skip, record=record, after=after)
+    finally:
+        book.close()
+
+
+def _save(agent: Learner, folder: RunFolder, following: int) -> None:
+    """Write the checkpoint from which sequence ``following`` can be run, and drop the oldest."""
+    path = folder.path / f"{following:06d}.checkpoint"
+    temporary = path.with_suffix(".partial")
+    agent.save(temporary)
+    data = temporary.read_bytes()
+    write_atomically(path, data)
+    temporary.unlink()
+    digest = json.dumps({"sha256": hashlib.sha256(data).hexdigest()})
+    write_atomically(path.with_suffix(".json"), digest.encode())
+    for old in sorted(folder.path.glob("*.checkpoint"))[:-_CHECKPOINTS_KEPT]:
+        old.with_suffix(".json").unlink(missing_ok=True)
+        old.unlink()
+
+
+def _restore(agent: Agent, folder: RunFolder, first_missing: int) -> int:
+    """Restore the newest sound checkpoint not beyond ``first_missing``; return the sequence it goes on with, or 0."""
+    assert isinstance(agent, Learner)
+    for path in sorted(folder.path.glob("*.checkpoint"), reverse=True):
+        mark = path.with_suffix(".json")
+        if int(path.stem) > first_missing or not mark.exists():
+            continue
+        if json.loads(mark.read_text(encoding="utf-8"))["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest():
+            agent.restore(path)
+            return int(path.stem)
+    return 0
