@@ -4,7 +4,7 @@ import gymnasium
 
 from hko7env.agent import Agent, Learner, Observation, Task, load, run
 from hko7env.archive import Archive, ArchiveError
-from hko7env.scores import ForecastError, Tally, averages, scores
+from hko7env.scores import ForecastError, Tally, averages
 from hko7env.units import HKO7, ZR
 
 __version__ = "0.1.0"
@@ -22,7 +22,6 @@ __all__ = [
     "averages",
     "load",
     "run",
-    "scores",
 ]
 
 for _name, _online in (("HKO7-Online-v0", True), ("HKO7-Offline-v0", False)):

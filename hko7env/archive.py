@@ -10,7 +10,7 @@ import json
 import os
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -497,3 +497,36 @@ class Archive:
         _commit(group)
         self._load()
         self.__dict__.pop("fingerprint", None)
+
+
+def pack(archive: Archive, store: Any, *, shard: int = DAY_SHARD, step: Callable[[int], Any] | None = None) -> Archive:
+    """Copy a finished archive into files of ``shard`` frames, or finish a copy that was begun; same fingerprint.
+
+    ``step`` is called with the number of frames just copied. Raises ValueError if ``store`` holds something else.
+    """
+    if Path(str(store)).exists():
+        copy = Archive(store, writable=True)
+        if not np.array_equal(copy.times, archive.times[: len(copy)]) or not np.array_equal(copy.mask, archive.mask):
+            raise ArchiveError(f"{store} is not the beginning of a copy of {archive.name}: choose another name")
+    else:
+        own = {"Conventions", "format", "format_version", "cadence_minutes", "zr_a", "zr_b"}
+        copy = create(
+            store,
+            shape=archive.shape,
+            cadence=archive.cadence,
+            mask=archive.mask,
+            x=archive.x,
+            y=archive.y,
+            crs=archive.crs,
+            zr=archive.zr,
+            shard=shard,
+            attributes={name: value for name, value in archive.attributes.items() if name not in own},
+        )
+    if step:
+        step(len(copy))
+    for start in range(len(copy), len(archive), shard):
+        stop = min(start + shard, len(archive))
+        copy.append(archive.times[start:stop], archive.frames(start, stop), archive.status[start:stop])
+        if step:
+            step(stop - start)
+    return copy

@@ -1,0 +1,148 @@
+"""Bring radar files of a weather service into an archive: one module a format, one loop for all of them.
+
+A format is a module with ``time_of(path)``, ``grid(path)`` and ``read(path)``, as :class:`Format` says.
+"""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from hko7env import progress
+from hko7env.archive import CHUNK, Archive, create, iso
+
+BATCH = 24 * CHUNK  # frames between commits: what a stopped import has to read again at most
+
+Frames = npt.NDArray[np.uint8]
+
+
+class ImportProblem(ValueError):
+    """A source that cannot be imported; the message names the file and the remedy."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What all files of a source share; the fields are those of :func:`hko7env.archive.create`."""
+
+    shape: tuple[int, int]
+    cadence: int
+    mask: Frames
+    x: npt.NDArray[np.float64]
+    y: npt.NDArray[np.float64]
+    crs: str
+    source: str
+    licence: str
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+class Format(Protocol):
+    """One file format."""
+
+    def time_of(self, path: Path) -> int | None:
+        """Minutes since 1970-01-01 by the file's name, or None if the name is not one of this format."""
+
+    def grid(self, path: Path) -> Grid:
+        """The grid of the source that ``path`` belongs to. Raises ValueError for a damaged file."""
+
+    def read(self, path: Path) -> Frames:
+        """(H, W) uint8 levels, north row first. Raises ValueError or OSError for a damaged or foreign file."""
+
+
+def find(name: str) -> Format:
+    """The format called ``name``. Raises ImportProblem with a suggestion if there is none."""
+    known = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    if name not in known:
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"only {', '.join(known)}"
+        raise ImportProblem(f"there is no import format {name!r}, {hint}")
+    return cast(Format, importlib.import_module(f"{__name__}.{name}"))
+
+
+def import_radar(name: str, source: Path, destination: Path, *, keep_going: bool = False) -> tuple[Archive, list[str]]:
+    """Append all files of format ``name`` under ``source`` to the archive at ``destination``, made if need be.
+
+    Frames that are there already are skipped, so a stopped import goes on where it was. Returns the archive and the
+    list of files that were left out, with the reason; without ``keep_going`` the first of them raises ImportProblem.
+    """
+    reader = find(name)
+    problems: list[str] = []
+
+    def problem(text: str) -> None:
+        if not keep_going:
+            raise ImportProblem(f"{text}; mend or remove it, or leave such files out with --keep-going")
+        problems.append(text)
+
+    files = _scan(reader, name, source, problem)
+    archive = _open(reader, files, destination, problem)
+    there = set(archive.times.tolist())
+    newest = int(archive.times[-1]) if len(archive) else None
+    todo = []
+    for time, path in files:
+        if time in there:
+            continue
+        if newest is not None and time < newest:
+            problem(f"{path} ({iso(time)}) is older than the newest frame of {destination}, and archives only grow")
+            continue
+        todo.append((time, path))
+    with progress.bar(len(files), f"importing {name}", "frame", done=len(files) - len(todo)) as bar:
+        for start in range(0, len(todo), BATCH):
+            batch = list(_read(reader, todo[start : start + BATCH], archive.shape, problem, bar))
+            if batch:
+                archive.append([time for time, _ in batch], np.stack([frame for _, frame in batch]))
+    return archive, problems
+
+
+def _scan(reader: Format, name: str, source: Path, problem: Any) -> list[tuple[int, Path]]:
+    if not source.exists():
+        raise ImportProblem(f"there is no {source}")
+    found: dict[int, Path] = {}
+    for path in sorted(p for p in ([source] if source.is_file() else source.rglob("*")) if p.is_file()):
+        time = reader.time_of(path)
+        if time is None:
+            problem(f"{path} is not named like a file of format {name}")
+        elif time in found:
+            problem(f"{path} has the same time as {found[time]}")
+        else:
+            found[time] = path
+    if not found:
+        raise ImportProblem(f"no file under {source} is named like format {name}")
+    return sorted(found.items())
+
+
+def _open(reader: Format, files: list[tuple[int, Path]], destination: Path, problem: Any) -> Archive:
+    for _, path in files:
+        try:
+            grid = reader.grid(path)
+            break
+        except (ValueError, OSError) as error:
+            problem(f"{path} cannot be read ({error})")
+    else:
+        raise ImportProblem("none of the files can be read")
+    if not destination.exists():
+        return create(str(destination), **vars(grid))
+    archive = Archive(str(destination), writable=True)
+    if archive.shape != grid.shape or archive.cadence != grid.cadence or archive.crs != grid.crs:
+        raise ImportProblem(f"{destination} holds frames of another grid: import into another archive")
+    return archive
+
+
+def _read(
+    reader: Format, files: list[tuple[int, Path]], shape: tuple[int, int], problem: Any, bar: Any
+) -> Iterator[tuple[int, Frames]]:
+    for time, path in files:
+        try:
+            frame = reader.read(path)
+            if frame.shape != shape:
+                raise ValueError(f"{frame.shape} frame in an archive of {shape}")
+            yield time, frame
+        except (ValueError, OSError, SyntaxError) as error:  # pillow raises SyntaxError for some broken files
+            problem(f"{path} cannot be read ({error})")
+        bar.update()
+
+

@@ -1,0 +1,106 @@
+"""Make and inspect radar archives: import, describe, verify, pack."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from hko7env import progress  # noqa: E402
+from hko7env.archive import CHUNK, DAY_SHARD, OUT_OF_RANGE, OUTLIER, SCORED, Archive, iso, pack  # noqa: E402
+from hko7env.importers import import_radar  # noqa: E402
+from hko7env.schedule import schedule  # noqa: E402
+from hko7env.units import THRESHOLDS, pixel  # noqa: E402
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, call, print; the exit status is 0, 1 for an error and 130 for an interrupt."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("import", help="bring a weather service's files into an archive")
+    one.add_argument("format", help="eccc")
+    one.add_argument("source", type=Path, help="a file or folder")
+    one.add_argument("destination", type=Path, help="the archive: made, or gone on with")
+    one.add_argument("--keep-going", action="store_true", help="leave out what cannot be read, and list it at the end")
+    for name, text in (("describe", "say what is inside"), ("verify", "read and check every chunk")):
+        commands.add_parser(name, help=text).add_argument("archive")
+    one = commands.add_parser("pack", help="copy a finished archive into one file a day")
+    one.add_argument("archive")
+    one.add_argument("destination")
+    one.add_argument("--shard", type=int, default=DAY_SHARD, help=f"frames a file; default: {DAY_SHARD}")
+    known = parser.parse_args(arguments)
+    try:
+        return {"import": _import, "describe": _describe, "verify": _verify, "pack": _pack}[known.command](known)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from there", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"archive: {error}", file=sys.stderr)
+        return 1
+
+
+def _import(known: argparse.Namespace) -> int:
+    archive, problems = import_radar(known.format, known.source, known.destination, keep_going=known.keep_going)
+    for text in problems:
+        print(f"left out: {text}")
+    print(f"{known.destination}: {len(archive)} frames, {len(problems)} files left out")
+    return 0
+
+
+def _describe(known: argparse.Namespace) -> int:
+    archive = Archive(known.archive)
+    height, width = archive.shape
+    print(f"{known.archive}: {len(archive)} frames of {height} x {width}, every {archive.cadence} min")
+    for label in ("source", "licence", "source_zr", "conversion"):
+        if archive.attributes.get(label):
+            print(f"  {label.replace('_', ' ')}: {archive.attributes[label]}")
+    print(f"  georeference: {archive.crs or 'none'}")
+    if len(archive):
+        print(f"  from {iso(archive.times[0])} to {iso(archive.times[-1])}, {int((archive.status != 0).sum())} suspect")
+        steps = np.diff(archive.times)
+        gaps = np.flatnonzero(steps != archive.cadence)
+        print(f"  gaps: {len(gaps)}")
+        for i in gaps[:10]:
+            print(f"    {iso(archive.times[i])} -> {iso(archive.times[i + 1])}: {steps[i]} min")
+        if len(gaps) > 10:
+            print(f"    and {len(gaps) - 10} more")
+    counts = [int((archive.mask == code).sum()) for code in (SCORED, OUTLIER, OUT_OF_RANGE)]
+    print(f"  mask: {counts[0]} scored, {counts[1]} outlier, {counts[2]} out of range")
+    print(f"  units: level 0..255, dBZ = 70 level / 255 - 10, Z = {archive.zr.a:g} R^{archive.zr.b:g}")
+    for threshold, first in zip(THRESHOLDS, archive.zr.threshold_levels, strict=True):
+        dbz = float(archive.zr.dbz(threshold))
+        print(f"    {threshold:>4g} mm/h = {dbz:5.2f} dBZ = level {255 * float(pixel(dbz)):6.2f}, reached from {first}")
+    for split in (None, *archive.splits) if len(archive) else ():
+        times = archive.select(split)
+        walk = schedule(times, cadence=archive.cadence)
+        print(f"  {split or 'all frames'}: {len(times)} frames, {len(walk)} sequences in {len(walk.episode_starts)} episodes")
+    print(f"  fingerprint {archive.fingerprint}")
+    return 0
+
+
+def _verify(known: argparse.Namespace) -> int:
+    archive = Archive(known.archive)
+    damaged = []
+    with progress.bar(-(-len(archive) // CHUNK), "verifying", "chunk") as bar:
+        for message in archive.verify():
+            damaged += [message] if message else []
+            bar.update()
+    for message in damaged:
+        print(message)
+    print(f"{known.archive}: {len(archive)} frames, {len(damaged)} damaged chunks")
+    return 1 if damaged else 0
+
+
+def _pack(known: argparse.Namespace) -> int:
+    archive = Archive(known.archive)
+    with progress.bar(len(archive), "packing", "frame") as bar:
+        packed = pack(archive, known.destination, shard=known.shard, step=bar.update)
+    print(f"{known.destination}: {len(packed)} frames, fingerprint {packed.fingerprint}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
