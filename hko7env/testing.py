@@ -1,0 +1,174 @@
+"""The suite that a third party runs on its own agent; pytest collects it from a subclass.
+
+    from hko7env.testing import AgentTests
+
+    class TestMine(AgentTests):
+        def make(self, task):
+            return MyAgent(task)
+"""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hko7env.agent import Agent, Learner, Observation, Task
+from hko7env.units import NOISE_LEVEL
+
+HEIGHT, WIDTH = 60, 48  # small, and unequal so that swapped axes show
+START = 24_000_000  # minutes since 1970-01-01, in 2015
+
+Forecast = npt.NDArray[np.float32]
+
+
+def task(height: int = HEIGHT, width: int = WIDTH, leads: int = 20, cadence: int = 6) -> Task:
+    """A small task: 5 frames in, ``leads`` out, a corner of the map out of range."""
+    scored = np.ones((height, width), bool)
+    scored[: height // 6, : width // 6] = False
+    return Task(5, leads, height, width, cadence, scored)
+
+
+def observation(task: Task, seed: int = 0, step: int = 0, new_episode: bool = True) -> Observation:
+    """Five frames of drifting rain, different for each ``seed`` and following one another over ``step``."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.indices((task.height, task.width))
+    cells = [(rng.uniform(0, task.height), rng.uniform(0, task.width), rng.uniform(3, 8)) for _ in range(6)]
+    drift = rng.uniform(-1, 1, 2)
+    frames = np.zeros((task.inputs, task.height, task.width), np.uint8)
+    for j in range(task.inputs):
+        age = step * task.inputs + j
+        field = sum(
+            np.exp(-((rows - y - drift[0] * age) ** 2 + (columns - x - drift[1] * age) ** 2) / (2 * size**2))
+            for y, x, size in cells
+        )
+        levels = np.clip(230 * np.asarray(field), 0, 255).astype(np.uint8)
+        frames[j] = np.where(levels < NOISE_LEVEL, 0, levels)
+    time = START + task.cadence * (step * task.inputs + np.arange(task.inputs, dtype=np.int64))
+    return Observation(frames=frames, present=np.ones(task.inputs, np.int8), time=time, new_episode=int(new_episode))
+
+
+def forecast(agent: Agent, *observations: Observation) -> Forecast:
+    """Show ``observations`` to ``agent`` as Algorithm 1 does and return a copy of its last forecast."""
+    for shown in observations:
+        agent.store(shown)
+        agent.update()
+        last = agent.predict()
+    return np.array(last)
+
+
+class AgentTests:
+    """What every agent must do. Subclass it and say in ``make`` how to make a fresh agent."""
+
+    def make(self, task: Task) -> Agent:
+        """Return a fresh agent for ``task``, always the same one."""
+        raise NotImplementedError("say how to make your agent: def make(self, task): return MyAgent(task)")
+
+    def stream(self, task: Task) -> Iterator[Observation]:
+        """Six steps of one episode, long enough for online learning to begin."""
+        return (observation(task, step=step, new_episode=step == 0) for step in range(6))
+
+    def test_is_an_agent(self) -> None:
+        """It has store, update and predict."""
+        agent = self.make(task())
+        assert isinstance(agent, Agent), f"{type(agent).__name__} lacks store, update or predict"
+
+    def test_forecasts_what_the_environment_takes(self) -> None:
+        """Each forecast is float32 (K, H, W) in [0, 1], on any grid and number of leads."""
+        for some in (task(), task(height=48, width=60, leads=7)):
+            agent = self.make(some)
+            for shown in self.stream(some):
+                ahead = forecast(agent, shown)
+                wanted = (some.leads, some.height, some.width)
+                assert ahead.shape == wanted, f"predict() gave shape {ahead.shape}, the task asks for {wanted}"
+                assert ahead.dtype == np.float32, f"predict() gave {ahead.dtype}, the environment takes float32"
+                assert np.isfinite(ahead).all(), "predict() gave NaN or infinity"
+                assert ahead.min() >= 0, f"predict() gave {ahead.min()}, pixels lie in [0, 1]"
+                assert ahead.max() <= 1, f"predict() gave {ahead.max()}, pixels lie in [0, 1]"
+
+    def test_keeps_no_view_of_the_callers_arrays(self) -> None:
+        """What the caller does to an observation after store() does not matter."""
+        some = task()
+        for kept in range(1, 7):
+            shown = list(self.stream(some))[:kept]
+            undisturbed = forecast(self.make(some), *copy.deepcopy(shown))
+            agent = self.make(some)
+            for one in shown:
+                agent.store(one)
+                for array in (one["frames"], one["present"], one["time"]):
+                    array[:] = 0
+                agent.update()
+                last = agent.predict()
+            np.testing.assert_array_equal(last, undisturbed, "store() kept a view of the caller's arrays: copy them")
+
+    def test_leaves_the_callers_arrays_alone(self) -> None:
+        """An observation is the same after the step as before."""
+        some = task()
+        shown = list(self.stream(some))
+        before = copy.deepcopy(shown)
+        forecast(self.make(some), *shown)
+        for one, old in zip(shown, before, strict=True):
+            np.testing.assert_array_equal(one["frames"], old["frames"], "the agent wrote into the caller's frames")
+
+    def test_a_new_episode_forgets(self) -> None:
+        """Frames of an earlier episode leave no trace, save through learning."""
+        some = task()
+        fresh, used = self.make(some), self.make(some)
+        used.store(observation(some, seed=1))
+        if not isinstance(used, Learner):
+            for step in range(1, 6):
+                used.store(observation(some, seed=1, step=step, new_episode=False))
+                used.update()
+                used.predict()
+        second = observation(some, seed=2)
+        for agent in (fresh, used):
+            agent.store(copy.deepcopy(second))
+        np.testing.assert_array_equal(
+            fresh.predict(), used.predict(), "frames of the last episode leaked into this one: heed new_episode"
+        )
+
+    def test_is_repeatable(self) -> None:
+        """Two fresh agents shown the same forecast the same, bit by bit."""
+        some = task()
+        first, second = (forecast(self.make(some), *self.stream(some)) for _ in range(2))
+        np.testing.assert_array_equal(first, second, "two runs differ: seed every random number from the config")
+
+    def test_asking_twice_changes_nothing(self) -> None:
+        """predict() has no effect on the next predict()."""
+        some = task()
+        agent = self.make(some)
+        agent.store(observation(some))
+        agent.update()
+        first = np.array(agent.predict())
+        np.testing.assert_array_equal(first, agent.predict(), "a second predict() differs from the first")
+
+    def test_survives_missing_and_empty_frames(self) -> None:
+        """No rain, and no frame at all, give a finite forecast."""
+        some = task()
+        for present in (np.ones(some.inputs, np.int8), np.zeros(some.inputs, np.int8), np.array([1, 0, 1, 1, 0], np.int8)):
+            shown = observation(some)
+            shown["frames"][present == 0] = 0
+            if present.all():
+                shown["frames"][:] = 0
+            shown["present"] = present
+            ahead = forecast(self.make(some), shown)
+            assert np.isfinite(ahead).all(), f"NaN or infinity with frames present {present.tolist()}"
+            assert 0 <= ahead.min() <= ahead.max() <= 1, f"out of [0, 1] with frames present {present.tolist()}"
+
+    def test_goes_on_from_a_checkpoint(self, tmp_path: Path) -> None:
+        """A learner that is saved and restored forecasts like one that was not stopped."""
+        some = task()
+        if not isinstance(self.make(some), Learner):
+            return
+        unbroken = forecast(self.make(some), *self.stream(some))
+        for stop in (1, 3, 5):
+            shown = list(self.stream(some))
+            first, second = self.make(some), self.make(some)
+            assert isinstance(first, Learner)
+            assert isinstance(second, Learner)
+            forecast(first, *shown[:stop])
+            first.save(tmp_path / "checkpoint")
+            second.restore(tmp_path / "checkpoint")
+            resumed = forecast(second, *shown[stop:])
+            np.testing.assert_array_equal(resumed, unbroken, f"restored after step {stop}, the forecast differs")

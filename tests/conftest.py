@@ -1,0 +1,49 @@
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from hko7env.archive import create
+from hko7env.synthetic import Weather, make
+
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("dev", deadline=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared():
+    if not SHARED.exists():
+        pytest.skip(f"{SHARED} (real radar and official lists) is not here")
+    return SHARED
+
+
+SMALL = (
+    Weather("train", "2013-06-10T00:00", 40),
+    Weather("test", "2015-05-20T00:00", 60, missing=(7, 30, 31)),
+    Weather("test", "2015-07-09T00:00", 45),
+)
+
+
+@pytest.fixture(scope="session")
+def small_archive(tmp_path_factory):
+    """A synthetic archive of 48 x 64 frames: two test episodes of 8 and 5 sequences, with missing frames."""
+    path = tmp_path_factory.mktemp("archives") / "small.zarr"
+    make(path, shape=(48, 64), weather=SMALL)
+    return path
+
+
+@pytest.fixture
+def new_archive(tmp_path):
+    """Make an archive of given frames at given times: new_archive(times, frames, **create's arguments)."""
+
+    def build(times, frames, name="some.zarr", **arguments):
+        archive = create(str(tmp_path / name), shape=frames.shape[1:], **arguments)
+        archive.append(times, frames)
+        return archive
+
+    return build
