@@ -157,7 +157,7 @@ def test_pack_goes_on_with_its_own_copy_only(new_archive, tmp_path):
     begun = pack(archive, str(tmp_path / "packed.zarr"), shard=10)
     assert len(begun) == 23
     assert pack(archive, str(tmp_path / "packed.zarr"), shard=10).fingerprint == archive.fingerprint
-    assert not list(Archive(begun.name).verify()).count(None) == 0
+    assert read_all(begun.name) == []
     with pytest.raises(ArchiveError, match="not the beginning of a copy"):
         pack(new_archive(*radar(23, seed=1), "other.zarr"), begun.name)
 

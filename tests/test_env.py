@@ -1,0 +1,351 @@
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from zarr.storage import MemoryStore
+
+import hko7env
+from hko7env.archive import create
+from hko7env.env import NowcastingEnv
+from hko7env.schedule import schedule
+from hko7env.scores import ForecastError, Tally, tally
+from hko7env.units import HKO7
+
+IDS = ("HKO7-Online-v0", "HKO7-Offline-v0")
+
+
+@pytest.fixture(params=IDS)
+def env(request, small_archive):
+    return gymnasium.make(request.param, archive=str(small_archive)).unwrapped
+
+
+def constant(env, value=0.0):
+    return np.full(env.action_space.shape, value, np.float32)
+
+
+def by_hand(env, index, value):
+    """The tally of a constant forecast of sequence ``index``, from whole arrays of the archive."""
+    archive = env.archive
+    slots = env.schedule.starts[index] + env.archive.cadence * np.arange(5, 25)
+    truth = np.zeros((20, *archive.shape), np.uint8)
+    mask = np.zeros((20, *archive.shape), bool)
+    for k, slot in enumerate(slots):
+        where = np.flatnonzero(archive.times == slot)
+        if len(where):
+            truth[k] = archive.frames(where[0], where[0] + 1)[0]
+            mask[k] = (archive.mask == 0) & ~((truth[k] > 0) & (truth[k] < 71))
+    return tally(truth, mask, np.full(truth.shape, value, np.float32))
+
+
+@pytest.mark.parametrize("name", IDS)
+@pytest.mark.parametrize("render_mode", [None, "rgb_array"])
+@pytest.mark.filterwarnings("error")
+def test_gymnasium_has_nothing_to_complain_of(small_archive, name, render_mode):
+    env = gymnasium.make(name, archive=str(small_archive), render_mode=render_mode, disable_env_checker=True)
+    check_env(env.unwrapped, skip_render_check=render_mode is None)
+
+
+def test_a_pass_by_hand(env, small_archive):
+    """Every observation, flag, reward and count of a whole pass, against the archive itself."""
+    archive = hko7env.Archive(str(small_archive))
+    walk = schedule(archive.select("test"))
+    assert (len(walk), walk.episode_starts.tolist()) == (13, [0, 8])
+    online = env.spec.id == "HKO7-Online-v0"
+    observation, info = env.reset()
+    expected, revealed = Tally.zero(20), []
+    for i in range(len(walk)):
+        assert info["sequence"] == i
+        assert observation in env.observation_space
+        assert observation["time"].tolist() == walk.slots(i)[:5].tolist()
+        assert observation["new_episode"] == (1 if not online else int(i in (0, 8)))
+        for slot, frame, present in zip(walk.slots(i), observation["frames"], observation["present"], strict=False):
+            where = np.flatnonzero(archive.times == slot)
+            assert present == len(where)
+            np.testing.assert_array_equal(frame, archive.frames(where[0], where[0] + 1)[0] if len(where) else 0)
+        value = 0.04 * i
+        observation, reward, terminated, truncated, info = env.step(constant(env, value))
+        revealed.append((i, by_hand(env, i, value)))
+        # the truth of a forecast ends 20 slots after its issue; the clock moves 5 slots a step inside an episode
+        clock = walk.slots(i + 1)[4] if i + 1 < len(walk) else np.inf
+        matured = [(j, t) for j, t in revealed if walk.slots(j)[-1] <= clock]
+        revealed = [(j, t) for j, t in revealed if walk.slots(j)[-1] > clock]
+        assert [j for j, _ in env.revealed] == [j for j, _ in matured]
+        assert reward == -sum(float((t.balanced_squared + t.balanced_absolute).mean()) for _, t in matured)
+        for _, t in matured:
+            expected += t
+        assert env.tally == expected
+        assert (terminated, truncated) == (i == len(walk) - 1, False)
+    assert expected.sequences == 13
+    assert not observation["present"].any()
+    assert not observation["frames"].any(), "the last observation shows no frame"
+
+
+def test_offline_and_online_score_the_same_sequences(small_archive):
+    tallies = []
+    for name in IDS:
+        env = gymnasium.make(name, archive=str(small_archive))
+        tallies.append(hko7env.run(env, hko7env.load("agents.last_frame", env.unwrapped.task)))
+    assert tallies[0] == tallies[1]
+    assert tallies[0].sequences == 13
+
+
+# ---------------------------------------------------------------- the seal
+
+
+def frames_of(seed, n=70):
+    rng = np.random.default_rng(seed)
+    return rng.integers(71, 256, (n, 4, 8), np.uint8)
+
+
+def archive_of(frames):
+    store = MemoryStore()
+    create(store, shape=frames.shape[1:]).append(6 * np.arange(len(frames)), frames)
+    return store
+
+
+@given(st.integers(0, 8), st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_the_future_leaves_no_trace(step, online):
+    """Whatever follows the clock, everything that the caller can see up to it is the same."""
+    frames = frames_of(0)
+    clock = 5 * step + 5  # frames observed when step ``step`` is about to be taken
+    other = frames.copy()
+    other[clock:] = frames_of(1)[clock:]
+    seen = []
+    for store in (archive_of(frames), archive_of(other)):
+        env = NowcastingEnv(store, online=online)
+        trace = [env.reset()]
+        for _ in range(step):
+            trace.append(env.step(constant(env, 0.5)))
+        with np.printoptions(threshold=10**9, floatmode="unique"):
+            seen.append(repr((trace, env.tally, env.revealed, env.scores)))
+    assert seen[0] == seen[1]
+
+
+def test_a_caller_cannot_change_what_is_scored_or_shown_next(env):
+    env.reset()
+    action = constant(env, 0.5)
+    observation, *_ = env.step(action)
+    action[:] = 1
+    observation["frames"][:] = 255
+    observation["time"][:] = 0
+    again = [env.step(constant(env, 0.5)) for _ in range(3)]
+    env.reset()
+    env.step(constant(env, 0.5))
+    clean = [env.step(constant(env, 0.5)) for _ in range(3)]
+    for (a, reward_a, *_), (b, reward_b, *_) in zip(again, clean, strict=True):
+        np.testing.assert_array_equal(a["frames"], b["frames"])
+        np.testing.assert_array_equal(a["time"], b["time"])
+        assert reward_a == reward_b
+
+
+def test_successive_observations_share_no_memory(env):
+    first, _ = env.reset()
+    second, *_ = env.step(constant(env))
+    assert not np.shares_memory(first["frames"], second["frames"])
+    with pytest.raises((AttributeError, ValueError)):
+        env.archive.at(first["time"])[0][0][:] = 1  # what the archive keeps is read-only
+    env.task.scored[:] = False  # the agent's copy
+    env.reset()
+    env.step(constant(env))
+    assert env._static.any()
+
+
+@given(st.floats(0, 1, width=32))
+@settings(max_examples=10, deadline=None)
+def test_rewards_are_finite_plain_numbers(value):
+    env = NowcastingEnv(archive_of(np.zeros((60, 4, 8), np.uint8)))
+    _, info = env.reset()
+    over = False
+    while not over:
+        _, reward, over, _, info = env.step(constant(env, value))
+        assert type(reward) is float
+        assert np.isfinite(reward)
+        for entry in info.values():
+            assert type(entry) in (int, str)
+
+
+# ---------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    "action, message",
+    [
+        (np.zeros((19, 48, 64), np.float32), r"expected a forecast of shape \(20, 48, 64\)"),
+        (np.zeros((20, 64, 48), np.float32), "got .20, 64, 48."),
+        (np.zeros((20, 48, 64)), "got float64"),
+        (np.zeros((20, 48, 64), np.uint8), "float32 forecast, got uint8"),
+        (np.full((20, 48, 64), np.nan, np.float32), "lead 1 holds NaN"),
+        (np.full((20, 48, 64), 1.01, np.float32), "lies in"),
+        ([0.0], "numpy array, got list"),
+        (None, "numpy array, got NoneType"),
+    ],
+)
+def test_a_bad_action_is_refused_and_the_pass_goes_on(env, action, message):
+    env.reset()
+    for _ in range(3):
+        env.step(constant(env, 0.3))
+    with pytest.raises(ForecastError, match=message):
+        env.step(action)
+    rewards = [env.step(constant(env, 0.3))[1] for _ in range(10)]
+    env.reset()
+    assert [env.step(constant(env, 0.3))[1] for _ in range(13)][3:] == rewards
+
+
+def test_steps_outside_a_pass_are_refused(env):
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        env.step(constant(env))
+    env.reset(options={"start": 12})
+    env.step(constant(env))
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        env.step(constant(env))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"strat": 1}, "no option 'strat', did you mean 'start'"),
+        ({"start": 5, "stop": 5}, "start < stop"),
+        ({"start": -1}, "0 <= start"),
+        ({"stop": 14}, "stop <= 13"),
+    ],
+)
+def test_bad_parts_are_named(env, options, message):
+    with pytest.raises(ValueError, match=message):
+        env.reset(options=options)
+
+
+def test_streams_that_hold_nothing_are_named(small_archive, new_archive):
+    with pytest.raises(ValueError, match="did you mean 'test'"):
+        gymnasium.make("HKO7-Online-v0", archive=str(small_archive), split="tes")
+    short = new_archive(6 * np.arange(20), np.zeros((20, 4, 8), np.uint8))
+    with pytest.raises(ValueError, match="holds no sequence"):
+        gymnasium.make("HKO7-Online-v0", archive=short.name)
+    with pytest.raises(FileNotFoundError, match="no archive at"):
+        gymnasium.make("HKO7-Online-v0", archive="nowhere.zarr")
+    with pytest.raises(ValueError, match="render_mode 'human' is unknown"):
+        NowcastingEnv(str(small_archive), render_mode="human")
+
+
+def test_damage_in_the_archive_stops_the_pass_with_its_place(new_archive):
+    archive = new_archive(6 * np.arange(60), frames_of(0, 60))
+    env = NowcastingEnv(archive.name)
+    (env.archive._local / "7/0/0").unlink()
+    env.reset()
+    with pytest.raises(hko7env.ArchiveError, match="pixel/c/7/0/0"):
+        for _ in range(4):
+            env.step(constant(env))
+
+
+# ---------------------------------------------------------------- parts
+
+
+@given(st.lists(st.integers(1, 12), max_size=3, unique=True), st.sampled_from(IDS))
+@settings(max_examples=15, deadline=None)
+def test_parts_add_up_to_the_pass(small_archive, cuts, name):
+    env = gymnasium.make(name, archive=str(small_archive)).unwrapped
+    whole = hko7env.run(env, hko7env.load("agents.last_frame", env.task))
+    total = Tally.zero(20)
+    edges = [0, *sorted(cuts), 13]
+    for start, stop in zip(edges, edges[1:], strict=False):
+        agent = hko7env.load("agents.last_frame", env.task)
+        total += hko7env.run(env, agent, options={"start": start, "stop": stop})
+    np.testing.assert_array_equal(total.hits, whole.hits)
+    np.testing.assert_array_equal(total.correct_negatives, whole.correct_negatives)
+    np.testing.assert_allclose(total.balanced_squared, whole.balanced_squared, rtol=1e-14)
+    assert total.sequences == 13
+
+
+def test_a_part_begins_a_new_episode_unless_it_continues(small_archive):
+    env = NowcastingEnv(str(small_archive))
+    assert env.reset(options={"start": 3})[0]["new_episode"] == 1
+    assert env.reset(options={"start": 3, "continued": True})[0]["new_episode"] == 0
+    assert env.reset(options={"start": 8, "continued": True})[0]["new_episode"] == 1
+
+
+class Passes(RuleBasedStateMachine):
+    """Any order of resets, parts, steps and bad steps; the model is a list of tallies counted by hand."""
+
+    @initialize(online=st.booleans())
+    def open(self, online):
+        frames = frames_of(7, 62)
+        frames[::2, :, :4] = 0
+        times = 6 * np.delete(np.arange(62), [20, 21, 40])
+        store = MemoryStore()
+        create(store, shape=(4, 8)).append(times, np.delete(frames, [20, 21, 40], axis=0))
+        self.env = NowcastingEnv(store, online=online)
+        self.n = len(self.env.schedule)
+        self.at, self.stop, self.given = 0, 0, []
+
+    @rule(data=st.data())
+    def reset(self, data):
+        self.at = data.draw(st.integers(0, self.n - 1))
+        self.stop = data.draw(st.integers(self.at + 1, self.n))
+        observation, info = self.env.reset(options={"start": self.at, "stop": self.stop})
+        assert (info["sequence"], observation["new_episode"]) == (self.at, 1)
+        self.given = []
+
+    @precondition(lambda self: self.at < self.stop)
+    @rule(value=st.floats(0, 1, width=32))
+    def step(self, value):
+        self.given.append((self.at, by_hand(self.env, self.at, value)))
+        _, _, over, _, _ = self.env.step(constant(self.env, value))
+        self.at += 1
+        assert over == (self.at == self.stop)
+
+    @precondition(lambda self: self.at < self.stop)
+    @rule(bad=st.sampled_from([np.nan, -0.5, 2.0]))
+    def bad_step(self, bad):
+        with pytest.raises(ForecastError):
+            self.env.step(constant(self.env, bad))
+
+    @precondition(lambda self: self.at == self.stop)
+    @rule()
+    def step_too_many(self):
+        with pytest.raises(gymnasium.error.ResetNeeded):
+            self.env.step(constant(self.env))
+
+    @invariant()
+    def tally_is_what_has_matured(self):
+        walk = self.env.schedule
+        clock = walk.slots(self.at)[4] if self.at < self.stop else np.inf
+        expected = Tally.zero(20)
+        for index, one in self.given:
+            if walk.slots(index)[-1] <= clock:
+                expected += one
+        assert self.env.tally == expected
+
+
+TestPasses = Passes.TestCase
+TestPasses.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def test_rendering_shows_frame_forecast_and_scale(small_archive):
+    env = NowcastingEnv(str(small_archive), render_mode="rgb_array")
+    assert env.render() is None
+    observation, _ = env.reset()
+    blank = env.render()
+    env.step(constant(env, HKO7.threshold_pixels[4] + 0.05))
+    shown = env.render()
+    assert blank.shape == shown.shape
+    assert shown.dtype == np.uint8
+    middle = shown.shape[1] // 2
+    assert (shown[40:200, middle - 40 : middle] != blank[40:200, middle - 40 : middle]).any(), "the forecast is drawn"
+
+
+def test_other_cadences_and_grids(new_archive):
+    for shape, cadence in (((5, 7), 5), ((16, 8), 10), ((1, 1), 15)):
+        frames = np.full((30, *shape), 150, np.uint8)
+        archive = new_archive(cadence * np.arange(30), frames, f"{cadence}.zarr", cadence=cadence)
+        env = gymnasium.make("HKO7-Online-v0", archive=archive.name, render_mode="rgb_array").unwrapped
+        total = hko7env.run(env, hko7env.load("agents.last_frame", env.task))
+        assert total.sequences == len(env.schedule) == 2
+        assert env.task.cadence == cadence
+        assert env.render().ndim == 3
+        assert total.hits[0].tolist() == [2 * shape[0] * shape[1]] * 3 + [0, 0]  # level 150 is between 5 and 10 mm/h
