@@ -123,7 +123,8 @@ def load(name: str, task: Task, **options: Any) -> Agent:
     Raises ValueError with a suggestion for an unknown name or option, TypeError if what it makes is no agent.
     """
     make, config = find(name)
-    agent = make(task, config(**check_options(name, config, options))) if config else make(task)
+    check_options(name, config, options)
+    agent = make(task, config(**options)) if config else make(task)
     if not isinstance(agent, Agent):
         raise TypeError(f"{name} made a {type(agent).__name__}, which lacks store, update or predict")
     return agent
@@ -140,13 +141,12 @@ def find(name: str) -> tuple[Callable[..., Any], Any]:
     return make, config if inspect.isclass(config) and is_dataclass(config) else None
 
 
-def check_options(name: str, config: Any, options: dict[str, Any]) -> dict[str, Any]:
-    """``options``, if ``config`` has them all; else ValueError with what is meant."""
+def check_options(name: str, config: Any, options: dict[str, Any]) -> None:
+    """Raise ValueError, with what may be meant, if ``config`` lacks one of ``options``."""
     known = [field.name for field in fields(config)] if config else []
     for option in options:
         if option not in known:
             raise ValueError(f"{name} has no option {option!r}, {_meant(option, known)}")
-    return options
 
 
 def _locate(module: str) -> str:

@@ -1,10 +1,11 @@
 """A radar archive: one zarr (format 3) group of frames with times, status, checksums, mask, units and georeference.
 
 The group's consolidated metadata is the commit record: a writer stopped at any point leaves the archive as it was
-after the last whole :meth:`Archive.append`. Every chunk ends in a crc32c and every frame has one of its own; fill values
-are impossible values. So a chunk that is missing, torn, flipped or misplaced is an error, never dry weather.
+after the last whole :meth:`Archive.append`. Every chunk ends in a crc32c, every frame has one of its own, and fill
+values are impossible values. So a chunk that is missing, torn, flipped or misplaced is an error, never dry weather.
 """
 
+import difflib
 import hashlib
 import json
 import os
@@ -291,7 +292,7 @@ class Archive:
         return f"{self.name}: {what} is damaged or missing ({why}): restore the file, or import the radar again"
 
     def _check_layout(self) -> None:
-        n, shape = len(self.times), self._pixel.shape[1:]
+        n, shape = len(self.times), self.shape
         if (
             self._pixel.shape[0] != n
             or len(self.status) != n
@@ -324,7 +325,7 @@ class Archive:
     @property
     def scored(self) -> npt.NDArray[np.bool_]:
         """(H, W) True where the static mask lets a location be scored."""
-        return self.mask == SCORED
+        return np.asarray(self.mask == SCORED)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -337,12 +338,10 @@ class Archive:
         return digest.hexdigest()
 
     def select(self, split: str | None = None) -> Minutes:
-        """Times of the good frames of a named split; None means all. Raises ValueError if the split is unknown or empty."""
+        """Times of the good frames of a split; None means all. Raises ValueError if it is unknown or empty."""
         chosen = self.status == GOOD
         if split is not None:
             if split not in self.splits:
-                import difflib
-
                 close = difflib.get_close_matches(split, self.splits, 1)
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise ValueError(f"{self.name} has no split {split!r}, only {', '.join(self.splits) or 'none'}{hint}")
@@ -352,7 +351,7 @@ class Archive:
             chosen &= inside
         if not chosen.any():
             raise ValueError(f"{'split ' + repr(split) if split else 'the archive'} of {self.name} holds no good frame")
-        return self.times[chosen]
+        return np.asarray(self.times[chosen])
 
     def frames(self, start: int, stop: int) -> Frames:
         """(stop - start, H, W) uint8 copy of the frames ``start`` to ``stop - 1``. Raises ArchiveError on damage."""
@@ -379,7 +378,7 @@ class Archive:
         chunk = i // CHUNK
         if chunk not in self._cache:
             self._fetch([chunk])
-        return self._cache[chunk][i % CHUNK]
+        return np.asarray(self._cache[chunk][i % CHUNK])
 
     def _fetch(self, chunks: Sequence[int]) -> None:
         missing = [c for c in chunks if c not in self._cache]

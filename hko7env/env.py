@@ -1,4 +1,4 @@
-"""The Gymnasium environments: an archive's frames by the schedule, scored, with the truth sealed until its valid time."""
+"""The Gymnasium environments: an archive's frames by the schedule, scored, the truth sealed until its valid time."""
 
 import difflib
 from collections import deque
@@ -20,7 +20,7 @@ _FOREVER = 2**62  # bound of the time space
 class _Sealed(NamedTuple):
     """A scored forecast whose truth has not been reached by the clock yet."""
 
-    index: int
+    sequence: int
     valid: int  # time of its last lead
     tally: Tally
 
@@ -50,7 +50,7 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
     forecast.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 4}
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012 - as Gymnasium declares it
 
     def __init__(
         self,
@@ -74,9 +74,9 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         )
         if len(self.schedule) == 0:
             raise ValueError(
-                f"{'split ' + repr(self.split) if self.split else 'the archive'} of {archive} holds no sequence: none of "
-                f"its windows of {INPUTS + LEADS} frames, {self.archive.cadence} min apart, is without a gap of more "
-                f"than {MAX_MISSING} frames; check the cadence and the gaps with tools/archive.py describe"
+                f"{archive}, split {self.split or 'all'}, holds no sequence: none of its windows of {INPUTS + LEADS} "
+                f"frames, {self.archive.cadence} min apart, is without a gap of more than {MAX_MISSING} frames; check "
+                "the cadence and the gaps with tools/archive.py describe"
             )
         height, width = self.archive.shape
         self._static = self.archive.scored
@@ -118,9 +118,8 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         for option in options:
             if option not in known:
                 close = difflib.get_close_matches(option, known, 1)
-                raise ValueError(
-                    f"reset has no option {option!r}, {f'did you mean {close[0]!r}?' if close else f'only {list(known)}'}"
-                )
+                hint = f"did you mean {close[0]!r}?" if close else f"only {', '.join(known)}"
+                raise ValueError(f"reset has no option {option!r}, {hint}")
         start, stop, continued = (options.get(name, default) for name, default in known.items())
         if not 0 <= start < stop <= len(self.schedule):
             raise ValueError(
@@ -194,7 +193,7 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         """Averages over the leads (Table 3) of all that has been revealed since reset."""
         return averages(self.tally)
 
-    def render(self) -> npt.NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> npt.NDArray[np.uint8] | None:
         """(h, w, 3) uint8 picture of the newest frame and the last forecast, or None without a render mode."""
         if self.render_mode is None or self._latest is None:
             return None

@@ -89,7 +89,9 @@ def evaluate(plan: Plan, out: Path, *, workers: int = 1, checkpoint_seconds: flo
 def describe(env: NowcastingEnv, count: int) -> str:
     """One line that says on what a table was made, with a caution if the rain is not real."""
     source = env.archive.attributes.get("source") or "source unknown"
-    caution = "; synthetic rain ranks implementations, it does not prove skill on real rain" if "synthetic" in source else ""
+    caution = (
+        "; synthetic rain ranks implementations, it does not prove skill on real rain" if "synthetic" in source else ""
+    )
     part = "" if count == len(env.schedule) else f" (first {count} of {len(env.schedule)} sequences)"
     return f"Data: {source}, split {env.split or 'all'}{part}, fingerprint {env.archive.fingerprint[:10]}{caution}."
 

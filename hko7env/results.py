@@ -22,6 +22,7 @@ from hko7env.scores import COUNTS, ERRORS, Tally, averages, scores
 from hko7env.units import THRESHOLDS
 
 EVENT_SCORES = ("csi", "hss", "pod", "far", "gss", "bias")
+UNDEFINED = "–"  # noqa: RUF001 - a dash, as tables print it
 _SYNC_SECONDS = 5.0
 
 
@@ -77,9 +78,7 @@ class Journal:
 def record_dtype(leads: int) -> np.dtype[Any]:
     """One record of a :class:`Journal` for K ``leads``; the crc covers the bytes before it."""
     shape = (len(COUNTS), leads, len(THRESHOLDS))
-    return np.dtype(
-        [("index", "<i8"), ("counts", "<i4", shape), ("sums", "<f8", (len(ERRORS), leads)), ("crc", "<u4")]
-    )
+    return np.dtype([("index", "<i8"), ("counts", "<i4", shape), ("sums", "<f8", (len(ERRORS), leads)), ("crc", "<u4")])
 
 
 def read_journal(path: Path, leads: int) -> npt.NDArray[Any]:
@@ -194,7 +193,8 @@ def table(rows: Sequence[Row]) -> str:
     events = [f"≥{t:g}" for t in THRESHOLDS]
     header = ["Agent", "Setting", *(f"CSI {e}" for e in events), *(f"HSS {e}" for e in events), "B-MSE", "B-MAE"]
     header += [*(f"bias {e}" for e in events), "sequences"]
-    lines, notes = [], []
+    lines: list[list[str]] = []
+    notes: list[str] = []
     for row in rows:
         mean = averages(row.tally)
         cells = [row.agent, row.setting]
@@ -205,7 +205,9 @@ def table(rows: Sequence[Row]) -> str:
         notes += _undefined(row)
     widths = [max(len(line[i]) for line in [header, *lines]) for i in range(len(header))]
     text = [_line(header, widths), _line(["-" * w for w in widths], widths), *(_line(line, widths) for line in lines)]
-    legend = "Mean over the lead times of scores pooled per lead; CSI and HSS at rain rates in mm/h; bias 1 is unbiased."
+    legend = (
+        "Mean over the lead times of scores pooled per lead; CSI and HSS at rain rates in mm/h; bias 1 is unbiased."
+    )
     return "\n".join([*text, "", *sorted({row.data for row in rows}), legend, *notes, ""])
 
 
@@ -216,13 +218,13 @@ def _undefined(row: Row) -> Iterable[str]:
         if bad:
             n = row.tally.samples[:, j]
             yield (
-                f"– {row.agent} {row.setting} ≥{threshold:g} mm/h: a score is undefined (0/0) at {len(bad)} of "
-                f"{len(n)} leads, so there is no mean; forecast or observed events per lead: {n.min()} to {n.max()}"
+                f"{UNDEFINED} {row.agent} {row.setting} ≥{threshold:g} mm/h: undefined (0/0) at {len(bad)} of "
+                f"{len(n)} leads, so there is no mean; events forecast or observed per lead: {n.min()} to {n.max()}"
             )
 
 
-def _score(value: float, digits: int) -> str:
-    return "–" if np.isnan(value) else f"{value:.{digits}f}"
+def _score(value: Any, digits: int) -> str:
+    return UNDEFINED if np.isnan(value) else f"{value:.{digits}f}"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

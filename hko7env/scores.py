@@ -6,6 +6,7 @@ never averaged before they are derived, because a mean of CSIs is not the CSI of
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ class ForecastError(ValueError):
     """A forecast that cannot be scored: wrong type, shape or dtype, NaN, or out of [0, 1]."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tally:
     """Sums over scored locations and sequences, one row a lead time, one column a threshold.
 
@@ -49,7 +50,7 @@ class Tally:
     @staticmethod
     def zero(leads: int) -> "Tally":
         """The tally of nothing, for ``leads`` lead times."""
-        counts = [np.zeros((leads, len(THRESHOLDS)), np.int64) for _ in COUNTS]
+        counts: list[Any] = [np.zeros((leads, len(THRESHOLDS)), np.int64) for _ in COUNTS]
         return Tally(0, *counts, *(np.zeros(leads) for _ in ERRORS))
 
     def __add__(self, other: "Tally") -> "Tally":
@@ -61,6 +62,8 @@ class Tally:
         if not isinstance(other, Tally):
             return NotImplemented
         return all(np.array_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+
+    __hash__ = None  # type: ignore[assignment]  # it holds arrays
 
     @property
     def pixels(self) -> Counts:
@@ -127,7 +130,7 @@ _BLOCK = 115200  # locations worked on at once, so that what is read twice is st
 _WORD = 8  # locations looked at as one machine word when the empty ones are left out
 _ONE = np.float32(1).view(np.uint32)
 # Balancing weights as increments over THRESHOLDS: w = 1 + sum of the steps whose threshold the truth reaches.
-_STEPS = tuple(np.uint8(high - low) for low, high in zip(BALANCE[:-1], BALANCE[1:], strict=True))
+_STEPS = tuple(np.uint8(high - low) for low, high in pairwise(BALANCE))
 
 
 class _Scratch:

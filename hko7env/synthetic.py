@@ -192,7 +192,7 @@ def cache_folder() -> Path:
 
 
 def default_archive(shape: tuple[int, int] = (480, 480)) -> Path:
-    """Path of the default archive; it is made on first use (about a minute), with a progress bar, once for all processes."""
+    """Path of the default archive, which is made on first use, in about a minute, once for all processes."""
     from filelock import FileLock
 
     folder = cache_folder()

@@ -1,10 +1,10 @@
 """The suite that a third party runs on its own agent; pytest collects it from a subclass.
 
-    from hko7env.testing import AgentTests
+from hko7env.testing import AgentTests
 
-    class TestMine(AgentTests):
-        def make(self, task):
-            return MyAgent(task)
+class TestMine(AgentTests):
+    def make(self, task):
+        return MyAgent(task)
 """
 
 import copy
@@ -146,7 +146,11 @@ class AgentTests:
     def test_survives_missing_and_empty_frames(self) -> None:
         """No rain, and no frame at all, give a finite forecast."""
         some = task()
-        for present in (np.ones(some.inputs, np.int8), np.zeros(some.inputs, np.int8), np.array([1, 0, 1, 1, 0], np.int8)):
+        for present in (
+            np.ones(some.inputs, np.int8),
+            np.zeros(some.inputs, np.int8),
+            np.array([1, 0, 1, 1, 0], np.int8),
+        ):
             shown = observation(some)
             shown["frames"][present == 0] = 0
             if present.all():

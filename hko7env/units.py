@@ -7,7 +7,7 @@ and with the released code, so the plus stands here.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ DBZ_FLOOR = -10.0
 THRESHOLDS = (0.5, 2.0, 5.0, 10.0, 30.0)  # mm/h
 BALANCE = (1.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # weight of [0, 0.5), [0.5, 2), ... [30, inf); Shi et al. 2017, section 5.1
 NOISE_LEVEL = 71  # levels 1..70 are small-echo noise and never scored; Shi et al. 2017, appendix D.2
+
+T = TypeVar("T", bound=npt.NDArray[Any])
 
 
 def _log10(x: Any) -> Any:
@@ -98,7 +100,7 @@ class ZR:
         return _frozen(np.array(BALANCE, np.float32)[self.classes])
 
 
-def _frozen(table: Any) -> Any:
+def _frozen(table: T) -> T:
     table.setflags(write=False)
     return table
 

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import gymnasium
 import numpy as np
 import pytest
@@ -250,7 +252,7 @@ def test_parts_add_up_to_the_pass(small_archive, cuts, name):
     whole = hko7env.run(env, hko7env.load("agents.last_frame", env.task))
     total = Tally.zero(20)
     edges = [0, *sorted(cuts), 13]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         agent = hko7env.load("agents.last_frame", env.task)
         total += hko7env.run(env, agent, options={"start": start, "stop": stop})
     np.testing.assert_array_equal(total.hits, whole.hits)
@@ -329,7 +331,7 @@ TestPasses.settings = settings(max_examples=25, stateful_step_count=20, deadline
 def test_rendering_shows_frame_forecast_and_scale(small_archive):
     env = NowcastingEnv(str(small_archive), render_mode="rgb_array")
     assert env.render() is None
-    observation, _ = env.reset()
+    env.reset()
     blank = env.render()
     env.step(constant(env, HKO7.threshold_pixels[4] + 0.05))
     shown = env.render()

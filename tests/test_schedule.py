@@ -77,7 +77,14 @@ def some_times(draw):
     return np.cumsum([draw(st.integers(-100, 100)) * 6, *steps]).tolist()
 
 
-@given(some_times(), st.integers(1, 6), st.integers(1, 6), st.integers(1, 6), st.sampled_from([5, 6, 10]), st.integers(0, 3))
+@given(
+    some_times(),
+    st.integers(1, 6),
+    st.integers(1, 6),
+    st.integers(1, 6),
+    st.sampled_from([5, 6, 10]),
+    st.integers(0, 3),
+)
 def test_walk_equals_the_slow_restatement(times, inputs, leads, stride, cadence, max_missing):
     walk = schedule(times, inputs=inputs, leads=leads, stride=stride, cadence=cadence, max_missing=max_missing)
     expected = slow(times, inputs, leads, stride, cadence, max_missing)
@@ -109,7 +116,12 @@ def test_nothing_to_walk():
 
 @pytest.mark.parametrize(
     "times, message",
-    [([6, 0], "strictly increasing"), ([0, 0], "strictly increasing"), ([[0, 6]], "times must be"), ([0.0, 6.0], "times must be")],
+    [
+        ([6, 0], "strictly increasing"),
+        ([0, 0], "strictly increasing"),
+        ([[0, 6]], "times must be"),
+        ([0.0, 6.0], "times must be"),
+    ],
 )
 def test_bad_times_are_named(times, message):
     with pytest.raises(ValueError, match=message):

@@ -71,7 +71,9 @@ def test_large_frames_with_several_blocks_equal_the_plain_formulas():
         np.testing.assert_allclose(getattr(got, name), values.sum(axis=(1, 2)), rtol=3e-7, err_msg=name)
     for j, edge in enumerate(HKO7.threshold_pixels):
         observed, ahead = truth / 255 >= edge, forecast >= np.float32(edge)
-        for name, event in zip(COUNTS, (observed & ahead, observed & ~ahead, ~observed & ahead, ~observed & ~ahead), strict=True):
+        for name, event in zip(
+            COUNTS, (observed & ahead, observed & ~ahead, ~observed & ahead, ~observed & ~ahead), strict=True
+        ):
             np.testing.assert_array_equal(getattr(got, name)[:, j], (event & mask).sum(axis=(1, 2)), name)
 
 
@@ -120,7 +122,10 @@ def test_tallies_add(one, other):
 @given(st.permutations(range(5)), st.randoms(use_true_random=False))
 def test_counts_merge_in_any_order(order, random):
     rng = np.random.default_rng(random.randrange(2**32))
-    parts = [tally(rng.integers(0, 256, (1, 4, 8), np.uint8), rng.random((1, 4, 8)) < 0.9, rng.random((1, 4, 8), np.float32)) for _ in range(5)]
+    parts = [
+        tally(rng.integers(0, 256, (1, 4, 8), np.uint8), rng.random((1, 4, 8)) < 0.9, rng.random((1, 4, 8), np.float32))
+        for _ in range(5)
+    ]
     forward, shuffled = sum(parts[1:], parts[0]), sum((parts[i] for i in order[1:]), parts[order[0]])
     for name in COUNTS:
         np.testing.assert_array_equal(getattr(forward, name), getattr(shuffled, name))
@@ -235,7 +240,12 @@ def test_saved_counts_give_the_saved_scores_to_every_digit(saved):
 
 TABLE_3 = {  # Shi et al. 2017
     "last_frame": ([0.4022, 0.3266, 0.2401, 0.1574, 0.0692], [0.5207, 0.4531, 0.3582, 0.2512, 0.1193], 15274, 28042),
-    "rover_nonlinear": ([0.4655, 0.4074, 0.3226, 0.2164, 0.0951], [0.5896, 0.5436, 0.4590, 0.3318, 0.1576], 10945, 22857),
+    "rover_nonlinear": (
+        [0.4655, 0.4074, 0.3226, 0.2164, 0.0951],
+        [0.5896, 0.5436, 0.4590, 0.3318, 0.1576],
+        10945,
+        22857,
+    ),
 }
 
 

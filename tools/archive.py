@@ -76,7 +76,8 @@ def _describe(known: argparse.Namespace) -> int:
     for split in (None, *archive.splits) if len(archive) else ():
         times = archive.select(split)
         walk = schedule(times, cadence=archive.cadence)
-        print(f"  {split or 'all frames'}: {len(times)} frames, {len(walk)} sequences in {len(walk.episode_starts)} episodes")
+        walked = f"{len(walk)} sequences in {len(walk.episode_starts)} episodes"
+        print(f"  {split or 'all frames'}: {len(times)} frames, {walked}")
     print(f"  fingerprint {archive.fingerprint}")
     return 0
 

@@ -64,9 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def agent_options(
-    parser: argparse.ArgumentParser, agents: list[str], words: list[str]
-) -> dict[str, dict[str, Any]]:
+def agent_options(parser: argparse.ArgumentParser, agents: list[str], words: list[str]) -> dict[str, dict[str, Any]]:
     """The words that are left, ``--name value`` for fields of the agents' ``Config``, as options of each agent."""
     fields = {agent: _fields(agent) for agent in agents}
     known = {name for one in fields.values() for name in one}
@@ -78,7 +76,11 @@ def agent_options(
         name = word.removeprefix("--").replace("-", "_")
         if not word.startswith("--") or name not in known:
             close = difflib.get_close_matches(word, [*own, *(f"--{n.replace('_', '-')}" for n in known)], 1)
-            hint = f"did you mean {close[0]}?" if close else f"the agents' options are: {', '.join(sorted(known)) or 'none'}"
+            hint = (
+                f"did you mean {close[0]}?"
+                if close
+                else f"the agents' options are: {', '.join(sorted(known)) or 'none'}"
+            )
             raise ValueError(f"there is no option {word!r}; {hint}")
         if not value:
             position += 1

@@ -33,8 +33,8 @@ class Grid:
     shape: tuple[int, int]
     cadence: int
     mask: Frames
-    x: npt.NDArray[np.float64]
-    y: npt.NDArray[np.float64]
+    x: npt.NDArray[np.floating[Any]]
+    y: npt.NDArray[np.floating[Any]]
     crs: str
     source: str
     licence: str
@@ -144,5 +144,3 @@ def _read(
         except (ValueError, OSError, SyntaxError) as error:  # pillow raises SyntaxError for some broken files
             problem(f"{path} cannot be read ({error})")
         bar.update()
-
-

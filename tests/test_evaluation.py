@@ -1,0 +1,296 @@
+import errno
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hko7env.evaluation
+from hko7env.agent import load, run
+from hko7env.evaluation import Plan, evaluate, open_folder
+from hko7env.results import UNDEFINED, Journal, Row, RunError, RunFolder, read_journal, record_dtype, table, total
+from hko7env.scores import COUNTS, ERRORS, Tally
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def plan(archive, agent="tests.toys", online=True, **options):
+    return Plan(agent, online, str(archive), options=options)
+
+
+def folder_of(out):
+    (folder,) = out.iterdir()
+    return folder
+
+
+def unbroken(one):
+    env = one.environment()
+    return run(env, load(one.agent, env.task, **one.options))
+
+
+@pytest.mark.parametrize("online", [True, False])
+@pytest.mark.parametrize("agent", ["tests.toys", "tests.toys:learner", "agents.last_frame"])
+def test_a_run_holds_what_algorithm_1_gives(small_archive, tmp_path, agent, online):
+    one = plan(small_archive, agent, online)
+    row = evaluate(one, tmp_path)
+    assert row.tally == unbroken(one)
+    folder = folder_of(tmp_path)
+    assert {p.name for p in folder.iterdir()} >= {"config.json", "tally.npz", "leads.csv", "table.md", "complete.json"}
+    config = json.loads((folder / "config.json").read_text())
+    assert config["identity"]["sequences"] == 13
+    assert set(config["context"]["versions"]) == {"python", "numpy", "zarr", "gymnasium", "torch"}
+    with np.load(folder / "tally.npz") as saved:
+        for name in COUNTS + ERRORS:
+            np.testing.assert_array_equal(saved[name], getattr(row.tally, name))
+
+
+def test_a_complete_run_is_read_not_run_again(small_archive, tmp_path, monkeypatch):
+    first = evaluate(plan(small_archive), tmp_path)
+    monkeypatch.setattr(hko7env.evaluation, "load", None)
+    assert evaluate(plan(small_archive), tmp_path).tally == first.tally
+
+
+def test_what_can_move_a_score_makes_another_run(small_archive, tmp_path):
+    checkpoint = tmp_path / "weights"
+    checkpoint.write_text("1")
+    plans = [
+        plan(small_archive),
+        plan(small_archive, online=False),
+        plan(small_archive, "tests.toys:learner"),
+        plan(small_archive, delay=0.001),
+        Plan("tests.toys", True, str(small_archive), limit=5),
+        Plan("tests.toys", True, str(small_archive), split="train"),
+        plan(small_archive, label=str(checkpoint)),
+    ]
+    names = [open_folder(p, p.environment(), p.limit or 13, tmp_path).path.name for p in plans]
+    checkpoint.write_text("2")
+    names.append(open_folder(plans[-1], plans[-1].environment(), 13, tmp_path).path.name)
+    assert len(set(names)) == len(names)
+
+
+def test_limit_takes_the_first_sequences(small_archive, tmp_path):
+    one = Plan("tests.toys", True, str(small_archive), limit=5)
+    env = one.environment()
+    part = run(env, load(one.agent, env.task), options={"stop": 5})
+    assert evaluate(one, tmp_path).tally == part
+
+
+@pytest.mark.parametrize("fail_at", [0, 4, 9, 12])
+@pytest.mark.parametrize("agent, online", [("tests.toys", True), ("tests.toys", False), ("tests.toys:learner", True)])
+def test_an_agent_that_raises_is_named_and_loses_nothing(small_archive, tmp_path, agent, online, fail_at, monkeypatch):
+    with pytest.raises(RuntimeError, match="the toy is broken") as caught:
+        evaluate(plan(small_archive, agent, online, fail_at=fail_at), tmp_path, checkpoint_seconds=0)
+    (note,) = caught.value.__notes__
+    assert f"in sequence {fail_at}, issued 2015-" in note
+    folder = folder_of(tmp_path)
+    assert not (folder / "complete.json").exists(), "a partial run is never shown as complete"
+    assert not (folder / "table.md").exists()
+    recorded = np.concatenate([read_journal(p, 20)["index"] for p in folder.glob("*.journal")])
+    # online, the last four forecasts of an episode are still sealed; the other episode is revealed by then
+    assert recorded.tolist() == list(range(fail_at - 3 if fail_at < 8 else max(8, fail_at - 3)) if fail_at > 3 else [])
+
+    # the same command, with the toy mended, goes on and ends like an unbroken run
+    steps = []
+    module = sys.modules["tests.toys"]
+    monkeypatch.setattr(module.Slow, "predict", lambda self: steps.append(1) or super(module.Slow, self).predict())
+    row = evaluate(plan(small_archive, agent, online, fail_at=fail_at), tmp_path)
+    assert row.tally == unbroken(plan(small_archive, agent, online))
+
+
+@pytest.mark.parametrize("agent", ["tests.toys", "tests.toys:learner"])
+@pytest.mark.parametrize("checkpoint_seconds", [0, 1000])
+def test_resume_at_every_point_equals_the_unbroken_run(small_archive, tmp_path, agent, checkpoint_seconds):
+    """Stop after every step in turn, always in the same folder."""
+    one = plan(small_archive, agent)
+
+    class Stop(Exception):
+        pass
+
+    for stop in range(1, 13):
+        original = hko7env.evaluation.run
+
+        def stopping(env, agent, *, after, original=original, stop=stop, **arguments):
+            def count(index):
+                after(index)
+                if index + 1 == stop:
+                    raise Stop
+
+            return original(env, agent, after=count, **arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(hko7env.evaluation, "run", stopping)
+            with pytest.raises(Stop):
+                evaluate(one, tmp_path, checkpoint_seconds=checkpoint_seconds)
+    assert evaluate(one, tmp_path).tally == unbroken(one)
+
+
+def test_a_damaged_checkpoint_is_passed_over(small_archive, tmp_path):
+    one = plan(small_archive, "tests.toys:learner", fail_at=11)
+    with pytest.raises(RuntimeError):
+        evaluate(one, tmp_path, checkpoint_seconds=0)
+    checkpoints = sorted(folder_of(tmp_path).glob("*.checkpoint"))
+    assert len(checkpoints) == 2, "only the newest are kept"
+    for path in checkpoints:
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(RuntimeError):  # begins at 0 again, so it fails at the same place
+        evaluate(one, tmp_path, checkpoint_seconds=1000)
+    assert total(RunFolderOf(tmp_path).records(), 20).sequences == 8
+
+
+def RunFolderOf(out):
+    folder = folder_of(out)
+    identity = json.loads((folder / "config.json").read_text())["identity"]
+    name = folder.name.rsplit("-", 1)[0]
+    return RunFolder(out, name, identity, {}, 20)
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_workers_give_the_same_bits(small_archive, tmp_path, workers):
+    alone = evaluate(plan(small_archive, online=False), tmp_path / "one")
+    shared = evaluate(plan(small_archive, online=False), tmp_path / "many", workers=workers)
+    assert shared.tally == alone.tally
+
+
+def test_a_worker_that_fails_keeps_what_is_finished(small_archive, tmp_path, capfd):
+    with pytest.raises(RunError, match="a worker stopped with exit code 1"):
+        evaluate(plan(small_archive, online=False, fail_at=6), tmp_path, workers=2)
+    assert "the toy is broken" in capfd.readouterr().err
+    assert not (folder_of(tmp_path) / "complete.json").exists()
+
+
+# ---------------------------------------------------------------- the command, killed
+
+
+def command(archive, out, *more):
+    return [
+        sys.executable, str(ROOT / "tools/evaluate.py"), "tests.toys:learner", "tests.toys:make", "--delay", "0.12",
+        "--archive", str(archive), "--out", str(out), "--env", "online", *more,
+    ]  # fmt: skip
+
+
+def tallies(out):
+    found = {}
+    for folder in out.iterdir():
+        assert (folder / "complete.json").exists()
+        with np.load(folder / "tally.npz") as saved:
+            found[folder.name] = {name: saved[name].tolist() for name in saved}
+    return found
+
+
+@pytest.mark.slow
+def test_sigkill_at_random_moments_gives_the_same_counts(small_archive, tmp_path):
+    subprocess.run(command(small_archive, tmp_path / "unbroken"), check=True, capture_output=True)
+    dice = random.Random(1)
+    killed = 0
+    for _ in range(3):
+        with subprocess.Popen(command(small_archive, tmp_path / "broken"), stderr=subprocess.DEVNULL) as process:
+            deadline = time.monotonic() + 30
+            while not list((tmp_path / "broken").glob("*/*.journal")) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            time.sleep(dice.uniform(0.1, 1.0))
+            killed += process.poll() is None
+            process.send_signal(signal.SIGKILL)
+    assert killed == 3
+    done = subprocess.run(command(small_archive, tmp_path / "broken"), check=True, capture_output=True, text=True)
+    assert tallies(tmp_path / "broken") == tallies(tmp_path / "unbroken")
+    assert "tests.toys:learner" in done.stdout
+
+
+def test_an_interrupt_says_how_to_go_on(small_archive, tmp_path):
+    with subprocess.Popen(
+        command(small_archive, tmp_path, "--limit", "9"), stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not list(tmp_path.glob("*/*.journal")):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert "same command goes on" in process.stderr.read()
+
+
+def test_two_processes_do_not_share_a_run(small_archive, tmp_path):
+    one = plan(small_archive)
+    folder = open_folder(one, one.environment(), 13, tmp_path)
+    with folder.lock, pytest.raises(RunError, match="another process"):
+        evaluate(one, tmp_path)
+    evaluate(one, tmp_path)
+
+
+# ---------------------------------------------------------------- journals
+
+
+def some_tally(seed):
+    rng = np.random.default_rng(seed)
+    return Tally(1, *rng.integers(0, 2**31, (4, 20, 5)), *rng.random((4, 20)))
+
+
+def test_a_torn_or_flipped_record_is_left_out(tmp_path):
+    path = tmp_path / "0000.journal"
+    book = Journal(path, 20)
+    for i in range(4):
+        book.add(i, some_tally(i))
+    book.close()
+    size = record_dtype(20).itemsize
+    data = path.read_bytes()
+    assert len(data) == 4 * size
+    assert total(read_journal(path, 20), 20) == sum((some_tally(i) for i in range(1, 4)), some_tally(0))
+    path.write_bytes(data[: 3 * size + 100])
+    assert read_journal(path, 20)["index"].tolist() == [0, 1, 2]
+    flipped = bytearray(data)
+    flipped[size + 40] ^= 1
+    path.write_bytes(flipped)
+    assert read_journal(path, 20)["index"].tolist() == [0, 2, 3]
+
+
+def test_a_full_disk_is_an_error_and_loses_nothing(small_archive, tmp_path, monkeypatch):
+    original = Journal.add
+
+    def full(self, index, tally):
+        if index == 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(self, index, tally)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "add", full)
+        with pytest.raises(OSError, match="No space left"):
+            evaluate(plan(small_archive, online=False), tmp_path)
+    assert total(RunFolderOf(tmp_path).records(), 20).sequences == 5
+    assert evaluate(plan(small_archive, online=False), tmp_path).tally == unbroken(plan(small_archive, online=False))
+
+
+# ---------------------------------------------------------------- tables
+
+
+def test_the_table_shows_what_is_undefined():
+    dry = Tally.zero(20)
+    text = table([Row("a", "online", "Data: x.", dry)])
+    assert f"| a     | online  |        {UNDEFINED} |" in text
+    assert "≥30 mm/h: undefined (0/0) at 20 of 20 leads" in text
+    assert "per lead: 0 to 0" in text
+
+
+def test_the_table_has_the_papers_columns(new_archive, tmp_path):
+    rng = np.random.default_rng(0)
+    levels = rng.integers(60, 256, (45, 8, 8), np.uint8)
+    archive = new_archive(
+        6 * np.arange(45), levels, splits={"test": [("1970-01-01", "1971-01-01")]}, source="synthetic"
+    )
+    row = evaluate(plan(archive.name, "agents.last_frame"), tmp_path / "out")
+    header, _, line = table([row]).splitlines()[:3]
+    columns = [c.strip() for c in header.strip("|").split("|")]
+    events = ["≥0.5", "≥2", "≥5", "≥10", "≥30"]
+    assert columns == [
+        "Agent", "Setting", *(f"CSI {e}" for e in events), *(f"HSS {e}" for e in events), "B-MSE", "B-MAE",
+        *(f"bias {e}" for e in events), "sequences",
+    ]  # fmt: skip
+    cells = [c.strip() for c in line.strip("|").split("|")]
+    csi = row.tally.hits / (row.tally.hits + row.tally.misses + row.tally.false_alarms)
+    assert cells[2] == f"{csi[:, 0].mean():.4f}"
+    assert cells[12] == f"{(row.tally.balanced_squared / 5).mean():.0f}"
+    assert cells[-1] == "5"
+    assert "split test" in table([row])
+    assert "does not prove skill on real rain" in table([row])

@@ -1,0 +1,150 @@
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hko7env.archive import Archive, iso, minutes
+from hko7env.importers import ImportProblem, eccc, find, import_radar
+from hko7env.units import HKO7
+
+LAND = (153, 153, 102)
+
+
+def draw(folder, minute, cells=(), palette_seed=0):
+    """An ECCC-like GIF: land, the given (row, column, colour) cells of 9 x 9 px, the red frame, cross and legend."""
+    rgb = np.zeros((480, 580, 3), np.uint8)
+    rgb[:, :480] = LAND
+    for row, column, colour in cells:
+        rgb[row : row + 9, column : column + 9] = colour
+    rgb[[0, -1], :480] = rgb[:, [0, 479]] = (255, 0, 0)
+    rgb[239, 235:246] = rgb[234:245, 240] = 255
+    rgb[2:20, 2:100] = (221, 56, 49)  # the logo
+    image = Image.fromarray(rgb).quantize(32, dither=Image.Dither.NONE)
+    order = np.random.default_rng(palette_seed).permutation(len(image.getcolors()))
+    image = image.remap_palette(order.tolist())  # the order of colours differs from file to file
+    stamp = iso(minute).translate({ord(c): None for c in "-T:"})
+    path = folder / f"{stamp}_CASGO_CAPPI_1.5_RAIN.gif"
+    image.save(path)
+    return path
+
+
+@pytest.fixture
+def source(tmp_path):
+    folder = tmp_path / "CASGO"
+    folder.mkdir()
+    start = minutes("2024-07-10T19:06")
+    for i in range(6):
+        if i != 3:
+            cells = [(100 + i, 200, (255, 153, 0)), (300, 150, (153, 204, 255)), (60, 360, (102, 0, 153))]
+            draw(folder, start + 6 * i, cells, palette_seed=i)
+    return folder
+
+
+def test_colours_become_rates_whatever_the_palette(source, tmp_path):
+    archive, problems = import_radar("eccc", source, tmp_path / "a.zarr")
+    assert problems == []
+    assert np.diff(archive.times).tolist() == [6, 6, 12, 6]
+    frames = archive.frames(0, 5)
+    for frame, i in zip(frames, (0, 1, 2, 4, 5), strict=True):
+        rate = HKO7.rates[frame]
+        assert rate[104 + i, 204] == pytest.approx(40, rel=0.02)  # class 32 to 50 mm/h
+        assert rate[304, 154] == pytest.approx(np.sqrt(0.1), rel=0.02)
+        assert rate[64, 364] == pytest.approx(200, rel=0.02)
+        assert np.count_nonzero(frame) == 3 * 81, "logo, frame, cross and border lines are no echo"
+    assert (archive.mask == 1).sum() == 21, "the cross"
+    assert archive.mask[239, 0] == archive.mask[0, 0] == 2
+    assert archive.mask[239, 1] == archive.mask[1, 240] == 0
+    assert (archive.x[240], archive.y[239]) == (0, 0)
+    assert archive.y[0] > archive.y[-1]
+
+
+def test_a_second_run_adds_only_what_is_new(source, tmp_path):
+    last = sorted(source.iterdir())[-1]
+    kept = shutil.move(last, tmp_path)
+    first, _ = import_radar("eccc", source, tmp_path / "a.zarr")
+    assert len(first) == 4
+    fingerprint = first.fingerprint
+    assert import_radar("eccc", source, tmp_path / "a.zarr")[0].fingerprint == fingerprint
+    shutil.move(kept, source)
+    grown, _ = import_radar("eccc", source, tmp_path / "a.zarr")
+    whole, _ = import_radar("eccc", source, tmp_path / "b.zarr")
+    assert grown.fingerprint == whole.fingerprint != fingerprint
+
+
+def test_a_stopped_import_goes_on(source, tmp_path, monkeypatch):
+    monkeypatch.setattr("hko7env.importers.BATCH", 2)
+    original, read = eccc.read, []
+
+    def stopping(path):
+        if len(read) == 3:
+            raise KeyboardInterrupt
+        read.append(path)
+        return original(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(eccc, "read", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            import_radar("eccc", source, tmp_path / "a.zarr")
+    assert len(Archive(str(tmp_path / "a.zarr"))) == 2
+    resumed, _ = import_radar("eccc", source, tmp_path / "a.zarr")
+    assert resumed.fingerprint == import_radar("eccc", source, tmp_path / "b.zarr")[0].fingerprint
+
+
+def test_bad_files_are_named_or_left_out(source, tmp_path):
+    first, second, third, *_ = sorted(source.iterdir())
+    second.write_bytes(second.read_bytes()[:900])  # truncated
+    third.write_bytes(b"not a GIF")
+    (source / "notes.txt").write_text("misnamed")
+    (source / "202413451906_CASGO_CAPPI_1.5_RAIN.gif").write_bytes(first.read_bytes())  # no such date
+    (source / "again").mkdir()
+    shutil.copy(first, source / "again")
+    foreign = np.full((480, 580, 3), (1, 2, 3), np.uint8)
+    Image.fromarray(foreign).save(source / "202407102000_CASGO_CAPPI_1.5_RAIN.gif")
+    Image.new("RGB", (100, 100)).save(source / "202407102006_CASGO_CAPPI_1.5_RAIN.gif")
+    with pytest.raises(ImportProblem, match="--keep-going"):
+        import_radar("eccc", source, tmp_path / "a.zarr")
+    archive, problems = import_radar("eccc", source, tmp_path / "b.zarr", keep_going=True)
+    assert len(archive) == 3
+    text = "\n".join(problems)
+    for part in (
+        second.name, third.name, "notes.txt is not named like", "202413451906", "has the same time",
+        "a colour that is no rain class", "100 x 100 pixels",
+    ):  # fmt: skip
+        assert part in text
+    assert len(problems) == 7
+
+
+def test_older_files_and_other_grids_are_refused(source, tmp_path):
+    import_radar("eccc", source, tmp_path / "a.zarr")
+    old = draw(source, minutes("2024-07-01T00:00"))
+    with pytest.raises(ImportProblem, match="older than the newest frame"):
+        import_radar("eccc", source, tmp_path / "a.zarr")
+    old.unlink()
+    (source / "202407102000_CASMB_CAPPI_1.5_RAIN.gif").write_bytes(next(source.iterdir()).read_bytes())
+    for path in source.glob("*CASGO*"):
+        path.unlink()
+    with pytest.raises(ImportProblem, match="another grid"):
+        import_radar("eccc", source, tmp_path / "a.zarr")
+
+
+def test_unknown_formats_and_empty_sources_are_named(tmp_path):
+    with pytest.raises(ImportProblem, match="did you mean 'eccc'"):
+        find("ecc")
+    with pytest.raises(ImportProblem, match="there is no"):
+        import_radar("eccc", tmp_path / "nowhere", tmp_path / "a.zarr")
+    with pytest.raises(ImportProblem, match="no file under"):
+        import_radar("eccc", tmp_path, tmp_path / "a.zarr")
+
+
+@pytest.mark.slow
+def test_real_station_gore(shared, tmp_path):
+    archive, problems = import_radar("eccc", shared / "eccc" / "CASGO", tmp_path / "casgo.zarr")
+    assert (len(archive), problems) == (478, [])
+    gaps = np.flatnonzero(np.diff(archive.times) != 6)
+    assert [iso(archive.times[i]) for i in gaps] == ["2024-07-11T16:12", "2024-07-12T16:12"]
+    frames = archive.frames(0, 478)
+    assert 0.01 < (HKO7.rates[frames] >= 0.5).mean() < 0.5
+    assert not frames[:, archive.mask == 2].any()
+    # 14 classes and no echo: no other level can occur
+    assert len(np.unique(frames)) <= 15

@@ -1,0 +1,71 @@
+"""Agents for tests of the runner: a slow one, one that fails, and one that learns."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from agents.last_frame import LastFrame
+
+
+@dataclass(frozen=True)
+class Config:
+    delay: float = 0.0  # seconds a forecast takes
+    fail_at: int = -1  # sequence at whose forecast it raises
+    label: str | None = None
+    loud: bool = False
+
+
+class Slow(LastFrame):
+    def __init__(self, task, config):
+        super().__init__(task)
+        self.config, self.steps, self.seen = config, 0, []
+
+    def store(self, observation):
+        """Unlike last frame, it remembers its episode, so a wrong resume shows."""
+        super().store(observation)
+        if observation["new_episode"]:
+            self.seen = []
+        self.seen.append(self._frame)
+        self._frame = np.mean(self.seen[-3:], axis=0)
+
+    def predict(self):
+        time.sleep(self.config.delay)
+        if self.steps == self.config.fail_at:
+            raise RuntimeError("the toy is broken")
+        self.steps += 1
+        return super().predict()
+
+
+class Learner(Slow):
+    """Learns a brightness over all episodes; what it forecasts depends on every step before."""
+
+    def __init__(self, task, config):
+        super().__init__(task, config)
+        self.gain = np.float32(0.5)
+
+    def update(self):
+        self.gain = np.float32(0.9) * self.gain + np.float32(0.1) * (1 - self._frame.mean())
+
+    def predict(self):
+        return np.clip(self.gain * super().predict(), 0, 1)
+
+    def save(self, path):
+        with path.open("wb") as file:
+            np.savez(file, gain=self.gain, frame=self._frame, seen=np.stack(self.seen))
+
+    def restore(self, path):
+        with np.load(path) as saved:
+            self.gain, self._frame, self.seen = saved["gain"][()], saved["frame"], list(saved["seen"])
+
+
+def make(task, config):
+    return Slow(task, config)
+
+
+def learner(task, config):
+    return Learner(task, config)
+
+
+def nobody(task, config):
+    return object()
