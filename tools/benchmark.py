@@ -1,0 +1,239 @@
+"""Measure speed and memory at 480 x 480, beside a plain reference in the same run: JSON lines on standard output.
+
+    python tools/benchmark.py scores    one 5 -> 20 step scored
+    python tools/benchmark.py stream    frames read from an archive
+    python tools/benchmark.py pass      all 6053 sequences of a test split of HKO-7's size, with the last-frame agent
+    python tools/benchmark.py import    import hko7env
+
+Rounds of all competitors alternate and the median round counts, because these machines are noisy: trust the ratios.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numcodecs import Zstd
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from hko7env import progress  # noqa: E402
+from hko7env.agent import load, run  # noqa: E402
+from hko7env.archive import CHUNK, Archive, create, minutes  # noqa: E402
+from hko7env.schedule import schedule  # noqa: E402
+from hko7env.scores import scored, tally  # noqa: E402
+from hko7env.synthetic import cache_folder, default_archive  # noqa: E402
+from hko7env.units import HKO7  # noqa: E402
+
+Line = dict[str, Any]
+
+
+def main() -> None:
+    """Run the benchmarks that are named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    benchmarks: dict[str, Callable[[int], Iterator[Line]]] = {
+        "scores": measure_scores,
+        "stream": measure_stream,
+        "pass": measure_pass,
+        "import": measure_import,
+    }
+    parser.add_argument("names", nargs="+", choices=benchmarks)
+    parser.add_argument("--rounds", type=int, default=15)
+    known = parser.parse_args()
+    for name in known.names:
+        for line in benchmarks[name](known.rounds):
+            print(json.dumps(line), flush=True)
+
+
+def compare(competitors: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Median seconds of each competitor over alternating ``rounds``, after one to warm up."""
+    times: dict[str, list[float]] = {name: [] for name in competitors}
+    for round_ in range(rounds + 1):
+        for name, work in competitors.items():
+            start = time.perf_counter()
+            work()
+            if round_:
+                times[name].append(time.perf_counter() - start)
+    return {name: median(each) for name, each in times.items()}
+
+
+def lines(medians: dict[str, float], reference: str, unit: str, per: float, size: int) -> Iterator[Line]:
+    """One JSON line a competitor: its median in milliseconds a ``unit`` and its ratio to ``reference``."""
+    for name, seconds in medians.items():
+        ratio = seconds / medians[reference]
+        yield {"name": name, "median": round(1e3 * seconds / per, 3), "unit": unit, "ratio": round(ratio, 3), "bytes": size}
+
+
+def measure_scores(rounds: int) -> Iterator[Line]:
+    """All scores of one step, of a dense forecast as networks give and of the last frame."""
+    archive = Archive(str(default_archive()))
+    first = int(np.searchsorted(archive.times, minutes("2015-05-20T10:24")))
+    frames = archive.frames(first, first + 25)
+    truth, static = frames[5:], archive.scored
+    mask = scored(truth, static)
+    last = np.ascontiguousarray(np.broadcast_to(frames[4] / np.float32(255), truth.shape))
+    dense = np.clip(last + np.float32(0.01), 0, 1)
+    medians = compare(
+        {
+            "scores/plain numpy, dense": lambda: plain_scores(truth, mask, dense),
+            "scores/hko7env, dense": lambda: tally(truth, mask, dense),
+            "scores/hko7env, last frame": lambda: tally(truth, mask, last),
+            "scores/read every byte once": lambda: (dense.max(), truth.max(), mask.max()),
+        },
+        rounds,
+    )
+    size = dense.nbytes + truth.nbytes + mask.nbytes
+    yield from lines(medians, "scores/plain numpy, dense", "ms/step", 1, size)
+
+
+def plain_scores(truth: np.ndarray, mask: np.ndarray, forecast: np.ndarray) -> tuple[Any, ...]:
+    """The reference: the same sums, vectorised over the whole step as one would write them down."""
+    pixel = truth.astype(np.float32) / 255
+    counts = []
+    for threshold in HKO7.threshold_pixels.astype(np.float32):
+        observed, expected = (pixel >= threshold) & mask, (forecast >= threshold) & mask
+        hits = np.count_nonzero(observed & expected, axis=(1, 2))
+        misses = np.count_nonzero(observed, axis=(1, 2)) - hits
+        false_alarms = np.count_nonzero(expected, axis=(1, 2)) - hits
+        counts.append((hits, misses, false_alarms, np.count_nonzero(mask, axis=(1, 2)) - hits - misses - false_alarms))
+    error = (forecast - pixel) * mask
+    weight = HKO7.weights[truth]
+    squared, absolute = error**2, np.abs(error)
+    sums = [s.sum(axis=(1, 2), dtype=np.float64) for s in (squared, absolute, weight * squared, weight * absolute)]
+    return (*counts, *sums)
+
+
+def measure_stream(rounds: int) -> Iterator[Line]:
+    """Segments in order and random windows, beside zstd alone and PNG frames with zlib masks."""
+    archive = Archive(str(default_archive()))
+    n = 100
+    frames = archive.frames(0, n)
+    mask = zlib.compress(archive.scored.tobytes(), 2)
+    rng = np.random.default_rng(0)
+    packed = [Zstd(level=6).encode(frames[i : i + CHUNK]) for i in range(0, n, CHUNK)]
+    with tempfile.TemporaryDirectory() as folder:
+        for i, frame in enumerate(frames):
+            Image.fromarray(frame).save(Path(folder) / f"{i}.png")
+            (Path(folder) / f"{i}.mask").write_bytes(mask)
+
+        def read_png() -> None:
+            for i in range(n):
+                np.asarray(Image.open(Path(folder) / f"{i}.png"))
+                np.frombuffer(zlib.decompress((Path(folder) / f"{i}.mask").read_bytes()), bool)
+
+        def in_order() -> None:
+            fresh = Archive(str(default_archive()))
+            for start in range(0, n, CHUNK):
+                fresh.frames(start, start + CHUNK)
+
+        def windows() -> None:
+            fresh = Archive(str(default_archive()))
+            for start in rng.integers(0, len(fresh) - 25, n // 25):
+                fresh.frames(start, start + 25)
+
+        medians = compare(
+            {
+                "stream/PNG and zlib mask, one thread": read_png,
+                "stream/hko7env, segments of 5 in order": in_order,
+                "stream/hko7env, random windows of 25": windows,
+                "stream/zstd alone": lambda: [Zstd().decode(p) for p in packed],
+                "stream/opening an archive": lambda: Archive(str(default_archive())),
+            },
+            rounds,
+        )
+    opening = medians.pop("stream/opening an archive")
+    for name in medians:
+        medians[name] -= opening if "hko7env" in name else 0  # paid once, not a frame
+    yield from lines(medians, "stream/PNG and zlib mask, one thread", "ms/frame", n, frames[0].nbytes)
+    yield {"name": "stream/opening an archive", "median": round(1e3 * opening, 3), "unit": "ms", "ratio": 1, "bytes": 0}
+
+
+def measure_pass(rounds: int) -> Iterator[Line]:
+    """One whole pass, whatever ``rounds`` says: 31,350 frames, made once in the cache folder."""
+    archive = full_size_archive()
+    env = gymnasium.make("HKO7-Online-v0", archive=str(archive)).unwrapped
+    count = len(env.schedule)
+    memory = []
+
+    def watch(index: int) -> None:
+        if index % (count // 4) == count // 8:
+            memory.append(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        bar.update()
+
+    agent = load("agents.last_frame", env.task)
+    start = time.perf_counter()
+    with progress.bar(count, "pass", "seq") as bar:
+        total = run(env, agent, after=watch)
+    seconds = time.perf_counter() - start
+    yield {
+        "name": f"pass/last frame, {total.sequences} sequences, {len(env.archive)} frames",
+        "median": round(1e3 * seconds / total.sequences, 3),
+        "unit": "ms/sequence",
+        "ratio": round(memory[-1] / memory[0], 3),  # peak memory late in the pass to early in it
+        "bytes": memory[-1],
+    }
+
+
+def full_size_archive() -> Path:
+    """An archive of the size and shape of HKO-7's test split: 31,350 frames that walk to 6053 sequences."""
+    path = cache_folder() / "benchmark-31350.zarr"
+    source = Archive(str(default_archive()))
+    times = test_list()
+    if not path.exists():
+        create(str(path), shape=source.shape, mask=source.mask, source="frames of the default archive, repeated")
+    archive = Archive(str(path), writable=True)
+    with progress.bar(len(times), "making the archive", "frame", done=len(archive)) as bar:
+        while len(archive) < len(times):
+            start = len(archive)
+            n = min(240, len(times) - start)
+            begin = start % (len(source) - 240)
+            archive.append(times[start : start + n], source.frames(begin, begin + n))
+            bar.update(n)
+    return path
+
+
+def test_list() -> np.ndarray:
+    """(31350,) minutes with the make-up of HKO-7's test list: 131 days in 53 runs, three outages, single misses."""
+    runs = [3] * 25 + [2] * 28
+    starts = np.cumsum([0, *(length + 2 for length in runs[:-1])])
+    days = np.concatenate([start + np.arange(length) for start, length in zip(starts, runs, strict=True)])
+    times = minutes("2015-01-01T00:00") + (1440 * days[:, None] + 6 * np.arange(240)).reshape(-1)
+    outages = [np.arange(5) + 3815, np.arange(7) + 12119, np.arange(45) + 20069]
+    single = np.arange(33) * 900 + 700
+    kept = np.delete(times, np.concatenate([*outages, single]))
+    walk = schedule(kept)
+    assert (len(kept), len(walk), len(walk.episode_starts)) == (31_350, 6053, 56)
+    return kept
+
+
+def measure_import(rounds: int) -> Iterator[Line]:
+    """What importing hko7env adds to importing numpy, gymnasium and zarr."""
+
+    def importing(names: str) -> Callable[[], Any]:
+        command = [sys.executable, "-c", f"import {names}"]
+        return lambda: subprocess.run(command, cwd=ROOT, check=True)
+
+    medians = compare(
+        {
+            "import/numpy, gymnasium, zarr": importing("numpy, gymnasium, zarr"),
+            "import/the same and hko7env": importing("numpy, gymnasium, zarr, hko7env"),
+        },
+        rounds,
+    )
+    yield from lines(medians, "import/numpy, gymnasium, zarr", "ms", 1, 0)
+
+
+if __name__ == "__main__":
+    main()
