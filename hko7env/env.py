@@ -40,8 +40,8 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
     Online (``online=True``) an episode lasts as long as the sequences follow one another; offline every sequence
     begins a new one and nothing may be carried over. Both walk the same sequences.
 
-    ``archive`` is a path or URL (default: the embedded synthetic archive, made on first use), ``split`` the name of
-    one of its splits (default: ``test`` if it has one, else all frames). ``reset(options=...)`` takes ``start`` and
+    ``archive`` is a path, a URL or a zarr store (default: the embedded synthetic archive, made on first use), ``split``
+    the name of one of its splits (default: ``test`` if it has one, else all frames). ``reset(options=...)`` takes ``start`` and
     ``stop``, sequence indices for a part of the pass, and ``continued``: True if the agent has already seen what came
     before ``start``, so that it is not marked as a new episode. ``render_mode="rgb_array"`` draws the newest frame
     beside the forecast an hour ahead.
@@ -54,7 +54,7 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
 
     def __init__(
         self,
-        archive: str | None = None,
+        archive: Any = None,
         split: str | None = None,
         online: bool = True,
         render_mode: str | None = None,

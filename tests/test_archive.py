@@ -1,10 +1,13 @@
 import errno
+import functools
+import http.server
 import random
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -14,7 +17,7 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from zarr.storage import LocalStore, MemoryStore
+from zarr.storage import LocalStore, MemoryStore, ZipStore
 
 from hko7env.archive import GOOD, SUSPECT, Archive, ArchiveError, create, iso, minutes, pack
 from hko7env.units import ZR
@@ -392,3 +395,30 @@ def test_reading_in_order_decodes_each_chunk_once(small_archive, monkeypatch):
     for start in range(0, len(archive) - 25, 5):
         archive.frames(start, start + 25)
     assert len(decoded) == len(set(decoded))
+
+
+def test_an_archive_is_read_over_http(small_archive):
+    pytest.importorskip("aiohttp")
+    handler = functools.partial(QuietHandler, directory=str(small_archive.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            remote = Archive(f"http://127.0.0.1:{server.server_port}/{small_archive.name}")
+            local = Archive(str(small_archive))
+            assert remote.fingerprint == local.fingerprint
+            np.testing.assert_array_equal(remote.frames(3, 17), local.frames(3, 17))
+        finally:
+            server.shutdown()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+def test_an_archive_is_read_from_a_zip(small_archive, tmp_path):
+    shutil.make_archive(str(tmp_path / "a"), "zip", small_archive)
+    with ZipStore(tmp_path / "a.zip", mode="r") as store:
+        zipped = Archive(store)
+        assert read_all(store) == []
+        np.testing.assert_array_equal(zipped.frames(0, len(zipped)), Archive(str(small_archive)).frames(0, len(zipped)))

@@ -73,7 +73,13 @@ def lines(medians: dict[str, float], reference: str, unit: str, per: float, size
     """One JSON line a competitor: its median in milliseconds a ``unit`` and its ratio to ``reference``."""
     for name, seconds in medians.items():
         ratio = seconds / medians[reference]
-        yield {"name": name, "median": round(1e3 * seconds / per, 3), "unit": unit, "ratio": round(ratio, 3), "bytes": size}
+        yield {
+            "name": name,
+            "median": round(1e3 * seconds / per, 3),
+            "unit": unit,
+            "ratio": round(ratio, 3),
+            "bytes": size,
+        }
 
 
 def measure_scores(rounds: int) -> Iterator[Line]:

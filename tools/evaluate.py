@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # our `agents`, whatever else is installed under that name
+# Our `agents`, whatever else is installed under that name; then the user's own modules.
+sys.path[:1] = [str(ROOT), str(Path.cwd())]
 
 from hko7env.agent import find  # noqa: E402
-from hko7env.archive import ArchiveError  # noqa: E402
 from hko7env.evaluation import Plan, evaluate  # noqa: E402
-from hko7env.results import RunError, table  # noqa: E402
+from hko7env.results import table  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,12 +47,14 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped; what was finished is kept, and the same command goes on from there", file=sys.stderr)
         return 130
-    except (ArchiveError, RunError, FileNotFoundError, ValueError) as error:
+    except (ValueError, FileNotFoundError) as error:  # ArchiveError and RunError are ValueErrors
         if getattr(error, "__notes__", None):  # raised inside an agent: its author needs the traceback
             raise
         print(f"evaluate: {error}", file=sys.stderr)
         return 1
     except OSError as error:
+        if getattr(error, "__notes__", None):
+            raise
         print(
             f"evaluate: cannot write results under {known.out} ({error}); make room or choose another --out, then give "
             "the same command again: what was finished is kept",

@@ -1,0 +1,163 @@
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from hko7env.archive import Archive, create
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def tool(name, *words, cwd):
+    command = [sys.executable, "-W", "error", str(ROOT / "tools" / name), *map(str, words)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_evaluate_prints_the_table_and_writes_the_runs(small_archive, tmp_path):
+    words = ("agents.last_frame", "tests.toys", "--delay", "0", "--archive", small_archive, "--workers", "2")
+    done = tool("evaluate.py", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("|")[1:3] for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert [[cell.strip() for cell in row] for row in rows[2:]] == [
+        ["agents.last_frame", "offline"], ["agents.last_frame", "online"],
+        ["tests.toys", "offline"], ["tests.toys", "online"],
+    ]  # fmt: skip
+    assert len(list((tmp_path / "results").iterdir())) == 4
+    assert "13/13" in done.stderr, "a progress bar with the count"
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["agents.last_farme"], "did you mean 'agents.last_frame'?"),
+        (["agents.last_frame", "--splt", "test"], "there is no option '--splt'; did you mean --split?"),
+        (["agents.last_frame", "--split", "tets"], "did you mean 'test'?"),
+        (["tests.toys", "--dely", "1"], "did you mean --delay?"),
+        (["tests.toys", "--delay", "soon"], "--delay expects float, got 'soon'"),
+        (["tests.toys", "--loud", "maybe"], "--loud expects bool, got 'maybe'"),
+        (["tests.toys", "--delay"], "--delay needs a value"),
+        (["agents.last_frame", "--limit", "0"], "--limit must be at least 1"),
+        (["agents.last_frame", "--workers", "0"], "--workers must be at least 1"),
+        (["agents.last_frame", "--archive", "nowhere.zarr"], "no archive at nowhere.zarr"),
+    ],
+)
+def test_evaluate_names_what_is_wrong(small_archive, tmp_path, words, message):
+    given = [] if "--archive" in words else ["--archive", small_archive]
+    done = tool("evaluate.py", *words, *given, cwd=tmp_path)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_agents_error_comes_with_its_traceback_and_sequence(small_archive, tmp_path):
+    done = tool("evaluate.py", "tests.toys", "--fail-at", 5, "--archive", small_archive, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "RuntimeError: the toy is broken" in done.stderr
+    assert "in sequence 5, issued 2015-05-20T02:54, by Slow" in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_named(small_archive, tmp_path):
+    (tmp_path / "results").write_text("in the way")
+    done = tool("evaluate.py", "agents.last_frame", "--archive", small_archive, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "cannot write results under results" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_describe_verify_and_pack(small_archive, tmp_path):
+    text = tool("archive.py", "describe", small_archive, cwd=tmp_path).stdout
+    for part in (
+        "142 frames of 48 x 64, every 6 min", "gaps: 4", "2015-05-20T00:36 -> 2015-05-20T00:48: 12 min",
+        "test: 102 frames, 13 sequences in 2 episodes", "0.5 mm/h = 12.98 dBZ = level  83.70, reached from 84",
+    ):  # fmt: skip
+        assert part in text
+    assert "142 frames, 0 damaged chunks" in tool("archive.py", "verify", small_archive, cwd=tmp_path).stdout
+    packed = tool("archive.py", "pack", small_archive, "packed.zarr", cwd=tmp_path)
+    assert Archive(str(small_archive)).fingerprint in packed.stdout
+    (tmp_path / "packed.zarr/pixel/c/0/0/0").unlink()
+    damaged = tool("archive.py", "verify", "packed.zarr", cwd=tmp_path)
+    assert damaged.returncode == 1
+    assert "file pixel/c/0/0/0" in damaged.stdout
+    missing = tool("archive.py", "describe", "nowhere.zarr", cwd=tmp_path)
+    assert (missing.returncode, missing.stderr.startswith("archive: no archive at nowhere.zarr")) == (1, True)
+
+
+def test_describe_an_empty_archive(tmp_path):
+    create(str(tmp_path / "empty.zarr"), shape=(4, 4))
+    done = tool("archive.py", "describe", "empty.zarr", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "0 frames of 4 x 4" in done.stdout
+
+
+# ---------------------------------------------------------------- the README
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_readmes_code_runs(small_archive, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hko7env.synthetic.default_archive", lambda: small_archive)
+    code = blocks("python")
+    assert len(code) == 4
+    names = {}
+    for block in code:
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["over"]
+    assert names["info"]["sequence"] == 8
+    assert len(Archive("mine.zarr")) == 30
+    suite = names["TestFading"]()
+    for test in [getattr(suite, name) for name in dir(suite) if name.startswith("test_")]:
+        test(*[tmp_path] if "checkpoint" in test.__name__ else [])
+    Path("mine.py").write_text(code[1])
+    done = tool("evaluate.py", "mine", "--archive", small_archive, "--limit", 3, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_names_every_command_and_no_other():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for path in re.findall(r"python (tools/\w+\.py)", text):
+        assert (ROOT / path).is_file(), path
+    for name in ("evaluate", "archive", "benchmark"):
+        assert f"tools/{name}.py" in text
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(re.findall(r"^make (\w+)", text, re.MULTILINE)) <= set(targets)
+    for name in re.findall(r"^python tools/archive.py (\w+)", text, re.MULTILINE):
+        done = subprocess.run(
+            [sys.executable, ROOT / "tools/archive.py", name, "--help"], capture_output=True, check=False
+        )
+        assert done.returncode == 0, name
+
+
+# ---------------------------------------------------------------- the wheel
+
+
+@pytest.mark.slow
+def test_the_wheel_carries_the_agents_inside(small_archive, tmp_path):
+    pytest.importorskip("hatchling")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+
+    with zipfile.ZipFile(wheel) as file:
+        tops = {name.split("/")[0] for name in file.namelist()}
+        assert {t for t in tops if not t.endswith(".dist-info")} == {"hko7env"}, "no top-level agents or tools"
+        assert not [name for name in file.namelist() if "__pycache__" in name]
+        assert "hko7env/py.typed" in file.namelist()
+        file.extractall(tmp_path / "site")
+    code = (
+        f"import sys; sys.path.remove({str(ROOT)!r});"  # put there by the editable install
+        "import gymnasium, hko7env;"
+        f"env = gymnasium.make('HKO7-Offline-v0', archive={str(small_archive)!r});"
+        "agent = hko7env.load('agents.last_frame', env.unwrapped.task);"
+        "assert type(agent).__module__ == 'hko7env.agents.last_frame', type(agent);"
+        "print(hko7env.run(env, agent).sequences)"
+    )
+    bare = {"PYTHONPATH": str(tmp_path / "site"), "HOME": str(tmp_path)}
+    words = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(words, cwd=tmp_path, env=bare, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "13", done.stderr
