@@ -41,10 +41,10 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
     begins a new one and nothing may be carried over. Both walk the same sequences.
 
     ``archive`` is a path, a URL or a zarr store (default: the embedded synthetic archive, made on first use), ``split``
-    the name of one of its splits (default: ``test`` if it has one, else all frames). ``reset(options=...)`` takes ``start`` and
-    ``stop``, sequence indices for a part of the pass, and ``continued``: True if the agent has already seen what came
-    before ``start``, so that it is not marked as a new episode. ``render_mode="rgb_array"`` draws the newest frame
-    beside the forecast an hour ahead.
+    the name of one of its splits (default: ``test`` if it has one, else all frames). ``reset(options=...)`` takes
+    ``start`` and ``stop``, sequence indices for a part of the pass, and ``continued``: True if the agent has already
+    seen what came before ``start``, so that it is not marked as a new episode. ``render_mode="rgb_array"`` draws the
+    newest frame beside the forecast an hour ahead.
 
     Raises ValueError if nothing can be walked, ForecastError (the environment stays usable) for an action that is no
     forecast.
