@@ -201,10 +201,14 @@ def test_sigkill_at_random_moments_gives_the_same_counts(small_archive, tmp_path
     assert "tests.toys:learner" in done.stdout
 
 
+def heed_interrupts():
+    """Undo what a shell does to its background jobs, whose children would not notice the signal either."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupt_says_how_to_go_on(small_archive, tmp_path):
-    with subprocess.Popen(
-        command(small_archive, tmp_path, "--limit", "9"), stderr=subprocess.PIPE, text=True
-    ) as process:
+    words = command(small_archive, tmp_path, "--limit", "9")
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts) as process:
         while not list(tmp_path.glob("*/*.journal")):
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
