@@ -208,7 +208,7 @@ def heed_interrupts():
 
 def test_an_interrupt_says_how_to_go_on(small_archive, tmp_path):
     words = command(small_archive, tmp_path, "--limit", "9")
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts) as process:
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts) as process:  # noqa: PLW1509 - no thread is running
         while not list(tmp_path.glob("*/*.journal")):
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
