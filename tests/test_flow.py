@@ -94,8 +94,10 @@ def test_a_known_drift_is_recovered(down, right, seed):
     found = flow(torch.tensor(first)[None], torch.tensor(second)[None])[0].numpy()
     wet = first > 60
     mean = found[:, wet].mean(axis=1)
-    # large drifts come out short, as with the original: (5, -4) as (4.2, -3.4)
-    assert np.hypot(*(mean - (down, right))) < 0.25 + 0.2 * np.hypot(down, right)
+    # With eight sweeps a level large drifts come out short, as with the original: (5, -4) as (4.2, -3.4), less on a
+    # small map. The direction is kept.
+    assert np.hypot(*(mean - (down, right))) < 0.25 + 0.35 * np.hypot(down, right)
+    assert np.dot(mean, (down, right)) > 0.95 * np.hypot(*mean) * np.hypot(down, right) - 0.1
 
 
 def test_nothing_moves_where_nothing_is():
