@@ -1,3 +1,4 @@
+import gzip
 import shutil
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from PIL import Image
 
 from hko7env.archive import Archive, iso, minutes
-from hko7env.importers import ImportProblem, eccc, find, import_radar
+from hko7env.importers import ImportProblem, Window, eccc, find, import_radar
 from hko7env.units import HKO7
 
 LAND = (153, 153, 102)
@@ -126,6 +127,88 @@ def test_older_files_and_other_grids_are_refused(source, tmp_path):
         path.unlink()
     with pytest.raises(ImportProblem, match="another grid"):
         import_radar("eccc", source, tmp_path / "a.zarr")
+
+
+# ---------------------------------------------------------------- FMI
+
+HEADER = """P5
+# obstime 201609281445
+# metersperpixel_x 999.674053
+# metersperpixel_y 999.62859
+# projection radar {
+# }
+6 5
+255
+"""
+
+
+def write_fmi(folder, stamp, values, header=HEADER):
+    path = folder / f"{stamp}_fmi.radar.composite.lowest_FIN_SUOMI1.pgm.gz"
+    path.write_bytes(gzip.compress(header.encode() + values.tobytes()))
+    return path
+
+
+@pytest.fixture
+def finland(tmp_path):
+    folder = tmp_path / "fmi"
+    folder.mkdir()
+    values = np.zeros((5, 6), np.uint8)
+    values[:, 0] = 255
+    values[1, 2], values[2, 3], values[0, 5] = 64 + 2 * 30, 64 + 2 * 45, 1  # 30, 45 and -31.5 dBZ
+    for minute in (45, 50):
+        write_fmi(folder, f"2016092814{minute}", values)
+    return folder
+
+
+def test_fmi_reflectivity_becomes_rate_becomes_level(finland, tmp_path):
+    archive, problems = import_radar("fmi", finland, tmp_path / "a.zarr")
+    assert (problems, archive.cadence, archive.shape) == ([], 5, (5, 6))
+    frame = archive.frames(0, 1)[0]
+    for place, dbz in (((1, 2), 30), ((2, 3), 45)):
+        rate = (10 ** (dbz / 10) / 223) ** (1 / 1.53)
+        assert HKO7.rates[frame[place]] == pytest.approx(rate, rel=0.03)
+    assert np.count_nonzero(frame) == 2
+    np.testing.assert_array_equal(archive.mask == 2, np.arange(6) == 0 * np.ones((5, 1)))
+    np.testing.assert_allclose(archive.x[0], 999.674053 / 2)
+    np.testing.assert_allclose(archive.y[[0, -1]], 999.62859 * np.array([4.5, 0.5]))
+
+
+def test_a_window_cuts_frames_mask_and_axes(finland, tmp_path):
+    whole, _ = import_radar("fmi", finland, tmp_path / "a.zarr")
+    part, _ = import_radar("fmi", finland, tmp_path / "b.zarr", window=Window(1, 2, 3, 4))
+    np.testing.assert_array_equal(part.frames(0, 2), whole.frames(0, 2)[:, 1:4, 2:6])
+    np.testing.assert_array_equal(part.mask, whole.mask[1:4, 2:6])
+    np.testing.assert_array_equal(part.x, whole.x[2:6])
+    np.testing.assert_array_equal(part.y, whole.y[1:4])
+    with pytest.raises(ImportProblem, match="reaches outside the grid of 5 x 6"):
+        import_radar("fmi", finland, tmp_path / "c.zarr", window=Window(1, 3, 3, 4))
+    with pytest.raises(ImportProblem, match="another grid"):
+        import_radar("fmi", finland, tmp_path / "b.zarr", window=Window(1, 1, 3, 4))
+
+
+def test_damaged_fmi_files_are_named(finland, tmp_path):
+    blank = np.zeros((5, 6), np.uint8)
+    cut = write_fmi(finland, "201609281455", blank)
+    cut.write_bytes(cut.read_bytes()[:-12])
+    write_fmi(finland, "201609281500", blank[:4])
+    write_fmi(finland, "201609281505", blank, header="P2\n6 5\n255\n")
+    (finland / "201609281510_fmi.radar.composite.lowest_FIN_SUOMI1.pgm.gz").write_bytes(b"no gzip")
+    archive, problems = import_radar("fmi", finland, tmp_path / "a.zarr", keep_going=True)
+    assert len(archive) == 2
+    for text, part in zip(
+        problems, ("cut off", "24 values for 6 x 5", "not a binary PGM", "Not a gzipped"), strict=True
+    ):
+        assert part in text
+
+
+def test_real_finnish_events(shared, tmp_path):
+    for day, wet in (("20160928", 0.28), ("20170509", 0.04)):
+        source = shared / "fmi" / "pgm" / day
+        archive, problems = import_radar("fmi", source, tmp_path / day, window=Window(560, 160, 480, 480))
+        assert (len(archive), problems) == (40, [])
+        assert np.diff(archive.times).tolist() == [5] * 39
+        assert not archive.mask.any(), "this window is inside coverage"
+        assert (HKO7.rates[archive.frames(0, 40)] >= 0.5).mean() == pytest.approx(wet, abs=0.02)
 
 
 def test_unknown_formats_and_empty_sources_are_named(tmp_path):

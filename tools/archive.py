@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT))
 
 from hko7env import progress  # noqa: E402
 from hko7env.archive import CHUNK, DAY_SHARD, OUT_OF_RANGE, OUTLIER, SCORED, Archive, iso, pack  # noqa: E402
-from hko7env.importers import import_radar  # noqa: E402
+from hko7env.importers import Window, import_radar  # noqa: E402
 from hko7env.schedule import schedule  # noqa: E402
 from hko7env.units import THRESHOLDS, pixel  # noqa: E402
 
@@ -21,10 +21,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("import", help="bring a weather service's files into an archive")
-    one.add_argument("format", help="eccc")
+    one.add_argument("format", help="eccc, fmi")
     one.add_argument("source", type=Path, help="a file or folder")
     one.add_argument("destination", type=Path, help="the archive: made, or gone on with")
     one.add_argument("--keep-going", action="store_true", help="leave out what cannot be read, and list it at the end")
+    places = ("ROW", "COLUMN", "HEIGHT", "WIDTH")
+    one.add_argument("--window", type=int, nargs=4, metavar=places, help="keep this part of the grid")
     for name, text in (("describe", "say what is inside"), ("verify", "read and check every chunk")):
         commands.add_parser(name, help=text).add_argument("archive")
     one = commands.add_parser("pack", help="copy a finished archive into one file a day")
@@ -43,7 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _import(known: argparse.Namespace) -> int:
-    archive, problems = import_radar(known.format, known.source, known.destination, keep_going=known.keep_going)
+    window = Window(*known.window) if known.window else None
+    archive, problems = import_radar(
+        known.format, known.source, known.destination, window=window, keep_going=known.keep_going
+    )
     for text in problems:
         print(f"left out: {text}")
     print(f"{known.destination}: {len(archive)} frames, {len(problems)} files left out")

@@ -7,7 +7,7 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -64,11 +64,38 @@ def find(name: str) -> Format:
     return cast(Format, importlib.import_module(f"{__name__}.{name}"))
 
 
-def import_radar(name: str, source: Path, destination: Path, *, keep_going: bool = False) -> tuple[Archive, list[str]]:
+@dataclass(frozen=True)
+class Window:
+    """A part of the grid: ``height`` x ``width`` locations from ``row`` and ``column`` on; cut, not resampled."""
+
+    row: int
+    column: int
+    height: int
+    width: int
+
+    def cut(self, grid: Grid) -> Grid:
+        """The window's own grid. Raises ImportProblem if it reaches outside."""
+        inside = 0 <= self.row <= self.row + self.height <= grid.shape[0]
+        if not (inside and 0 <= self.column <= self.column + self.width <= grid.shape[1]):
+            raise ImportProblem(f"the window {self} reaches outside the grid of {grid.shape[0]} x {grid.shape[1]}")
+        rows, columns = self.slices
+        shape = (self.height, self.width)
+        return replace(grid, shape=shape, mask=grid.mask[rows, columns], x=grid.x[columns], y=grid.y[rows])
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns."""
+        return slice(self.row, self.row + self.height), slice(self.column, self.column + self.width)
+
+
+def import_radar(
+    name: str, source: Path, destination: Path, *, window: Window | None = None, keep_going: bool = False
+) -> tuple[Archive, list[str]]:
     """Append all files of format ``name`` under ``source`` to the archive at ``destination``, made if need be.
 
-    Frames that are there already are skipped, so a stopped import goes on where it was. Returns the archive and the
-    list of files that were left out, with the reason; without ``keep_going`` the first of them raises ImportProblem.
+    ``window`` keeps a part of the grid. Frames that are there already are skipped, so a stopped import goes on where
+    it was. Returns the archive and the list of files that were left out, with the reason; without ``keep_going`` the
+    first of them raises ImportProblem.
     """
     reader = find(name)
     problems: list[str] = []
@@ -79,7 +106,7 @@ def import_radar(name: str, source: Path, destination: Path, *, keep_going: bool
         problems.append(text)
 
     files = _scan(reader, name, source, problem)
-    archive = _open(reader, files, destination, problem)
+    archive = _open(reader, files, destination, window, problem)
     there = set(archive.times.tolist())
     newest = int(archive.times[-1]) if len(archive) else None
     todo = []
@@ -92,7 +119,7 @@ def import_radar(name: str, source: Path, destination: Path, *, keep_going: bool
         todo.append((time, path))
     with progress.bar(len(files), f"importing {name}", "frame", done=len(files) - len(todo)) as bar:
         for start in range(0, len(todo), BATCH):
-            batch = list(_read(reader, todo[start : start + BATCH], archive.shape, problem, bar))
+            batch = list(_read(reader, todo[start : start + BATCH], archive.shape, window, problem, bar))
             if batch:
                 archive.append([time for time, _ in batch], np.stack([frame for _, frame in batch]))
     return archive, problems
@@ -115,7 +142,9 @@ def _scan(reader: Format, name: str, source: Path, problem: Any) -> list[tuple[i
     return sorted(found.items())
 
 
-def _open(reader: Format, files: list[tuple[int, Path]], destination: Path, problem: Any) -> Archive:
+def _open(
+    reader: Format, files: list[tuple[int, Path]], destination: Path, window: Window | None, problem: Any
+) -> Archive:
     for _, path in files:
         try:
             grid = reader.grid(path)
@@ -124,20 +153,34 @@ def _open(reader: Format, files: list[tuple[int, Path]], destination: Path, prob
             problem(f"{path} cannot be read ({error})")
     else:
         raise ImportProblem("none of the files can be read")
+    if window:
+        grid = window.cut(grid)
     if not destination.exists():
         return create(str(destination), **vars(grid))
     archive = Archive(str(destination), writable=True)
-    if archive.shape != grid.shape or archive.cadence != grid.cadence or archive.crs != grid.crs:
+    if (
+        archive.shape != grid.shape
+        or archive.cadence != grid.cadence
+        or archive.crs != grid.crs
+        or not np.array_equal(archive.x, grid.x)
+    ):
         raise ImportProblem(f"{destination} holds frames of another grid: import into another archive")
     return archive
 
 
 def _read(
-    reader: Format, files: list[tuple[int, Path]], shape: tuple[int, int], problem: Any, bar: Any
+    reader: Format,
+    files: list[tuple[int, Path]],
+    shape: tuple[int, int],
+    window: Window | None,
+    problem: Any,
+    bar: Any,
 ) -> Iterator[tuple[int, Frames]]:
     for time, path in files:
         try:
             frame = reader.read(path)
+            if window:
+                frame = frame[window.slices]
             if frame.shape != shape:
                 raise ValueError(f"{frame.shape} frame in an archive of {shape}")
             yield time, frame

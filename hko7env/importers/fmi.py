@@ -1,0 +1,81 @@
+"""Finnish Meteorological Institute's composites, ``YYYYMMDDhhmm_fmi.radar.composite.lowest_FIN_SUOMI1.pgm.gz``.
+
+A gzipped binary PGM of half-dB steps, dBZ = (v - 64) / 2; 0 is no echo, 255 is outside the radars' range. Reflectivity
+becomes rain rate by FMI's Z = 223 R^1.53 and then a level by HKO-7's relation.
+"""
+
+import gzip
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hko7env.archive import OUT_OF_RANGE, SCORED, minutes
+from hko7env.importers import Frames, Grid
+from hko7env.units import HKO7, ZR, level, pixel
+
+SOURCE_ZR = ZR(223.0, 1.53)
+OUTSIDE = 255
+CRS = "+proj=stere +lon_0=25 +lat_0=90 +lat_ts=60 +a=6371288 +x_0=380886.310 +y_0=3395677.920"
+
+_NAME = re.compile(r"(\d{4})(\d{2})(\d{2})(\d{2})(\d{2})_fmi\.radar\.composite\.lowest_FIN_SUOMI1\.pgm\.gz")
+_HEADER = re.compile(rb"P5\n((?:#[^\n]*\n)*)(\d+) (\d+)\n255\n")
+
+
+def time_of(path: Path) -> int | None:
+    """Minutes of the time in the name, which is UTC."""
+    match = _NAME.fullmatch(path.name)
+    if not match:
+        return None
+    year, month, day, hour, minute = match.groups()
+    try:
+        return minutes(f"{year}-{month}-{day}T{hour}:{minute}")
+    except ValueError:
+        return None
+
+
+def grid(path: Path) -> Grid:
+    """The composite's grid; what is outside coverage in ``path`` is outside in every file."""
+    values, header = _values(path)
+    height, width = values.shape
+    metres = {axis: float(header[f"metersperpixel_{axis}"]) for axis in "xy"}
+    return Grid(
+        shape=(height, width),
+        cadence=5,
+        mask=np.where(values == OUTSIDE, OUT_OF_RANGE, SCORED).astype(np.uint8),
+        x=metres["x"] * (np.arange(width) + 0.5),
+        y=metres["y"] * (height - 0.5 - np.arange(height)),
+        crs=CRS,
+        source="Finnish Meteorological Institute, lowest-level composite SUOMI1",
+        licence="CC BY 4.0",
+        attributes={
+            "source_zr": "Z = 223 R^1.53",
+            "conversion": "dBZ to mm/h by Z = 223 R^1.53, then level by Z = 58.53 R^1.56",
+        },
+    )
+
+
+def read(path: Path) -> Frames:
+    """(H, W) uint8 levels; no echo where a location is outside coverage."""
+    levels = level(pixel(HKO7.dbz(SOURCE_ZR.rate((np.arange(256) - 64) / 2))))
+    levels[[0, OUTSIDE]] = 0
+    return np.asarray(levels[_values(path)[0]], np.uint8)
+
+
+def _values(path: Path) -> tuple[Frames, dict[str, Any]]:
+    try:
+        data = gzip.decompress(path.read_bytes())
+    except EOFError as error:
+        raise ValueError("the gzip stream is cut off") from error
+    match = _HEADER.match(data)
+    if not match:
+        raise ValueError("not a binary PGM of 255 grey values")
+    width, height = int(match[2]), int(match[3])
+    body = data[match.end() :]
+    if len(body) != width * height:
+        raise ValueError(f"{len(body)} values for {width} x {height} locations")
+    values: npt.NDArray[np.uint8] = np.frombuffer(body, np.uint8).reshape(height, width)
+    words = (line[1:].split(maxsplit=1) for line in match[1].decode("latin-1").splitlines())
+    return values, {name: rest[0] for name, *rest in words if rest}
