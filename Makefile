@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 .PHONY: evaluate test lint clean
 
 evaluate: $(READY)
-	$(BIN)/python tools/evaluate.py agents.last_frame --env both
+	$(BIN)/python tools/evaluate.py agents.last_frame agents.rover --env both
 
 test: $(READY)
 	$(BIN)/python -m pytest

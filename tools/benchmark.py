@@ -4,11 +4,13 @@
     python tools/benchmark.py stream    frames read from an archive
     python tools/benchmark.py pass      all 6053 sequences of a test split of HKO-7's size, with the last-frame agent
     python tools/benchmark.py import    import hko7env
+    python tools/benchmark.py flow      time and skill of last frame, ROVER and its variants, on --archives
 
 Rounds of all competitors alternate and the median round counts, because these machines are noisy: trust the ratios.
 """
 
 import argparse
+import importlib.util
 import json
 import resource
 import subprocess
@@ -30,10 +32,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from hko7env import progress  # noqa: E402
-from hko7env.agent import load, run  # noqa: E402
+from hko7env.agent import Agent, Observation, Task, load, run  # noqa: E402
 from hko7env.archive import CHUNK, Archive, create, minutes  # noqa: E402
 from hko7env.schedule import schedule  # noqa: E402
-from hko7env.scores import scored, tally  # noqa: E402
+from hko7env.scores import averages, scored, tally  # noqa: E402
 from hko7env.synthetic import cache_folder, default_archive  # noqa: E402
 from hko7env.units import HKO7  # noqa: E402
 
@@ -48,9 +50,11 @@ def main() -> None:
         "stream": measure_stream,
         "pass": measure_pass,
         "import": measure_import,
+        "flow": lambda rounds: measure_flow(known.archives or [str(default_archive())]),
     }
     parser.add_argument("names", nargs="+", choices=benchmarks)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--archives", nargs="+", help="for flow; default: the embedded one")
     known = parser.parse_args()
     for name in known.names:
         for line in benchmarks[name](known.rounds):
@@ -239,6 +243,84 @@ def measure_import(rounds: int) -> Iterator[Line]:
         rounds,
     )
     yield from lines(medians, "import/numpy, gymnasium, zarr", "ms", 1, 0)
+
+
+ROVERS: dict[str, dict[str, Any]] = {
+    "ROVER non-linear": {},
+    "ROVER linear": {"nonlinear": False},
+    "ROVER non-linear, trajectory": {"advection": "trajectory"},
+    "ROVER linear, trajectory": {"nonlinear": False, "advection": "trajectory"},
+    "ROVER non-linear, newest pair": {"newest_pair": True},
+}
+
+
+def measure_flow(archives: list[str]) -> Iterator[Line]:
+    """Milliseconds a forecast and Table 3 scores of each method, over all sequences of each archive."""
+    for path in archives:
+        env = gymnasium.make("HKO7-Offline-v0", archive=path).unwrapped
+        agents = {"last frame": load("agents.last_frame", env.task)}
+        agents |= {name: load("agents.rover", env.task, **options) for name, options in ROVERS.items()}
+        if importlib.util.find_spec("cv2"):
+            agents["OpenCV DIS, one interpolation"] = DIS(env.task)
+        reference = None
+        for name, agent in agents.items():
+            watch = Stopwatch(agent)
+            with progress.bar(len(env.schedule), f"{Path(path).name} {name}", "seq") as bar:
+                mean = averages(run(env, watch, after=lambda _, bar=bar: bar.update()))
+            reference = reference or float(mean["b_mse"])
+            yield {
+                "name": f"flow/{Path(path).stem}/{name}",
+                "median": round(1e3 * median(watch.seconds), 1),
+                "unit": "ms/sequence",
+                "ratio": round(float(mean["b_mse"]) / reference, 4),  # B-MSE to that of the last frame
+                "bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+                "sequences": len(env.schedule),
+                "csi": [None if np.isnan(c) else round(float(c), 4) for c in mean["csi"]],
+                "b_mse": round(float(mean["b_mse"])),
+                "b_mae": round(float(mean["b_mae"])),
+            }
+
+
+class Stopwatch:
+    """An agent that notes how long the agent inside takes to forecast."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.store, self.update = agent.store, agent.update
+        self.agent, self.seconds = agent, []
+
+    def predict(self) -> np.ndarray:
+        """What the agent inside forecasts."""
+        start = time.perf_counter()
+        forecast = self.agent.predict()
+        self.seconds.append(time.perf_counter() - start)
+        return forecast
+
+
+class DIS:
+    """Reference: OpenCV's dense inverse search flow, the newest frame interpolated once."""
+
+    def __init__(self, task: Task) -> None:
+        import cv2
+
+        self.cv2, self.task = cv2, task
+        self.flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    def store(self, observation: Observation) -> None:
+        """Keep the last two frames, masked."""
+        frames = observation["frames"][-2:]
+        self.pair = np.where(scored(frames, self.task.scored), frames, np.uint8(0))
+
+    def update(self) -> None:
+        """Nothing is learned."""
+
+    def predict(self) -> np.ndarray:
+        """(K, H, W) float32."""
+        motion = self.flow.calc(*self.pair, None)
+        columns, rows = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in self.pair.shape[:0:-1]))
+        newest = self.pair[1] / np.float32(255)
+        paths = ((columns - k * motion[..., 0], rows - k * motion[..., 1]) for k in range(1, self.task.leads + 1))
+        ahead = [self.cv2.remap(newest, *path, self.cv2.INTER_LINEAR) for path in paths]
+        return np.stack(ahead)
 
 
 if __name__ == "__main__":
