@@ -5,7 +5,8 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypedDict, runtime_checkable
@@ -14,7 +15,7 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from hko7env.scores import Tally
+from hko7env.scores import Tally, check_forecast
 from hko7env.units import HKO7, ZR
 
 
@@ -31,7 +32,7 @@ class Observation(TypedDict):
     new_episode: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
     """The static facts an agent is made for: J inputs, K leads, H x W frames every ``cadence`` minutes.
 
@@ -86,25 +87,24 @@ def run(
 ) -> Tally:
     """Algorithm 1 of Shi et al. 2017: let ``agent`` forecast one pass of ``env`` and return its tally.
 
-    ``options`` go to ``env.reset``. For a resumed run, sequences before index ``skip`` are only shown to the agent and
-    not counted. ``record`` is called with each sequence's index and tally once its truth has been revealed, ``after``
-    with the index of each step done. An error of the agent is raised with the sequence's name added.
+    Offline nothing is learned: there ``update`` is not called. ``options`` go to ``env.reset``. For a resumed run,
+    sequences before index ``skip`` are gone through but not counted. ``record`` is called with each sequence's index
+    and tally once its truth has been revealed, ``after`` with the index of each step done. An error of the agent is
+    raised with the sequence's name added.
     """
     stream: Any = env.unwrapped
-    nothing = np.broadcast_to(np.float32(0), (stream.task.leads, stream.task.height, stream.task.width))
     total = Tally.zero(stream.task.leads)
     observation, info = env.reset(options=options)
     done = False
     while not done:
         index = info["sequence"]
-        try:
+        with _naming(f"in sequence {index}, issued {stream.issued(index)}, by {type(agent).__name__}"):
             agent.store(observation)
-            agent.update()
-            forecast = agent.predict() if index >= skip else nothing
-            observation, _, terminated, truncated, info = env.step(forecast)
-        except Exception as error:
-            error.add_note(f"in sequence {index}, issued {stream.issued(index)}, by {type(agent).__name__}")
-            raise
+            if stream.online:
+                agent.update()
+            forecast = agent.predict()
+            check_forecast(forecast, env.action_space.shape or ())
+        observation, _, terminated, truncated, info = env.step(forecast)
         for revealed, tally in stream.revealed:
             if revealed >= skip:
                 total += tally
@@ -116,6 +116,16 @@ def run(
     return total
 
 
+@contextmanager
+def _naming(place: str) -> Iterator[None]:
+    """Add a note to an error of the agent, so that it is known where it happened, and that it was the agent's."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(place)
+        raise
+
+
 def load(name: str, task: Task, **options: Any) -> Agent:
     """The agent ``name`` for ``task``: ``agents.trajgru`` means ``agents.trajgru:make``.
 
@@ -124,7 +134,8 @@ def load(name: str, task: Task, **options: Any) -> Agent:
     """
     make, config = find(name)
     check_options(name, config, options)
-    agent = make(task, config(**options)) if config else make(task)
+    with _naming(f"while {name} made its agent"):
+        agent = make(task, config(**options)) if config else make(task)
     if not isinstance(agent, Agent):
         raise TypeError(f"{name} made a {type(agent).__name__}, which lacks store, update or predict")
     return agent
@@ -157,7 +168,8 @@ def _locate(module: str) -> str:
                 return candidate
         except ModuleNotFoundError:
             continue
-    raise ValueError(f"there is no agent {module!r}, {_meant(module, available())}")
+    here = [path.stem for path in Path.cwd().glob("*.py") if _makes(path)]
+    raise ValueError(f"there is no agent {module!r}, {_meant(module.removesuffix('.py'), [*available(), *here])}")
 
 
 def available() -> list[str]:
@@ -166,12 +178,12 @@ def available() -> list[str]:
         spec = importlib.util.find_spec(package)
         if spec and spec.submodule_search_locations:
             found = pkgutil.iter_modules(spec.submodule_search_locations)
-            return sorted(f"agents.{m.name}" for m in found if _makes(spec.submodule_search_locations, m.name))
+            folder = Path(spec.submodule_search_locations[0])
+            return sorted(f"agents.{m.name}" for m in found if _makes(folder / f"{m.name}.py"))
     return []
 
 
-def _makes(folders: Any, module: str) -> bool:
-    source = Path(next(iter(folders))) / f"{module}.py"
+def _makes(source: Path) -> bool:
     return source.is_file() and "\ndef make(" in source.read_text(encoding="utf-8")
 
 

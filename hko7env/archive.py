@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import json
 import os
+import shutil
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ _TIME_CHUNK = 4096
 _NO_TIME = np.iinfo(np.int64).min  # fill values: none is legal, so a lost chunk cannot pass for data
 _NO_CODE = 255
 _CACHED_CHUNKS = 12
+_FIXED = {"Conventions", "format", "format_version", "cadence_minutes", "zr_a", "zr_b"}  # what frames were written by
 
 Frames = npt.NDArray[np.uint8]
 Minutes = npt.NDArray[np.int64]
@@ -69,8 +71,8 @@ def create(
     Raises FileExistsError if something is there already, ValueError for arguments that do not fit together.
     """
     height, width = shape
-    if min(height, width) < 1 or cadence < 1:
-        raise ValueError(f"an archive needs H, W and cadence of at least 1, got {height}, {width} and {cadence}")
+    if min(height, width) < 1 or cadence < 1 or cadence != int(cadence):
+        raise ValueError(f"an archive needs H, W and whole minutes of at least 1, got {height}, {width} and {cadence}")
     if shard is not None and (shard < CHUNK or shard % CHUNK):
         raise ValueError(f"a shard holds a multiple of {CHUNK} frames, got {shard}")
     static = np.full(shape, SCORED, np.uint8) if mask is None else np.asarray(mask)
@@ -82,12 +84,16 @@ def create(
     for name, size in (("y", height), ("x", width)):
         if axes[name].shape != (size,) or not np.isfinite(axes[name]).all():
             raise ValueError(f"{name} must be {size} finite coordinates, got shape {axes[name].shape}")
-    for ranges in (splits or {}).values():
-        for begin, end in ranges:
-            minutes(begin), minutes(end)
+    checked = _check_splits(splits or {})
     zr = zr or ZR()
+    local = isinstance(store, str | Path) and "://" not in str(store)
+    if local and Path(store).exists():
+        raise FileExistsError(f"{store} exists already: choose another name, or append to it")
+    making = Path(f"{store}.making")  # renamed when whole, so that a stopped making leaves nothing under the name
+    if local and making.exists():
+        shutil.rmtree(making)
     try:
-        group = zarr.open_group(store, mode="w-", zarr_format=3)
+        group = zarr.open_group(making if local else store, mode="w-", zarr_format=3)
     except (FileExistsError, zarr.errors.ContainsGroupError) as error:
         raise FileExistsError(f"{store} exists already: choose another name, or append to it") from error
     group.attrs.update(
@@ -100,7 +106,7 @@ def create(
             "zr_b": zr.b,
             "source": source,
             "licence": licence,
-            "splits": {name: [list(r) for r in ranges] for name, ranges in (splits or {}).items()},
+            "splits": checked,
             **(attributes or {}),
         }
     )
@@ -108,12 +114,26 @@ def create(
     for name, values in (("mask", static), *axes.items()):
         group[name][...] = values  # type: ignore[index]
     _commit(group)
+    if local:
+        making.rename(store)
     return Archive(store, writable=True)
+
+
+def _check_splits(splits: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, list[list[str]]]:
+    """``splits`` as they are stored. Raises ValueError unless each range is two ISO minutes, the earlier one first."""
+    for name, ranges in splits.items():
+        for begin, end in ranges:
+            if not minutes(begin) < minutes(end):
+                raise ValueError(f"split {name!r} has a range from {begin} to {end}, which holds no time")
+    return {name: [list(range_) for range_ in ranges] for name, ranges in splits.items()}
 
 
 def minutes(iso: str) -> int:
     """Minutes since 1970-01-01 of an ISO time such as ``2015-01-07T00:00``. Raises ValueError if it is none."""
-    return int(np.datetime64(iso, "m").astype(np.int64))
+    time = np.datetime64(iso, "m")
+    if np.isnat(time):
+        raise ValueError(f"{iso!r} is no time")
+    return int(time.astype(np.int64))
 
 
 def iso(minute: int) -> str:
@@ -205,7 +225,15 @@ def _make_arrays(group: zarr.Group, shape: tuple[int, int], shard: int | None, c
             axis=axis.upper(),
             units="m",
         )
-    make("crs", (), "int32", 0, (), long_name="coordinate reference system", crs_wkt=crs, grid_mapping_name="unknown")
+    make(
+        "crs",
+        (),
+        "int32",
+        0,
+        (),
+        long_name="coordinate reference system",
+        **({"proj4": crs} if crs.startswith("+") else {"crs_wkt": crs}),
+    )
 
 
 def _commit(group: zarr.Group) -> None:
@@ -243,6 +271,8 @@ class Archive:
             group = zarr.open_group(self._store, mode="r", use_consolidated=True)
         except FileNotFoundError as error:
             raise FileNotFoundError(f"no archive at {self.name}: check the path, or import radar into it") from error
+        except ImportError as error:
+            raise ArchiveError(f"{self.name} needs a package that is not installed: {error}") from error
         except ValueError as error:
             raise ArchiveError(
                 f"{self.name} holds no finished archive ({error}): it is foreign, or its making was stopped; "
@@ -273,9 +303,15 @@ class Archive:
             self._checksum: npt.NDArray[np.uint32] = self._whole(group, "checksum")
             self.mask: Frames = self._whole(group, "mask")
             self.x, self.y = self._whole(group, "x"), self._whole(group, "y")
-            self.crs = str(group["crs"].attrs["crs_wkt"])
-        except (KeyError, TypeError, AssertionError) as error:
-            raise ArchiveError(f"{self.name} lacks part of an archive ({error}): import the radar again") from error
+            reference = group["crs"].attrs
+            self.crs = str(reference.get("proj4") or reference.get("crs_wkt") or "")
+        except ArchiveError:
+            raise
+        except (KeyError, TypeError, AttributeError, AssertionError, ValueError) as error:
+            why = f"{type(error).__name__}: {error}"
+            raise ArchiveError(
+                f"{self.name} lacks a sound part of an archive ({why}): import the radar again"
+            ) from error
         self._check_layout()
         self._cache.clear()
 
@@ -330,8 +366,12 @@ class Archive:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over all that a score depends on: times, status, frames (by checksum), mask, units, splits."""
+        return self._head(len(self))
+
+    def _head(self, n: int) -> str:
+        """The fingerprint that the archive had when it held its first ``n`` frames."""
         digest = hashlib.sha256()
-        for array in (self.times, self.status, self._checksum, self.mask):
+        for array in (self.times[:n], self.status[:n], self._checksum[:n], self.mask):
             digest.update(np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"))).tobytes())
         rest = [FORMAT, VERSION, *self.shape, self.cadence, self.zr.a, self.zr.b, self.splits]
         digest.update(json.dumps(rest, sort_keys=True).encode())
@@ -366,12 +406,14 @@ class Archive:
     def at(self, times: npt.ArrayLike) -> tuple[list[Frames], npt.NDArray[np.bool_]]:
         """Read-only frames (H, W) at the given minutes and (n,) whether each is present; an absent one is all 0."""
         wanted = np.asarray(times, np.int64)
+        blank = np.zeros(self.shape, np.uint8)
+        blank.setflags(write=False)
+        if len(self) == 0:
+            return [blank] * len(wanted), np.zeros(len(wanted), bool)
         where = np.searchsorted(self.times, wanted)
         inside = np.minimum(where, len(self) - 1)
         present = (self.times[inside] == wanted) & (self.status[inside] == GOOD)
         self._fetch(sorted({int(i) // CHUNK for i in inside[present]}))
-        blank = np.zeros(self.shape, np.uint8)
-        blank.setflags(write=False)
         return [self._frame(int(i)) if ok else blank for i, ok in zip(inside, present, strict=True)], present
 
     def _frame(self, i: int) -> Frames:
@@ -455,7 +497,7 @@ class Archive:
         if not self._writable:
             raise ArchiveError(f"{self.name} is open read-only: open it with Archive(path, writable=True)")
         stamps = np.asarray(times)
-        codes = np.full(len(stamps), GOOD, np.uint8) if status is None else np.asarray(status, np.uint8)
+        codes = np.full(len(stamps), GOOD) if status is None else np.asarray(status)
         if frames.dtype != np.uint8 or frames.shape != (len(stamps), *self.shape) or codes.shape != stamps.shape:
             raise ValueError(
                 f"expected uint8 frames {(len(stamps), *self.shape)} and as many status codes, "
@@ -463,12 +505,13 @@ class Archive:
             )
         if len(stamps) == 0:
             return
-        if stamps.dtype.kind not in "iu" or (codes > SUSPECT).any():
+        if stamps.dtype.kind not in "iu" or not np.isin(codes, (GOOD, SUSPECT)).all():
             raise ValueError(f"expected integer minutes and status {GOOD} or {SUSPECT}")
-        stamps = stamps.astype(np.int64)
+        stamps, codes = stamps.astype(np.int64), codes.astype(np.uint8)
         if (np.diff(stamps) <= 0).any() or (len(self) and stamps[0] <= self.times[-1]):
             last = iso(self.times[-1]) if len(self) else "the start"
             raise ValueError(f"times must be strictly increasing and after {last}, got {iso(stamps[0])} first")
+        self._check_sole_writer()
         checksums = np.array([google_crc32c.value(f) for f in np.ascontiguousarray(frames)], np.uint32)
         group = zarr.open_group(self._store, mode="r+", use_consolidated=False)
         old, new = len(self), len(self) + len(stamps)
@@ -484,15 +527,31 @@ class Archive:
         self._load()
         self.__dict__.pop("fingerprint", None)
 
-    def update(self, *, mask: npt.ArrayLike | None = None, **attributes: Any) -> None:
-        """Replace the static mask and set attributes, such as ``splits``, in one commit."""
+    def _check_sole_writer(self) -> None:
+        if len(Archive(self._store)) != len(self):
+            raise ArchiveError(f"another writer has appended to {self.name} since it was opened: open it again")
+
+    def update(
+        self,
+        *,
+        mask: npt.ArrayLike | None = None,
+        splits: Mapping[str, Sequence[tuple[str, str]]] | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Replace the static mask, the splits, or free attributes. Raises ValueError for those that units depend on."""
         if not self._writable:
             raise ArchiveError(f"{self.name} is open read-only: open it with Archive(path, writable=True)")
-        group = zarr.open_group(self._store, mode="r+", use_consolidated=False)
+        fixed = _FIXED.intersection(attributes or {})
+        if fixed:
+            raise ValueError(f"{', '.join(sorted(fixed))} of an archive cannot change: create another")
+        new = dict(attributes or {}) | ({} if splits is None else {"splits": _check_splits(splits)})
         if mask is not None:
             _check_mask(np.asarray(mask), self.shape)
+        self._check_sole_writer()
+        group = zarr.open_group(self._store, mode="r+", use_consolidated=False)
+        if mask is not None:
             group["mask"][...] = np.asarray(mask)  # type: ignore[index]
-        group.attrs.update(attributes)
+        group.attrs.update(new)
         _commit(group)
         self._load()
         self.__dict__.pop("fingerprint", None)
@@ -505,10 +564,10 @@ def pack(archive: Archive, store: Any, *, shard: int = DAY_SHARD, step: Callable
     """
     if Path(str(store)).exists():
         copy = Archive(store, writable=True)
-        if not np.array_equal(copy.times, archive.times[: len(copy)]) or not np.array_equal(copy.mask, archive.mask):
+        begun = archive._head(len(copy))
+        if len(copy) > len(archive) or copy._head(len(copy)) != begun:
             raise ArchiveError(f"{store} is not the beginning of a copy of {archive.name}: choose another name")
     else:
-        own = {"Conventions", "format", "format_version", "cadence_minutes", "zr_a", "zr_b"}
         copy = create(
             store,
             shape=archive.shape,
@@ -519,7 +578,7 @@ def pack(archive: Archive, store: Any, *, shard: int = DAY_SHARD, step: Callable
             crs=archive.crs,
             zr=archive.zr,
             shard=shard,
-            attributes={name: value for name, value in archive.attributes.items() if name not in own},
+            attributes={name: value for name, value in archive.attributes.items() if name not in _FIXED},
         )
     if step:
         step(len(copy))

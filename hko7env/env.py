@@ -17,6 +17,13 @@ from hko7env.scores import Forecast, ForecastError, Tally, averages, check_forec
 _FOREVER = 2**62  # bound of the time space
 
 
+class Shown(NamedTuple):
+    """A forecast kept for rendering: minutes of its issue, and its pixels (K, H, W)."""
+
+    issued: int
+    pixels: npt.NDArray[np.float32]
+
+
 class _Sealed(NamedTuple):
     """A scored forecast whose truth has not been reached by the clock yet."""
 
@@ -69,9 +76,8 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         self.split = split or ("test" if "test" in self.archive.splits else None)
         self.online = online
         self.render_mode = render_mode
-        self.schedule: Schedule = schedule(
-            self.archive.select(self.split), cadence=self.archive.cadence, max_missing=MAX_MISSING
-        )
+        self._times = self.archive.select(self.split)
+        self.schedule: Schedule = schedule(self._times, cadence=self.archive.cadence, max_missing=MAX_MISSING)
         if len(self.schedule) == 0:
             raise ValueError(
                 f"{archive}, split {self.split or 'all'}, holds no sequence: none of its windows of {INPUTS + LEADS} "
@@ -97,7 +103,7 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         self._sealed: deque[_Sealed] = deque()
         self._index, self._stop = 0, 0
         self._latest: Observation | None = None
-        self._forecast: npt.NDArray[np.float32] | None = None
+        self._forecast: Shown | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -115,11 +121,13 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
 
     def _part(self, options: dict[str, Any]) -> tuple[int, int, bool]:
         known: dict[str, Any] = {"start": 0, "stop": len(self.schedule), "continued": False}
-        for option in options:
+        for option, value in options.items():
             if option not in known:
                 close = difflib.get_close_matches(option, known, 1)
                 hint = f"did you mean {close[0]!r}?" if close else f"only {', '.join(known)}"
                 raise ValueError(f"reset has no option {option!r}, {hint}")
+            if not isinstance(value, int | np.integer):
+                raise ValueError(f"reset's option {option!r} must be a whole number or a truth value, got {value!r}")
         start, stop, continued = (options.get(name, default) for name, default in known.items())
         if not 0 <= start < stop <= len(self.schedule):
             raise ValueError(
@@ -148,19 +156,27 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         if action.dtype != np.float32:
             raise ForecastError(f"expected a float32 forecast, got {action.dtype}")
         slots = self.schedule.slots(self._index)[INPUTS:]
-        truth, present = self.archive.at(slots)
+        truth, present = self._at(slots)
         mask = [
             scored(t, self._static) if ok else np.zeros_like(self._static) for t, ok in zip(truth, present, strict=True)
         ]
         self._sealed.append(_Sealed(self._index, int(slots[-1]), tally(truth, mask, action, zr=self.archive.zr)))
         if self.render_mode:
-            self._forecast = action.copy()
+            self._forecast = Shown(int(slots[0]) - self.task.cadence, action.copy())
+
+    def _at(self, slots: npt.NDArray[np.int64]) -> tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.bool_]]:
+        """Frames of the split at ``slots``, and which are present; those of another split are not."""
+        frames, present = self.archive.at(slots)
+        present &= np.isin(slots, self._times)
+        return [f if there else np.zeros_like(f) for f, there in zip(frames, present, strict=True)], present
 
     def _observe(self, new_episode: bool | None = None) -> dict[str, Any]:
         slots = self.schedule.slots(self._index)[:INPUTS]
-        frames, present = self.archive.at(slots)
+        frames, present = self._at(slots)
         if new_episode is None:
             new_episode = not self.online or bool(self.schedule.new_episode[self._index])
+        if new_episode:
+            self._forecast = None  # it belongs to another time
         self._latest = Observation(
             frames=np.stack(frames), present=present.astype(np.int8), time=slots, new_episode=int(new_episode)
         )
@@ -199,4 +215,4 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
             return None
         from hko7env.pictures import side_by_side
 
-        return side_by_side(self._latest, self._forecast, self.task)
+        return side_by_side(self._latest, *(self._forecast or (None, None)), task=self.task)

@@ -6,13 +6,14 @@ not learn is brought back by showing it its episode again; a learner goes on fro
 
 import hashlib
 import importlib.metadata
+import inspect
 import json
 import multiprocessing
 import platform
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,13 @@ import gymnasium
 
 import hko7env
 from hko7env import progress
-from hko7env.agent import Agent, Learner, find, load, run
+from hko7env.agent import Agent, Learner, check_options, find, load, run
 from hko7env.env import NowcastingEnv
-from hko7env.results import Journal, Row, RunError, RunFolder, write_atomically
+from hko7env.results import Journal, Row, RunError, RunFolder, write_atomically, writing
 from hko7env.scores import Tally
 
 CHECKPOINT_SECONDS = 60.0
-_CHECKPOINTS_KEPT = 2  # the newest may be ahead of what has been revealed and recorded
+_SPARE_CHECKPOINTS = 2  # that a resume could use: if one is damaged there is another
 
 
 @dataclass(frozen=True)
@@ -66,24 +67,22 @@ def evaluate(plan: Plan, out: Path, *, workers: int = 1, checkpoint_seconds: flo
     count = min(plan.limit or len(env.schedule), len(env.schedule))
     folder = open_folder(plan, env, count, out)
     data = describe(env, count)
-    try:
-        with folder.lock:
-            if not folder.is_complete:
-                missing = sorted(set(range(count)) - set(folder.records()["index"].tolist()))
-                with progress.bar(count, f"{plan.agent} {plan.setting}", "seq", done=count - len(missing)) as bar:
-                    if plan.online:
-                        _run_online(plan, env, folder, missing, count, bar, checkpoint_seconds)
-                    elif workers > 1 and len(missing) > 1:
-                        _run_workers(plan, folder, missing, workers, bar)
-                    else:
-                        _run_parts(plan, env, missing, folder.new_journal(), bar)
-                tally = folder.tally()
-                if tally.sequences != count:
-                    raise RunError(f"{folder.path} holds {tally.sequences} of {count} sequences: run the command again")
-                folder.finish(Row(plan.agent, plan.setting, data, tally), env.task.cadence)
-    except TimeoutError as error:  # filelock's Timeout
-        raise RunError(f"another process is at {folder.path}: wait for it, or choose another --out") from error
-    return Row(plan.agent, plan.setting, data, folder.tally())
+    with folder.held():
+        tally = folder.finished()
+        if tally is None:
+            missing = sorted(set(range(count)) - set(folder.records()["index"].tolist()))
+            with progress.bar(count, f"{plan.agent} {plan.setting}", "seq", done=count - len(missing)) as bar:
+                if plan.online:
+                    _run_online(plan, env, folder, missing, count, bar, checkpoint_seconds)
+                elif workers > 1 and len(missing) > 1:
+                    _run_workers(plan, folder, missing, workers, bar)
+                else:
+                    _run_parts(plan, env, missing, folder.new_journal(), bar)
+            tally = folder.tally()
+            if tally.sequences != count:
+                raise RunError(f"{folder.path} holds {tally.sequences} of {count} sequences: run the command again")
+            folder.finish(Row(plan.agent, plan.setting, data, tally), env.task.cadence)
+    return Row(plan.agent, plan.setting, data, tally)
 
 
 def describe(env: NowcastingEnv, count: int) -> str:
@@ -98,21 +97,24 @@ def describe(env: NowcastingEnv, count: int) -> str:
 
 def open_folder(plan: Plan, env: NowcastingEnv, count: int, out: Path) -> RunFolder:
     """The run folder of ``plan``, made if need be: its name holds a digest of all that can move a score."""
+    _, config = find(plan.agent)
+    check_options(plan.agent, config, plan.options)
+    options = asdict(config(**plan.options)) if config else {}  # defaults too: they may name a file, or change
+    versions = {name: importlib.metadata.version(name) for name in ("numpy", "zarr", "gymnasium", "torch")}
     identity = {
         "agent": plan.agent,
-        "options": {name: _content(value) for name, value in plan.options.items()},
+        "options": {name: _content(value) for name, value in options.items()},
         "setting": plan.setting,
         "archive": env.archive.fingerprint,
         "split": env.split,
         "schedule": env.schedule.sha256,
         "sequences": count,
         "code": code_digest(plan.agent),
-        "hko7env": hko7env.__version__,
+        "versions": {"hko7env": hko7env.__version__, **{name: versions[name] for name in ("numpy", "torch")}},
     }
-    versions = {name: importlib.metadata.version(name) for name in ("numpy", "zarr", "gymnasium", "torch")}
     context = {
         "archive": str(plan.archive or "default"),
-        "options": {name: str(value) for name, value in plan.options.items()},
+        "options": {name: str(value) for name, value in options.items()},
         "versions": {"python": platform.python_version(), **versions},
         "protocol": {"inputs": env.task.inputs, "leads": env.task.leads, "cadence": env.task.cadence},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -122,20 +124,22 @@ def open_folder(plan: Plan, env: NowcastingEnv, count: int, out: Path) -> RunFol
 
 
 def code_digest(agent: str) -> str:
-    """sha256 over the sources of hko7env and of the agent's package: a run is not resumed by other code."""
+    """sha256 over the sources of hko7env and of all that lies beside the agent: a run is not resumed by other code."""
     make, _ = find(agent)
-    source = Path(make.__code__.co_filename)
-    beside = sorted(source.parent.glob("*.py")) if (source.parent / "__init__.py").exists() else [source]
+    beside = Path(inspect.getfile(make)).parent
     digest = hashlib.sha256()
-    for path in [*sorted(Path(__file__).parent.glob("*.py")), *beside]:
+    for path in [*sorted(Path(__file__).parent.glob("*.py")), *sorted(beside.glob("*.py"))]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
 def _content(value: Any) -> Any:
     """What an option stands for: the content of a file it names, so that another checkpoint is another run."""
-    if isinstance(value, str | Path) and Path(value).is_file():
-        return hashlib.sha256(Path(value).read_bytes()).hexdigest()
+    if isinstance(value, str | Path):
+        try:
+            return hashlib.sha256(Path(value).read_bytes()).hexdigest()
+        except (OSError, ValueError):  # no file, a folder, or no legal name: the option stands for itself
+            return str(value)
     return value
 
 
@@ -143,10 +147,14 @@ def _run_parts(plan: Plan, env: NowcastingEnv, missing: list[int], journal: Path
     """Run offline sequences, in as few unbroken parts as they make."""
     book = Journal(journal, env.task.leads)
 
+    parent = multiprocessing.parent_process()
+
     def record(index: int, tally: Tally) -> None:
         book.add(index, tally)
         if bar is not None:
             bar.update()
+        if parent is not None and not parent.is_alive():
+            raise SystemExit(1)  # killed: nobody waits for the rest
 
     try:
         agent = load(plan.agent, env.task, **plan.options)
@@ -224,12 +232,13 @@ def _run_online(
     def record(index: int, tally: Tally) -> None:
         if index in wanted:
             book.add(index, tally)
+            wanted.remove(index)
             bar.update()
 
     def after(index: int) -> None:
         nonlocal saved
         if isinstance(agent, Learner) and index + 1 < count and time.monotonic() - saved >= seconds:
-            _save(agent, folder, index + 1)
+            _save(agent, folder, index + 1, first_missing=min(wanted))
             saved = time.monotonic()
 
     try:
@@ -238,17 +247,22 @@ def _run_online(
         book.close()
 
 
-def _save(agent: Learner, folder: RunFolder, following: int) -> None:
-    """Write the checkpoint from which sequence ``following`` can be run, and drop the oldest."""
+def _save(agent: Learner, folder: RunFolder, following: int, first_missing: int) -> None:
+    """Write the checkpoint from which sequence ``following`` can be run, and drop those that no resume would use.
+
+    What is still sealed is not recorded, so a resume begins with a checkpoint at or before ``first_missing``.
+    """
     path = folder.path / f"{following:06d}.checkpoint"
     temporary = path.with_suffix(".partial")
-    agent.save(temporary)
-    data = temporary.read_bytes()
-    write_atomically(path, data)
-    temporary.unlink()
-    digest = json.dumps({"sha256": hashlib.sha256(data).hexdigest()})
-    write_atomically(path.with_suffix(".json"), digest.encode())
-    for old in sorted(folder.path.glob("*.checkpoint"))[:-_CHECKPOINTS_KEPT]:
+    with writing(path):
+        agent.save(temporary)
+        data = temporary.read_bytes()
+        write_atomically(path, data)
+        temporary.unlink()
+        digest = json.dumps({"sha256": hashlib.sha256(data).hexdigest()})
+        write_atomically(path.with_suffix(".json"), digest.encode())
+    usable = [p for p in sorted(folder.path.glob("*.checkpoint")) if int(p.stem) <= first_missing]
+    for old in usable[:-_SPARE_CHECKPOINTS]:
         old.with_suffix(".json").unlink(missing_ok=True)
         old.unlink()
 

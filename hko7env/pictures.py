@@ -41,17 +41,22 @@ def colour(levels: npt.NDArray[np.uint8], scored: npt.NDArray[np.bool_] | None =
     return picture
 
 
-def side_by_side(observation: Observation, forecast: npt.NDArray[np.float32] | None, task: Task) -> Picture:
-    """(h, w, 3) uint8: the newest frame, the forecast half-way through its leads, and the scale in mm/h and dBZ."""
+def side_by_side(
+    observation: Observation, issued: int | None, forecast: npt.NDArray[np.float32] | None, *, task: Task
+) -> Picture:
+    """(h, w, 3) uint8: the newest frame, half-way through the forecast (K, H, W), and the scale in mm/h and dBZ.
+
+    ``issued`` is the minute at which the forecast was issued.
+    """
     lead = task.leads // 2
     frame = observation["frames"][-1]
     ahead = level(forecast[lead - 1]) if forecast is not None else np.zeros_like(frame)
     now = int(observation["time"][-1])
     shown = "observed" if observation["present"][-1] else "missing"
-    titles = (
-        f"{iso(now)} {shown}",
-        f"forecast +{lead * task.cadence} min" if forecast is not None else "no forecast yet",
-    )
+    ahead_title = "no forecast yet"
+    if issued is not None:
+        ahead_title = f"forecast for {iso(issued + lead * task.cadence)}, issued {iso(issued)[-5:]}"
+    titles = (f"{iso(now)} {shown}", ahead_title)
     height, width = max(task.height, 200), max(task.width, 160)  # room for the scale's labels
     canvas = Image.new("RGB", (3 * _MARGIN + 2 * width + _SCALE, _TITLE + height + _MARGIN), _PAPER)
     draw = ImageDraw.Draw(canvas)

@@ -10,7 +10,8 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,18 @@ _SYNC_SECONDS = 5.0
 
 class RunError(ValueError):
     """A run folder that cannot be used; the message names it and the remedy."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say of an OSError what could not be written, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"cannot write {path} ({error.strerror or error}): make room, or choose another --out, and give the same "
+            "command again; what was finished is kept"
+        ) from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -51,28 +64,29 @@ class Journal:
     """
 
     def __init__(self, path: Path, leads: int) -> None:
-        self._dtype = record_dtype(leads)
-        self._file = path.open("ab")
+        self._dtype, self._path = record_dtype(leads), path
+        self._file = path.open("ab", buffering=0)
         self._synced = time.monotonic()
 
     def add(self, index: int, tally: Tally) -> None:
-        """Append one sequence's tally. Raises OSError if the disk is full."""
+        """Append one sequence's tally. Raises RunError if it cannot be written."""
         record = np.zeros((), self._dtype)
         record["index"] = index
         record["counts"] = [getattr(tally, name) for name in COUNTS]
         record["sums"] = [getattr(tally, name) for name in ERRORS]
         record["crc"] = google_crc32c.value(record.tobytes()[:-4])
-        self._file.write(record.tobytes())
-        self._file.flush()
-        if time.monotonic() - self._synced > _SYNC_SECONDS:
-            os.fsync(self._file.fileno())
-            self._synced = time.monotonic()
+        with writing(self._path):
+            if self._file.write(record.tobytes()) != self._dtype.itemsize:
+                raise OSError("the disk is full")
+            if time.monotonic() - self._synced > _SYNC_SECONDS:
+                os.fsync(self._file.fileno())
+                self._synced = time.monotonic()
 
     def close(self) -> None:
         """Bring everything to the disk and close the file."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        with writing(self._path):
+            os.fsync(self._file.fileno())
+            self._file.close()
 
 
 def record_dtype(leads: int) -> np.dtype[Any]:
@@ -106,27 +120,43 @@ class RunFolder:
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
         self.path = Path(root) / f"{name}-{digest}"
         self.identity, self.leads = identity, leads
-        self.path.mkdir(parents=True, exist_ok=True)
         config = self.path / "config.json"
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
         if config.exists():
             found = json.loads(config.read_text(encoding="utf-8"))["identity"]
             if found != json.loads(json.dumps(identity)):
                 raise RunError(f"{self.path} belongs to another run: choose another --out")
         else:
             text = json.dumps({"identity": identity, "context": context}, indent=1)
-            write_atomically(config, text.encode())
+            with writing(config):
+                write_atomically(config, text.encode())
 
-    @property
-    def lock(self) -> Any:
-        """A lock on the folder that the system releases when its holder dies."""
-        from filelock import FileLock
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out; the system lets go when the holder dies. Raises RunError if another is in."""
+        from filelock import FileLock, Timeout
 
-        return FileLock(self.path / ".lock", timeout=0)
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise RunError(f"another process is at {self.path}: wait for it, or choose another --out") from error
+        try:
+            yield
+        finally:
+            lock.release()
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether every sequence has been scored and the tables were written."""
-        return (self.path / "complete.json").exists()
+    def finished(self) -> Tally | None:
+        """The tally of a complete run, or None. Raises RunError if it is not what was written."""
+        mark, saved = self.path / "complete.json", self.path / "tally.npz"
+        if not mark.exists():
+            return None
+        data = saved.read_bytes() if saved.exists() else b""
+        if hashlib.sha256(data).hexdigest() != json.loads(mark.read_text(encoding="utf-8"))["tally_sha256"]:
+            raise RunError(f"{saved} is damaged or missing: remove {self.path} and run again")
+        with np.load(io.BytesIO(data)) as arrays:
+            return Tally(int(arrays["sequences"]), *(arrays[name] for name in COUNTS + ERRORS))
 
     def records(self) -> npt.NDArray[Any]:
         """All sound records of all journals."""
@@ -137,7 +167,8 @@ class RunFolder:
         """A name for a journal that no earlier attempt has used."""
         numbers = [int(path.stem) for path in self.path.glob("*.journal")]
         path = self.path / f"{max(numbers, default=-1) + 1:04d}.journal"
-        path.touch(exist_ok=False)
+        with writing(path):
+            path.touch(exist_ok=False)
         return path
 
     def recorded(self) -> int:
@@ -152,12 +183,13 @@ class RunFolder:
         """Write ``tally.npz``, ``leads.csv`` and ``table.md``, then mark the run complete."""
         buffer = io.BytesIO()
         np.savez(buffer, **{name: getattr(row.tally, name) for name in ("sequences", *COUNTS, *ERRORS)})
-        write_atomically(self.path / "tally.npz", buffer.getvalue())
-        write_atomically(self.path / "leads.csv", leads_csv(row.tally, cadence).encode())
-        write_atomically(self.path / "table.md", table([row]).encode())
         digest = hashlib.sha256(buffer.getvalue()).hexdigest()
         mark = json.dumps({"sequences": row.tally.sequences, "tally_sha256": digest}, indent=1)
-        write_atomically(self.path / "complete.json", mark.encode())
+        with writing(self.path):
+            write_atomically(self.path / "tally.npz", buffer.getvalue())
+            write_atomically(self.path / "leads.csv", leads_csv(row.tally, cadence).encode())
+            write_atomically(self.path / "table.md", table([row]).encode())
+            write_atomically(self.path / "complete.json", mark.encode())
 
 
 class Row:
@@ -211,16 +243,19 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join([*text, "", *sorted({row.data for row in rows}), legend, *notes, ""])
 
 
-def _undefined(row: Row) -> Iterable[str]:
-    by_name = scores(row.tally)
+def _undefined(row: Row) -> Iterator[str]:
+    """A line for each threshold and score that has no average, with the events that there were."""
+    by_name, observed = scores(row.tally), row.tally.hits + row.tally.misses
     for j, threshold in enumerate(THRESHOLDS):
-        bad = sorted({int(k) for name in ("csi", "hss", "bias") for k in np.flatnonzero(np.isnan(by_name[name][:, j]))})
-        if bad:
-            n = row.tally.samples[:, j]
-            yield (
-                f"{UNDEFINED} {row.agent} {row.setting} ≥{threshold:g} mm/h: undefined (0/0) at {len(bad)} of "
-                f"{len(n)} leads, so there is no mean; events forecast or observed per lead: {n.min()} to {n.max()}"
+        missing = {name: int(np.isnan(by_name[name][:, j]).sum()) for name in ("csi", "hss", "bias")}
+        said = [f"{name.upper() if name != 'bias' else name} at {n}" for name, n in missing.items() if n]
+        if said:
+            seen, either = observed[:, j], row.tally.samples[:, j]
+            where = f"{UNDEFINED} {row.agent} {row.setting} ≥{threshold:g} mm/h"
+            range_ = (
+                f"per lead {seen.min()} to {seen.max()} events observed, {either.min()} to {either.max()} observed or"
             )
+            yield f"{where}: undefined {', '.join(said)} of {len(seen)} leads, so no mean; {range_} forecast"
 
 
 def _score(value: Any, digits: int) -> str:

@@ -16,7 +16,7 @@ INPUTS, LEADS = 5, 20  # J and K of Shi et al. 2017, section 5.1
 MAX_MISSING = 2  # a window with a longer run of missing frames is not walked (released code)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Schedule:
     """Sequences of a stream in the order of their issue.
 

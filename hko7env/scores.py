@@ -97,7 +97,8 @@ def tally(
 
     ``truth`` K frames (H, W) uint8, ``mask`` K frames (H, W) bool, True = scored, ``forecast`` (K, H, W) float32
     pixels in [0, 1] or uint8 levels. An event is a value at or above the threshold, in truth and forecast alike;
-    error weights follow the truth. Raises ForecastError on any other forecast, before anything is counted.
+    error weights follow the truth. Differences and short runs of their sums are float32, the rest is float64. Raises
+    ForecastError on any other forecast, before anything is counted.
     """
     leads = len(truth)
     if leads == 0 or len(mask) != leads:

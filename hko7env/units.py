@@ -65,6 +65,10 @@ class ZR:
     def __post_init__(self) -> None:
         if not (0 < self.a < np.inf and 0 < self.b < np.inf):
             raise ValueError(f"Z = a R^b needs finite a > 0 and b > 0, got a = {self.a}, b = {self.b}")
+        if self.rate(DBZ_FLOOR) >= THRESHOLDS[0]:
+            raise ValueError(
+                f"by Z = {self.a} R^{self.b} no echo, {DBZ_FLOOR} dBZ, would be rain of {THRESHOLDS[0]} mm/h"
+            )
 
     def dbz(self, rate: Any) -> Any:
         """Reflectivity in dBZ of a rain rate in mm/h; a rate of 0 gives -inf."""

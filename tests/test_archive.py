@@ -128,6 +128,9 @@ def test_create_refuses_what_does_not_fit(tmp_path):
         ({"y": np.full(6, np.nan)}, "y must be 6 finite"),
         ({"shard": 7}, "multiple of 5"),
         ({"splits": {"a": [("soon", "later")]}}, "soon"),
+        ({"splits": {"a": [("NaT", "2015-01-01")]}}, "NaT"),
+        ({"splits": {"a": [("2016-01-01", "2015-01-01")]}}, "holds no time"),
+        ({"cadence": 6.5}, "whole minutes"),
     ):
         with pytest.raises(ValueError, match=message):
             create(str(tmp_path / "a"), **{"shape": (6, 8), **arguments})
@@ -159,14 +162,54 @@ def test_fingerprint_follows_what_a_score_depends_on(new_archive, tmp_path):
     assert Archive(archive.name).mask.all()
 
 
+def test_a_stopped_making_can_be_made_again(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("hko7env.archive._commit", lambda group: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            create(str(tmp_path / "a"), shape=(6, 8))
+    assert not (tmp_path / "a").exists()
+    create(str(tmp_path / "a"), shape=(6, 8)).append(*radar(3))
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_update_checks_what_it_is_given(new_archive):
+    archive = new_archive(*radar(7))
+    with pytest.raises(ValueError, match="soon"):
+        archive.update(splits={"test": [("soon", "later")]})
+    with pytest.raises(ValueError, match="cadence_minutes of an archive cannot change"):
+        archive.update(attributes={"cadence_minutes": 5})
+    with pytest.raises(ValueError, match="static mask must be"):
+        archive.update(mask=np.zeros((8, 6), np.uint8))
+    archive.update(splits={"test": [("2015-05-01", "2015-05-02")]}, attributes={"note": "x"})
+    assert Archive(archive.name).attributes["note"] == "x"
+    assert list(Archive(archive.name).splits) == ["test"]
+
+
+def test_a_second_writer_is_noticed(new_archive):
+    first = new_archive(*radar(7))
+    second = Archive(first.name, writable=True)
+    first.append([START + 6000], np.zeros((1, 6, 8), np.uint8))
+    with pytest.raises(ArchiveError, match="another writer has appended"):
+        second.append([START + 6006], np.zeros((1, 6, 8), np.uint8))
+    assert len(Archive(first.name)) == 8
+
+
+def test_an_empty_archive_has_no_frame_at_any_time(tmp_path):
+    frames, present = create(str(tmp_path / "a"), shape=(6, 8)).at([0, 6])
+    assert present.tolist() == [False, False]
+    assert not np.any(frames)
+
+
 def test_pack_goes_on_with_its_own_copy_only(new_archive, tmp_path):
     archive = new_archive(*radar(23))
     begun = pack(archive, str(tmp_path / "packed.zarr"), shard=10)
     assert len(begun) == 23
     assert pack(archive, str(tmp_path / "packed.zarr"), shard=10).fingerprint == archive.fingerprint
     assert read_all(begun.name) == []
+    times, frames = radar(23)
+    frames[4, 3, 3] ^= 1
     with pytest.raises(ArchiveError, match="not the beginning of a copy"):
-        pack(new_archive(*radar(23, seed=1), "other.zarr"), begun.name)
+        pack(new_archive(times, frames, "other.zarr"), begun.name)
 
 
 # ---------------------------------------------------------------- foreign and damaged archives
@@ -198,7 +241,9 @@ def edit(path, old, new):
     "old, new, message",
     [
         ('"format_version": 1', '"format_version": 2', "version 2 of the archive layout"),
-        ('"cadence_minutes": 6', '"cadence": 6', "lacks part of an archive"),
+        ('"cadence_minutes": 6', '"cadence": 6', "lacks a sound part"),
+        ('"zr_a": 58.53', '"zr_a": -58.53', "lacks a sound part"),
+        ('"splits": {}', '"splits": []', "lacks a sound part"),
         ('"name": "zstd"', '"name": "brotli"', "codec"),
     ],
 )

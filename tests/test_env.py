@@ -94,6 +94,21 @@ def test_offline_and_online_score_the_same_sequences(small_archive):
     assert tallies[0].sequences == 13
 
 
+def test_frames_of_another_split_are_missing(new_archive):
+    """The window of the only valid sequence of `early` runs two slots past its end, as the rule allows."""
+    frames = frames_of(3, 60)
+    day = [("1970-01-01T00:00", "1970-01-01T02:18")]
+    archive = new_archive(
+        6 * np.arange(60), frames, splits={"early": day, "late": [("1970-01-01T02:18", "1971-01-01")]}
+    )
+    env = NowcastingEnv(archive.name, split="early")
+    assert len(env.schedule) == 1
+    total = hko7env.run(env, hko7env.load("agents.last_frame", env.task))
+    assert total.pixels.tolist() == [32] * 18 + [0] * 2
+    late = NowcastingEnv(archive.name, split="late")
+    assert late.reset()[0]["time"][0] == 6 * 23
+
+
 # ---------------------------------------------------------------- the seal
 
 
@@ -213,6 +228,8 @@ def test_steps_outside_a_pass_are_refused(env):
         ({"start": 5, "stop": 5}, "start < stop"),
         ({"start": -1}, "0 <= start"),
         ({"stop": 14}, "stop <= 13"),
+        ({"start": 1.5}, "whole number"),
+        ({"start": None}, "whole number"),
     ],
 )
 def test_bad_parts_are_named(env, options, message):
@@ -339,6 +356,10 @@ def test_rendering_shows_frame_forecast_and_scale(small_archive):
     assert shown.dtype == np.uint8
     middle = shown.shape[1] // 2
     assert (shown[40:200, middle - 40 : middle] != blank[40:200, middle - 40 : middle]).any(), "the forecast is drawn"
+    for _ in range(7):
+        env.step(constant(env, HKO7.threshold_pixels[4] + 0.05))
+    assert env._latest["new_episode"] == 1
+    assert (env.render()[40:200, middle - 40 : middle] == blank[40:200, middle - 40 : middle]).all(), "of another time"
 
 
 def test_other_cadences_and_grids(new_archive):

@@ -29,8 +29,17 @@ def folder_of(out):
 
 
 def unbroken(one):
+    """Algorithm 1 written out, as the oracle of what the runner does."""
     env = one.environment()
-    return run(env, load(one.agent, env.task, **one.options))
+    agent = load(one.agent, env.task, **one.options)
+    observation, _ = env.reset()
+    over = False
+    while not over:
+        agent.store(observation)
+        if one.online:  # offline nothing is learned
+            agent.update()
+        observation, _, over, _, _ = env.step(agent.predict())
+    return env.tally
 
 
 @pytest.mark.parametrize("online", [True, False])
@@ -47,6 +56,22 @@ def test_a_run_holds_what_algorithm_1_gives(small_archive, tmp_path, agent, onli
     with np.load(folder / "tally.npz") as saved:
         for name in COUNTS + ERRORS:
             np.testing.assert_array_equal(saved[name], getattr(row.tally, name))
+
+
+def test_a_learner_learns_online_only(small_archive):
+    online, offline = (unbroken(plan(small_archive, "tests.toys:learner", o)) for o in (True, False))
+    assert not np.array_equal(online.squared, offline.squared)
+
+
+def test_a_damaged_result_is_not_shown(small_archive, tmp_path):
+    evaluate(plan(small_archive), tmp_path)
+    saved = folder_of(tmp_path) / "tally.npz"
+    saved.write_bytes(saved.read_bytes()[:-1])
+    with pytest.raises(RunError, match="damaged or missing: remove"):
+        evaluate(plan(small_archive), tmp_path)
+    saved.unlink()
+    with pytest.raises(RunError, match="damaged or missing: remove"):
+        evaluate(plan(small_archive), tmp_path)
 
 
 def test_a_complete_run_is_read_not_run_again(small_archive, tmp_path, monkeypatch):
@@ -71,6 +96,26 @@ def test_what_can_move_a_score_makes_another_run(small_archive, tmp_path):
     checkpoint.write_text("2")
     names.append(open_folder(plans[-1], plans[-1].environment(), 13, tmp_path).path.name)
     assert len(set(names)) == len(names)
+
+
+def test_code_beside_the_agent_and_files_named_by_default_are_part_of_the_run(small_archive, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "weights").write_text("1")
+    (tmp_path / "beside.py").write_text("GAIN = 1\n")
+    (tmp_path / "somebody.py").write_text(
+        "from dataclasses import dataclass\nfrom pathlib import Path\nfrom agents.last_frame import LastFrame\n"
+        "@dataclass(frozen=True)\nclass Config:\n    weights: str = 'weights'\n    folder: Path = Path('.')\n"
+        "class make(LastFrame):\n    def __init__(self, task, config):\n        super().__init__(task)\n"
+    )
+    names = []
+    for change in (None, "weights", "beside.py"):
+        if change:
+            (tmp_path / change).write_text("GAIN = 2\n")
+        one = plan(small_archive, "somebody")
+        names.append(open_folder(one, one.environment(), 13, tmp_path / "out").path.name)
+    assert len(set(names)) == 3
+    assert evaluate(plan(small_archive, "somebody"), tmp_path / "out").tally.sequences == 13
 
 
 def test_limit_takes_the_first_sequences(small_archive, tmp_path):
@@ -102,7 +147,7 @@ def test_an_agent_that_raises_is_named_and_loses_nothing(small_archive, tmp_path
     assert row.tally == unbroken(plan(small_archive, agent, online))
 
 
-@pytest.mark.parametrize("agent", ["tests.toys", "tests.toys:learner"])
+@pytest.mark.parametrize("agent", ["tests.toys", "tests.toys:learner", "tests.toys:moody"])
 @pytest.mark.parametrize("checkpoint_seconds", [0, 1000])
 def test_resume_at_every_point_equals_the_unbroken_run(small_archive, tmp_path, agent, checkpoint_seconds):
     """Stop after every step in turn, always in the same folder."""
@@ -129,13 +174,29 @@ def test_resume_at_every_point_equals_the_unbroken_run(small_archive, tmp_path, 
     assert evaluate(one, tmp_path).tally == unbroken(one)
 
 
+@pytest.mark.parametrize("stop", range(1, 13))
+def test_a_learner_goes_on_from_the_newest_checkpoint_that_loses_nothing(small_archive, tmp_path, stop, monkeypatch):
+    one = plan(small_archive, "tests.toys:learner", fail_at=stop)
+    with pytest.raises(RuntimeError):
+        evaluate(one, tmp_path, checkpoint_seconds=0)
+    recorded = RunFolderOf(tmp_path).recorded()
+    begun = []
+    original = hko7env.evaluation.run
+    monkeypatch.setattr(
+        hko7env.evaluation, "run", lambda *a, options, **k: begun.append(options) or original(*a, options=options, **k)
+    )
+    module = sys.modules["tests.toys"]
+    monkeypatch.setattr(module.Slow, "predict", lambda self: super(module.Slow, self).predict())
+    evaluate(one, tmp_path, checkpoint_seconds=0)
+    assert begun == [{"start": recorded, "stop": 13, "continued": recorded > 0}]
+    assert len(list(folder_of(tmp_path).glob("*.checkpoint"))) <= 7, "old ones are dropped"
+
+
 def test_a_damaged_checkpoint_is_passed_over(small_archive, tmp_path):
     one = plan(small_archive, "tests.toys:learner", fail_at=11)
     with pytest.raises(RuntimeError):
         evaluate(one, tmp_path, checkpoint_seconds=0)
-    checkpoints = sorted(folder_of(tmp_path).glob("*.checkpoint"))
-    assert len(checkpoints) == 2, "only the newest are kept"
-    for path in checkpoints:
+    for path in folder_of(tmp_path).glob("*.checkpoint"):
         path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(RuntimeError):  # begins at 0 again, so it fails at the same place
         evaluate(one, tmp_path, checkpoint_seconds=1000)
@@ -149,11 +210,24 @@ def RunFolderOf(out):
     return RunFolder(out, name, identity, {}, 20)
 
 
-@pytest.mark.parametrize("workers", [2, 3])
-def test_workers_give_the_same_bits(small_archive, tmp_path, workers):
-    alone = evaluate(plan(small_archive, online=False), tmp_path / "one")
-    shared = evaluate(plan(small_archive, online=False), tmp_path / "many", workers=workers)
-    assert shared.tally == alone.tally
+@pytest.mark.parametrize("workers, agent", [(2, "tests.toys"), (3, "tests.toys:learner")])
+def test_workers_give_the_same_bits(small_archive, tmp_path, workers, agent):
+    one = plan(small_archive, agent, online=False)
+    assert evaluate(one, tmp_path, workers=workers).tally == unbroken(one)
+
+
+def test_workers_end_with_their_parent(small_archive, tmp_path):
+    words = command(small_archive, tmp_path, "--workers", "2")
+    words[words.index("online")] = "offline"
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
+        while sum(p.stat().st_size for p in tmp_path.glob("*/*.journal")) == 0:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    time.sleep(1)
+    sizes = [p.stat().st_size for p in tmp_path.glob("*/*.journal")]
+    time.sleep(1)
+    assert [p.stat().st_size for p in tmp_path.glob("*/*.journal")] == sizes
+    assert sum(sizes) < 13 * record_dtype(20).itemsize
 
 
 def test_a_worker_that_fails_keeps_what_is_finished(small_archive, tmp_path, capfd):
@@ -219,7 +293,7 @@ def test_an_interrupt_says_how_to_go_on(small_archive, tmp_path):
 def test_two_processes_do_not_share_a_run(small_archive, tmp_path):
     one = plan(small_archive)
     folder = open_folder(one, one.environment(), 13, tmp_path)
-    with folder.lock, pytest.raises(RunError, match="another process"):
+    with folder.held(), pytest.raises(RunError, match="another process"):
         evaluate(one, tmp_path)
     evaluate(one, tmp_path)
 
@@ -230,6 +304,17 @@ def test_two_processes_do_not_share_a_run(small_archive, tmp_path):
 def some_tally(seed):
     rng = np.random.default_rng(seed)
     return Tally(1, *rng.integers(0, 2**31, (4, 20, 5)), *rng.random((4, 20)))
+
+
+def test_a_sequence_recorded_twice_counts_once(tmp_path):
+    records = []
+    for name, indices in (("a", (0, 1, 2)), ("b", (2, 0))):
+        book = Journal(tmp_path / name, 20)
+        for i in indices:
+            book.add(i, some_tally(i))
+        book.close()
+        records.append(read_journal(tmp_path / name, 20))
+    assert total(np.concatenate(records), 20) == some_tally(0) + some_tally(1) + some_tally(2)
 
 
 def test_a_torn_or_flipped_record_is_left_out(tmp_path):
@@ -250,17 +335,27 @@ def test_a_torn_or_flipped_record_is_left_out(tmp_path):
     assert read_journal(path, 20)["index"].tolist() == [0, 2, 3]
 
 
+class Full:
+    """A file on a full disk."""
+
+    def __init__(self, file):
+        self.fileno, self.close = file.fileno, file.close
+
+    def write(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_a_full_disk_is_an_error_and_loses_nothing(small_archive, tmp_path, monkeypatch):
     original = Journal.add
 
     def full(self, index, tally):
         if index == 5:
-            raise OSError(errno.ENOSPC, "No space left on device")
+            self._file = Full(self._file)
         original(self, index, tally)
 
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "add", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(RunError, match=r"cannot write .*0000.journal \(No space left.*make room"):
             evaluate(plan(small_archive, online=False), tmp_path)
     assert total(RunFolderOf(tmp_path).records(), 20).sequences == 5
     assert evaluate(plan(small_archive, online=False), tmp_path).tally == unbroken(plan(small_archive, online=False))
@@ -273,8 +368,11 @@ def test_the_table_shows_what_is_undefined():
     dry = Tally.zero(20)
     text = table([Row("a", "online", "Data: x.", dry)])
     assert f"| a     | online  |        {UNDEFINED} |" in text
-    assert "≥30 mm/h: undefined (0/0) at 20 of 20 leads" in text
-    assert "per lead: 0 to 0" in text
+    assert "≥30 mm/h: undefined CSI at 20, HSS at 20, bias at 20 of 20 leads" in text
+    assert "per lead 0 to 0 events observed" in text
+    false_alarms = Tally(1, *(np.full((2, 5), n) for n in (0, 0, 16, 9)), *np.ones((4, 2)))
+    text = table([Row("a", "online", "Data: x.", false_alarms)])
+    assert "undefined bias at 2 of 2 leads, so no mean; per lead 0 to 0 events observed, 16 to 16 observed or" in text
 
 
 def test_the_table_has_the_papers_columns(new_archive, tmp_path):

@@ -122,6 +122,11 @@ def test_older_files_and_other_grids_are_refused(source, tmp_path):
     with pytest.raises(ImportProblem, match="older than the newest frame"):
         import_radar("eccc", source, tmp_path / "a.zarr")
     old.unlink()
+    other = source / "202407111906_CASMB_CAPPI_1.5_RAIN.gif"
+    other.write_bytes(next(source.iterdir()).read_bytes())
+    with pytest.raises(ImportProblem, match="of CASMB, other files of another place"):
+        import_radar("eccc", source, tmp_path / "b.zarr")
+    other.unlink()
     (source / "202407102000_CASMB_CAPPI_1.5_RAIN.gif").write_bytes(next(source.iterdir()).read_bytes())
     for path in source.glob("*CASGO*"):
         path.unlink()

@@ -1,9 +1,11 @@
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hko7env.archive import Archive, create
@@ -42,6 +44,11 @@ def test_evaluate_prints_the_table_and_writes_the_runs(small_archive, tmp_path):
         (["agents.last_frame", "--limit", "0"], "--limit must be at least 1"),
         (["agents.last_frame", "--workers", "0"], "--workers must be at least 1"),
         (["agents.last_frame", "--archive", "nowhere.zarr"], "no archive at nowhere.zarr"),
+        (["--evn", "online", "agents.last_frame"], "--evn may be --env"),
+        (["--delay", "3", "tests.toys"], "options of an agent come after the agents"),
+        (["tests.toys", "--spl", "test"], "there is no option '--spl'; did you mean --split?"),
+        (["tests.toys", "--label=", "--weights=x"], "there is no option '--weights'"),
+        (["tests.toy"], "there is no agent 'tests.toy'"),
     ],
 )
 def test_evaluate_names_what_is_wrong(small_archive, tmp_path, words, message):
@@ -63,7 +70,8 @@ def test_a_folder_that_cannot_be_written_is_named(small_archive, tmp_path):
     (tmp_path / "results").write_text("in the way")
     done = tool("evaluate.py", "agents.last_frame", "--archive", small_archive, cwd=tmp_path)
     assert done.returncode == 1
-    assert "cannot write results under results" in done.stderr
+    assert "cannot write results/agents.last_frame-offline-test" in done.stderr
+    assert "choose another --out" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -83,6 +91,32 @@ def test_describe_verify_and_pack(small_archive, tmp_path):
     assert "file pixel/c/0/0/0" in damaged.stdout
     missing = tool("archive.py", "describe", "nowhere.zarr", cwd=tmp_path)
     assert (missing.returncode, missing.stderr.startswith("archive: no archive at nowhere.zarr")) == (1, True)
+
+
+def test_describe_a_split_that_lies_ahead(tmp_path):
+    archive = create(str(tmp_path / "a.zarr"), shape=(4, 4), splits={"later": [("2099-01-01", "2100-01-01")]})
+    archive.append([0], np.zeros((1, 4, 4), np.uint8))
+    done = tool("archive.py", "describe", "a.zarr", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "later: no good frame" in done.stdout
+    assert "fingerprint" in done.stdout
+
+
+def test_a_damaged_archive_is_not_blamed_on_the_agent(small_archive, tmp_path):
+    shutil.copytree(small_archive, tmp_path / "a.zarr")
+    (tmp_path / "a.zarr/pixel/c/12/0/0").unlink()
+    done = tool("evaluate.py", "agents.last_frame", "--archive", "a.zarr", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("evaluate: a.zarr: frames 60 to 64")
+    assert "Traceback" not in done.stderr
+
+
+def test_an_error_while_an_agent_is_made_has_its_traceback(small_archive, tmp_path):
+    (tmp_path / "broken.py").write_text("def make(task):\n    raise ValueError('bad shapes deep inside')\n")
+    done = tool("evaluate.py", "broken", "--archive", small_archive, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "while broken made its agent" in done.stderr
 
 
 def test_describe_an_empty_archive(tmp_path):

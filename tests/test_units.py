@@ -76,7 +76,7 @@ def test_zero_rain_is_below_every_level_without_a_warning():
     assert level(pixel(HKO7.dbz(0.0))) == 0
 
 
-@pytest.mark.parametrize("a, b", [(0, 1.5), (200, -1), (np.nan, 1.6)])
+@pytest.mark.parametrize("a, b", [(0, 1.5), (200, -1), (np.nan, 1.6), (1, 4)])
 def test_a_relation_that_is_none_is_refused(a, b):
-    with pytest.raises(ValueError, match=r"Z = a R\^b"):
+    with pytest.raises(ValueError, match=r"Z = "):
         ZR(a, b)

@@ -59,6 +59,23 @@ class Learner(Slow):
             self.gain, self._frame, self.seen = saved["gain"][()], saved["frame"], list(saved["seen"])
 
 
+class Moody(Slow):
+    """Its forecast depends on how often it has been asked, as that of a recurrent network may."""
+
+    def store(self, observation):
+        if observation["new_episode"]:
+            self.asked = 0
+        super().store(observation)
+
+    def predict(self):
+        self.asked += 1
+        return super().predict() * np.float32(1 / self.asked)
+
+
+def moody(task, config):
+    return Moody(task, config)
+
+
 def make(task, config):
     return Slow(task, config)
 

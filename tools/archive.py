@@ -79,7 +79,11 @@ def _describe(known: argparse.Namespace) -> int:
         dbz = float(archive.zr.dbz(threshold))
         print(f"    {threshold:>4g} mm/h = {dbz:5.2f} dBZ = level {255 * float(pixel(dbz)):6.2f}, reached from {first}")
     for split in (None, *archive.splits) if len(archive) else ():
-        times = archive.select(split)
+        try:
+            times = archive.select(split)
+        except ValueError:  # a split may lie ahead of what has been recorded
+            print(f"  {split or 'all frames'}: no good frame")
+            continue
         walk = schedule(times, cadence=archive.cadence)
         walked = f"{len(walk)} sequences in {len(walk.episode_starts)} episodes"
         print(f"  {split or 'all frames'}: {len(times)} frames, {walked}")

@@ -23,7 +23,9 @@ from hko7env.results import table  # noqa: E402
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, run, print; the exit status is 0, 1 for an error and 130 for an interrupt."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("agents", nargs="+", metavar="AGENT", help="agents.last_frame, or your own module[:function]")
     parser.add_argument("--env", choices=("online", "offline", "both"), default="both", help="default: both")
     parser.add_argument("--archive", help="path or URL of an archive; default: the embedded synthetic one")
@@ -47,19 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped; what was finished is kept, and the same command goes on from there", file=sys.stderr)
         return 130
-    except (ValueError, FileNotFoundError) as error:  # ArchiveError and RunError are ValueErrors
+    except (ValueError, OSError) as error:  # ArchiveError and RunError are ValueErrors
         if getattr(error, "__notes__", None):  # raised inside an agent: its author needs the traceback
             raise
         print(f"evaluate: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        if getattr(error, "__notes__", None):
-            raise
-        print(
-            f"evaluate: cannot write results under {known.out} ({error}); make room or choose another --out, then give "
-            "the same command again: what was finished is kept",
-            file=sys.stderr,
-        )
         return 1
     print(table(rows), end="")
     print(f"Run folders with per-lead scores: {known.out}")
@@ -68,13 +61,24 @@ def main(arguments: list[str] | None = None) -> int:
 
 def agent_options(parser: argparse.ArgumentParser, agents: list[str], words: list[str]) -> dict[str, dict[str, Any]]:
     """The words that are left, ``--name value`` for fields of the agents' ``Config``, as options of each agent."""
-    fields = {agent: _fields(agent) for agent in agents}
-    known = {name for one in fields.values() for name in one}
     own = {option for action in parser._actions for option in action.option_strings}
+    options = [word.partition("=")[0] for word in words if word.startswith("--")]
+    try:
+        fields = {agent: _fields(agent) for agent in agents}
+    except ValueError as error:
+        meant = [f"{o} may be {c}" for o in options for c in difflib.get_close_matches(o, own, 1)]
+        hint = "; ".join([*meant, "options of an agent come after the agents"]) if options else ""
+        raise ValueError(f"{error}{'; ' if hint else ''}{hint}") from error
+    known = {name for one in fields.values() for name in one}
+    clash = {f"--{name.replace('_', '-')}" for name in known} & own
+    if clash:
+        raise ValueError(
+            f"{', '.join(sorted(clash))} of an agent is an option of this command: rename the Config's field"
+        )
     chosen: dict[str, dict[str, Any]] = {agent: {} for agent in agents}
     position = 0
     while position < len(words):
-        word, _, value = words[position].partition("=")
+        word, equals, value = words[position].partition("=")
         name = word.removeprefix("--").replace("-", "_")
         if not word.startswith("--") or name not in known:
             close = difflib.get_close_matches(word, [*own, *(f"--{n.replace('_', '-')}" for n in known)], 1)
@@ -84,7 +88,7 @@ def agent_options(parser: argparse.ArgumentParser, agents: list[str], words: lis
                 else f"the agents' options are: {', '.join(sorted(known)) or 'none'}"
             )
             raise ValueError(f"there is no option {word!r}; {hint}")
-        if not value:
+        if not equals:
             position += 1
             if position == len(words):
                 raise ValueError(f"{word} needs a value")

@@ -1,6 +1,6 @@
 """Bring radar files of a weather service into an archive: one module a format, one loop for all of them.
 
-A format is a module with ``time_of(path)``, ``grid(path)`` and ``read(path)``, as :class:`Format` says.
+A format is a module with ``time_of``, ``place_of``, ``grid`` and ``read``, as :class:`Format` says.
 """
 
 import difflib
@@ -26,7 +26,7 @@ class ImportProblem(ValueError):
     """A source that cannot be imported; the message names the file and the remedy."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Grid:
     """What all files of a source share; the fields are those of :func:`hko7env.archive.create`."""
 
@@ -46,6 +46,9 @@ class Format(Protocol):
 
     def time_of(self, path: Path) -> int | None:
         """Minutes since 1970-01-01 by the file's name, or None if the name is not one of this format."""
+
+    def place_of(self, path: Path) -> str:
+        """What the file covers, by its name, such as a station: an archive holds one place."""
 
     def grid(self, path: Path) -> Grid:
         """The grid of the source that ``path`` belongs to. Raises ValueError for a damaged file."""
@@ -133,6 +136,8 @@ def _scan(reader: Format, name: str, source: Path, problem: Any) -> list[tuple[i
         time = reader.time_of(path)
         if time is None:
             problem(f"{path} is not named like a file of format {name}")
+        elif found and reader.place_of(path) != reader.place_of(next(iter(found.values()))):
+            problem(f"{path} is of {reader.place_of(path)}, other files of another place: import them apart")
         elif time in found:
             problem(f"{path} has the same time as {found[time]}")
         else:

@@ -41,6 +41,11 @@ def time_of(path: Path) -> int | None:
         return None
 
 
+def place_of(path: Path) -> str:
+    """The station in the name."""
+    return path.name.split("_")[1]
+
+
 def grid(path: Path) -> Grid:
     """The circle about the station; the cross drawn at its centre hides echo and counts as outlier."""
     match = _NAME.fullmatch(path.name)

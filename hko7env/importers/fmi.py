@@ -36,6 +36,11 @@ def time_of(path: Path) -> int | None:
         return None
 
 
+def place_of(path: Path) -> str:
+    """The composite in the name."""
+    return path.name.removesuffix(".pgm.gz").split("_")[-1]
+
+
 def grid(path: Path) -> Grid:
     """The composite's grid; what is outside coverage in ``path`` is outside in every file."""
     values, header = _values(path)
