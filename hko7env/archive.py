@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import shutil
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,21 +22,28 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 from numcodecs import Zstd
-from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import LocalStore
 
-from hko7env.units import DBZ_FLOOR, DBZ_SPAN, ZR
+from hko7env.layout import (
+    CHUNK,
+    DAY_SHARD,
+    FIXED,
+    FORMAT,
+    GOOD,
+    NO_TIME,
+    SCORED,
+    SUSPECT,
+    VERSION,
+    check_mask,
+    check_splits,
+    commit,
+    iso,
+    make_arrays,
+    minutes,
+)
+from hko7env.units import ZR
 
-FORMAT, VERSION = "hko7env-archive", 1
-SCORED, OUTLIER, OUT_OF_RANGE = 0, 1, 2  # codes of the static mask
-GOOD, SUSPECT = 0, 1  # codes of a frame's status: a suspect frame is kept, but counts as missing
-CHUNK = 5  # frames: one segment, so a stream decodes each chunk once
-DAY_SHARD = 240  # frames: one day at HKO-7's cadence
-_TIME_CHUNK = 4096
-_NO_TIME = np.iinfo(np.int64).min  # fill values: none is legal, so a lost chunk cannot pass for data
-_NO_CODE = 255
 _CACHED_CHUNKS = 12
-_FIXED = {"Conventions", "format", "format_version", "cadence_minutes", "zr_a", "zr_b"}  # what frames were written by
 
 Frames = npt.NDArray[np.uint8]
 Minutes = npt.NDArray[np.int64]
@@ -76,7 +82,7 @@ def create(
     if shard is not None and (shard < CHUNK or shard % CHUNK):
         raise ValueError(f"a shard holds a multiple of {CHUNK} frames, got {shard}")
     static = np.full(shape, SCORED, np.uint8) if mask is None else np.asarray(mask)
-    _check_mask(static, shape)
+    check_mask(static, shape)
     axes = {
         "y": np.arange(height - 1, -1, -1.0) if y is None else np.asarray(y, np.float64),
         "x": np.arange(width, dtype=np.float64) if x is None else np.asarray(x, np.float64),
@@ -84,7 +90,7 @@ def create(
     for name, size in (("y", height), ("x", width)):
         if axes[name].shape != (size,) or not np.isfinite(axes[name]).all():
             raise ValueError(f"{name} must be {size} finite coordinates, got shape {axes[name].shape}")
-    checked = _check_splits(splits or {})
+    checked = check_splits(splits or {})
     zr = zr or ZR()
     local = isinstance(store, str | Path) and "://" not in str(store)
     if local and Path(store).exists():
@@ -110,145 +116,14 @@ def create(
             **(attributes or {}),
         }
     )
-    _make_arrays(group, shape, shard, crs)
+    make_arrays(group, shape, shard)
+    group["crs"].attrs["proj4" if crs.startswith("+") else "crs_wkt"] = crs
     for name, values in (("mask", static), *axes.items()):
         group[name][...] = values  # type: ignore[index]
-    _commit(group)
+    commit(group)
     if local:
         making.rename(store)
     return Archive(store, writable=True)
-
-
-def _check_splits(splits: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, list[list[str]]]:
-    """``splits`` as they are stored. Raises ValueError unless each range is two ISO minutes, the earlier one first."""
-    for name, ranges in splits.items():
-        for begin, end in ranges:
-            if not minutes(begin) < minutes(end):
-                raise ValueError(f"split {name!r} has a range from {begin} to {end}, which holds no time")
-    return {name: [list(range_) for range_ in ranges] for name, ranges in splits.items()}
-
-
-def minutes(iso: str) -> int:
-    """Minutes since 1970-01-01 of an ISO time such as ``2015-01-07T00:00``. Raises ValueError if it is none."""
-    time = np.datetime64(iso, "m")
-    if np.isnat(time):
-        raise ValueError(f"{iso!r} is no time")
-    return int(time.astype(np.int64))
-
-
-def iso(minute: int) -> str:
-    """``2015-01-07T00:00`` from minutes since 1970-01-01."""
-    return str(np.datetime64(int(minute), "m"))
-
-
-def _make_arrays(group: zarr.Group, shape: tuple[int, int], shard: int | None, crs: str) -> None:
-    compressors = [ZstdCodec(level=6), Crc32cCodec()]  # level 6 decodes faster than 3 and is a tenth smaller
-    config: Any = {"write_empty_chunks": True}
-
-    def make(name: str, shape: tuple[int, ...], dtype: str, fill: Any, dims: Sequence[str], **attributes: Any) -> None:
-        frames = name == "pixel"
-        chunks = (
-            (CHUNK, *shape[1:])
-            if frames
-            else tuple(_TIME_CHUNK if d == "time" else n for d, n in zip(dims, shape, strict=True))
-        )
-        group.create_array(
-            name,
-            shape=shape,
-            dtype=dtype,
-            chunks=chunks,
-            shards=(shard, *shape[1:]) if frames and shard else None,
-            compressors=compressors,
-            fill_value=fill,
-            dimension_names=dims,
-            attributes=attributes,
-            config=config,
-        )
-
-    height, width = shape
-    make(
-        "pixel",
-        (0, height, width),
-        "uint8",
-        255,
-        ("time", "y", "x"),
-        standard_name="equivalent_reflectivity_factor",
-        long_name="radar reflectivity",
-        units="dBZ",
-        scale_factor=DBZ_SPAN / 255,
-        add_offset=DBZ_FLOOR,
-        grid_mapping="crs",
-        ancillary_variables="status mask",
-        comment="level 0..255; level 0 is no echo",
-    )
-    make(
-        "time",
-        (0,),
-        "int64",
-        _NO_TIME,
-        ("time",),
-        standard_name="time",
-        axis="T",
-        units="minutes since 1970-01-01",
-        calendar="proleptic_gregorian",
-    )
-    make(
-        "status",
-        (0,),
-        "uint8",
-        _NO_CODE,
-        ("time",),
-        long_name="status of the frame",
-        flag_values=[GOOD, SUSPECT],
-        flag_meanings="good suspect",
-    )
-    make("checksum", (0,), "uint32", 0, ("time",), long_name="crc32c of the frame's levels")
-    make(
-        "mask",
-        shape,
-        "uint8",
-        _NO_CODE,
-        ("y", "x"),
-        long_name="static mask",
-        grid_mapping="crs",
-        flag_values=[SCORED, OUTLIER, OUT_OF_RANGE],
-        flag_meanings="scored outlier out_of_range",
-    )
-    for axis, size in (("y", height), ("x", width)):
-        make(
-            axis,
-            (size,),
-            "float64",
-            "NaN",
-            (axis,),
-            standard_name=f"projection_{axis}_coordinate",
-            axis=axis.upper(),
-            units="m",
-        )
-    make(
-        "crs",
-        (),
-        "int32",
-        0,
-        (),
-        long_name="coordinate reference system",
-        **({"proj4": crs} if crs.startswith("+") else {"crs_wkt": crs}),
-    )
-
-
-def _commit(group: zarr.Group) -> None:
-    """Write all metadata, shapes included, into the group's own file, which the store replaces as a whole."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", category=UserWarning)
-        zarr.consolidate_metadata(group.store, path=group.path or None, zarr_format=3)
-
-
-def _check_mask(mask: npt.NDArray[Any], shape: tuple[int, int]) -> None:
-    if mask.shape != shape or mask.dtype != np.uint8 or mask.max() > OUT_OF_RANGE:
-        raise ValueError(
-            f"the static mask must be uint8 {shape} of 0 (scored), 1 (outlier) or 2 (out of range), "
-            f"got {mask.dtype} {mask.shape} up to {mask.max()}"
-        )
 
 
 class Archive:
@@ -336,14 +211,14 @@ class Archive:
             or self._pixel.dtype != np.uint8
         ):
             raise ArchiveError(self._damaged("the time axis", "arrays of unequal length"))
-        if (self.times == _NO_TIME).any():
+        if (self.times == NO_TIME).any():
             raise ArchiveError(self._damaged("time", "a chunk is missing"))
         if (np.diff(self.times) <= 0).any():
             raise ArchiveError(self._damaged("time", "times are not strictly increasing"))
         if (self.status > SUSPECT).any():
             raise ArchiveError(self._damaged("status", "unknown codes"))
         try:
-            _check_mask(self.mask, shape)
+            check_mask(self.mask, shape)
         except ValueError as error:
             raise ArchiveError(self._damaged("mask", error)) from error
         if np.isnan(self.x).any() or np.isnan(self.y).any() or (len(self.y), len(self.x)) != shape:
@@ -523,7 +398,7 @@ class Archive:
                 array.resize((old, *array.shape[1:]))
             array.resize((new, *array.shape[1:]))
             array[old:new] = values
-        _commit(group)
+        commit(group)
         self._load()
         self.__dict__.pop("fingerprint", None)
 
@@ -541,18 +416,18 @@ class Archive:
         """Replace the static mask, the splits, or free attributes. Raises ValueError for those that units depend on."""
         if not self._writable:
             raise ArchiveError(f"{self.name} is open read-only: open it with Archive(path, writable=True)")
-        fixed = _FIXED.intersection(attributes or {})
+        fixed = FIXED.intersection(attributes or {})
         if fixed:
             raise ValueError(f"{', '.join(sorted(fixed))} of an archive cannot change: create another")
-        new = dict(attributes or {}) | ({} if splits is None else {"splits": _check_splits(splits)})
+        new = dict(attributes or {}) | ({} if splits is None else {"splits": check_splits(splits)})
         if mask is not None:
-            _check_mask(np.asarray(mask), self.shape)
+            check_mask(np.asarray(mask), self.shape)
         self._check_sole_writer()
         group = zarr.open_group(self._store, mode="r+", use_consolidated=False)
         if mask is not None:
             group["mask"][...] = np.asarray(mask)  # type: ignore[index]
         group.attrs.update(new)
-        _commit(group)
+        commit(group)
         self._load()
         self.__dict__.pop("fingerprint", None)
 
@@ -578,7 +453,7 @@ def pack(archive: Archive, store: Any, *, shard: int = DAY_SHARD, step: Callable
             crs=archive.crs,
             zr=archive.zr,
             shard=shard,
-            attributes={name: value for name, value in archive.attributes.items() if name not in _FIXED},
+            attributes={name: value for name, value in archive.attributes.items() if name not in FIXED},
         )
     if step:
         step(len(copy))

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from hko7env.agent import Observation, Task
-from hko7env.archive import Archive, iso
+from hko7env.archive import Archive
+from hko7env.layout import iso
 from hko7env.schedule import INPUTS, LEADS, MAX_MISSING, Schedule, schedule
 from hko7env.scores import Forecast, ForecastError, Tally, averages, check_forecast, scored, tally
 

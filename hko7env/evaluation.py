@@ -238,7 +238,7 @@ def _run_online(
     def after(index: int) -> None:
         nonlocal saved
         if isinstance(agent, Learner) and index + 1 < count and time.monotonic() - saved >= seconds:
-            _save(agent, folder, index + 1, first_missing=min(wanted))
+            _save(agent, folder, index + 1, first_missing=min(wanted, default=count))
             saved = time.monotonic()
 
     try:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from hko7env.agent import Observation, Task
-from hko7env.archive import iso
+from hko7env.layout import iso
 from hko7env.units import HKO7, NOISE_LEVEL, ZR, level, pixel
 
 Picture = npt.NDArray[np.uint8]

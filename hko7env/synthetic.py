@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hko7env import progress
-from hko7env.archive import OUT_OF_RANGE, OUTLIER, SCORED, Archive, create, iso, minutes
+from hko7env.archive import Archive, create
+from hko7env.layout import OUT_OF_RANGE, OUTLIER, SCORED, iso, minutes
 from hko7env.units import HKO7, NOISE_LEVEL, THRESHOLDS, level, pixel
 
 GENERATOR_VERSION = 1  # part of the default archive's name: a change of any byte below needs a new one

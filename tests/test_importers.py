@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hko7env.archive import Archive, iso, minutes
+from hko7env.archive import Archive
 from hko7env.importers import ImportProblem, Window, eccc, find, import_radar
+from hko7env.layout import iso, minutes
 from hko7env.units import HKO7
 
 LAND = (153, 153, 102)

@@ -1,7 +1,8 @@
 import numpy as np
 
 from hko7env import synthetic
-from hko7env.archive import Archive, minutes
+from hko7env.archive import Archive
+from hko7env.layout import minutes
 from hko7env.schedule import schedule
 from hko7env.synthetic import DEMO, QUANTILES, Weather, make, radar_mask, rain
 from hko7env.units import HKO7, THRESHOLDS

@@ -10,8 +10,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from hko7env import progress  # noqa: E402
-from hko7env.archive import CHUNK, DAY_SHARD, OUT_OF_RANGE, OUTLIER, SCORED, Archive, iso, pack  # noqa: E402
+from hko7env.archive import Archive, pack  # noqa: E402
 from hko7env.importers import Window, import_radar  # noqa: E402
+from hko7env.layout import CHUNK, DAY_SHARD, OUT_OF_RANGE, OUTLIER, SCORED, iso  # noqa: E402
 from hko7env.schedule import schedule  # noqa: E402
 from hko7env.units import THRESHOLDS, pixel  # noqa: E402
 

@@ -33,7 +33,8 @@ sys.path.insert(0, str(ROOT))
 
 from hko7env import progress  # noqa: E402
 from hko7env.agent import Agent, Observation, Task, load, run  # noqa: E402
-from hko7env.archive import CHUNK, Archive, create, minutes  # noqa: E402
+from hko7env.archive import Archive, create  # noqa: E402
+from hko7env.layout import CHUNK, minutes  # noqa: E402
 from hko7env.schedule import schedule  # noqa: E402
 from hko7env.scores import averages, scored, tally  # noqa: E402
 from hko7env.synthetic import cache_folder, default_archive  # noqa: E402

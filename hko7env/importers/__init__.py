@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hko7env import progress
-from hko7env.archive import CHUNK, Archive, create, iso
+from hko7env.archive import Archive, create
+from hko7env.layout import CHUNK, iso
 
 BATCH = 24 * CHUNK  # frames between commits: what a stopped import has to read again at most
 
