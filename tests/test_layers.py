@@ -22,6 +22,7 @@ ALLOWED = {
     "scores": {"units"},
     "synthetic": {"archive", "layout", "progress", "units"},
     "importers": {"archive", "importers", "layout", "progress", "units"},
+    "denoise": {"layout", "scores"},
     "agent": {"scores", "units"},
     "pictures": {"agent", "layout", "units"},
     "env": {"agent", "archive", "layout", "pictures", "schedule", "scores", "synthetic"},

@@ -93,6 +93,21 @@ def test_describe_verify_and_pack(small_archive, tmp_path):
     assert (missing.returncode, missing.stderr.startswith("archive: no archive at nowhere.zarr")) == (1, True)
 
 
+def test_denoise_writes_the_mask_and_says_how(small_archive, tmp_path):
+    shutil.copytree(small_archive, tmp_path / "a.zarr")
+    before = Archive(str(small_archive)).mask
+    compared = tool("archive.py", "denoise", "a.zarr", "--against-truth", cwd=tmp_path)
+    assert compared.returncode == 0, compared.stderr
+    assert f"of {(before == 1).sum()} (" in compared.stdout
+    np.testing.assert_array_equal(Archive(str(tmp_path / "a.zarr")).mask, before)
+    done = tool("archive.py", "denoise", "a.zarr", "--split", "train", "--deviations", "2", cwd=tmp_path)
+    assert "40 frames" in done.stdout
+    after = Archive(str(tmp_path / "a.zarr"))
+    np.testing.assert_array_equal(after.mask == 2, before == 2)
+    assert after.attributes["denoised"]["deviations"] == 2
+    assert f"{(after.mask == 1).sum()} outliers" in done.stdout
+
+
 def test_describe_a_split_that_lies_ahead(tmp_path):
     archive = create(str(tmp_path / "a.zarr"), shape=(4, 4), splits={"later": [("2099-01-01", "2100-01-01")]})
     archive.append([0], np.zeros((1, 4, 4), np.uint8))

@@ -1,7 +1,8 @@
-"""Make and inspect radar archives: import, describe, verify, pack."""
+"""Make and inspect radar archives: import, describe, verify, denoise, pack."""
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ sys.path.insert(0, str(ROOT))
 
 from hko7env import progress  # noqa: E402
 from hko7env.archive import Archive, pack  # noqa: E402
+from hko7env.denoise import DEVIATIONS, find_outliers, histogram  # noqa: E402
 from hko7env.importers import Window, import_radar  # noqa: E402
 from hko7env.layout import CHUNK, DAY_SHARD, OUT_OF_RANGE, OUTLIER, SCORED, iso  # noqa: E402
 from hko7env.schedule import schedule  # noqa: E402
 from hko7env.units import THRESHOLDS, pixel  # noqa: E402
+
+BATCH = 250  # frames whose levels are counted at once
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,13 +34,20 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--window", type=int, nargs=4, metavar=places, help="keep this part of the grid")
     for name, text in (("describe", "say what is inside"), ("verify", "read and check every chunk")):
         commands.add_parser(name, help=text).add_argument("archive")
+    one = commands.add_parser("denoise", help="find ground clutter and write it into the static mask")
+    one.add_argument("archive")
+    one.add_argument("--split", help="use the frames of this split only; default: all good frames")
+    one.add_argument("--deviations", type=float, default=DEVIATIONS, help=f"default: {DEVIATIONS:g}")
+    text = "write nothing; compare what is found with the mask that the archive holds"
+    one.add_argument("--against-truth", action="store_true", help=text)
     one = commands.add_parser("pack", help="copy a finished archive into one file a day")
     one.add_argument("archive")
     one.add_argument("destination")
     one.add_argument("--shard", type=int, default=DAY_SHARD, help=f"frames a file; default: {DAY_SHARD}")
     known = parser.parse_args(arguments)
     try:
-        return {"import": _import, "describe": _describe, "verify": _verify, "pack": _pack}[known.command](known)
+        command = {"import": _import, "describe": _describe, "verify": _verify, "denoise": _denoise, "pack": _pack}
+        return command[known.command](known)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from there", file=sys.stderr)
         return 130
@@ -103,6 +114,33 @@ def _verify(known: argparse.Namespace) -> int:
         print(message)
     print(f"{known.archive}: {len(archive)} frames, {len(damaged)} damaged chunks")
     return 1 if damaged else 0
+
+
+def _denoise(known: argparse.Namespace) -> int:
+    archive = Archive(known.archive, writable=not known.against_truth)
+    times = archive.select(known.split)
+    with progress.bar(len(times), "counting levels", "frame") as bar:
+
+        def batches() -> Iterator[np.ndarray]:
+            for start in range(0, len(times), BATCH):
+                yield np.stack(archive.at(times[start : start + BATCH])[0])
+                bar.update(min(BATCH, len(times) - start))
+
+        counted = histogram(archive.shape, batches())
+    in_range = archive.mask != OUT_OF_RANGE
+    found = find_outliers(counted, in_range, deviations=known.deviations)
+    outliers = found.mask == OUTLIER
+    print(f"{counted.frames} frames, {int(in_range.sum())} locations in range, threshold {found.threshold:.3f}")
+    print(f"{int(outliers.sum())} outliers")
+    if known.against_truth:
+        planted = archive.mask == OUTLIER
+        hits, false = int((outliers & planted).sum()), int((outliers & ~planted).sum())
+        print(f"found {hits} of {int(planted.sum())} ({hits / max(planted.sum(), 1):.1%})")
+        print(f"false alarms {false} of {int((in_range & ~planted).sum())} ({false / (in_range & ~planted).sum():.2%})")
+        return 0
+    how = {"frames": counted.frames, "split": known.split, "deviations": known.deviations, "threshold": found.threshold}
+    archive.update(mask=found.mask, attributes={"denoised": how})
+    return 0
 
 
 def _pack(known: argparse.Namespace) -> int:

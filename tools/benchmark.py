@@ -4,6 +4,7 @@
     python tools/benchmark.py stream    frames read from an archive
     python tools/benchmark.py pass      all 6053 sequences of a test split of HKO-7's size, with the last-frame agent
     python tools/benchmark.py import    import hko7env
+    python tools/benchmark.py denoise   levels counted by location, and outliers found
     python tools/benchmark.py flow      time and skill of last frame, ROVER and its variants, on --archives
 
 Rounds of all competitors alternate and the median round counts, because these machines are noisy: trust the ratios.
@@ -34,7 +35,8 @@ sys.path.insert(0, str(ROOT))
 from hko7env import progress  # noqa: E402
 from hko7env.agent import Agent, Observation, Task, load, run  # noqa: E402
 from hko7env.archive import Archive, create  # noqa: E402
-from hko7env.layout import CHUNK, minutes  # noqa: E402
+from hko7env.denoise import find_outliers, histogram  # noqa: E402
+from hko7env.layout import CHUNK, OUT_OF_RANGE, minutes  # noqa: E402
 from hko7env.schedule import schedule  # noqa: E402
 from hko7env.scores import averages, scored, tally  # noqa: E402
 from hko7env.synthetic import cache_folder, default_archive  # noqa: E402
@@ -51,6 +53,7 @@ def main() -> None:
         "stream": measure_stream,
         "pass": measure_pass,
         "import": measure_import,
+        "denoise": measure_denoise,
         "flow": lambda rounds: measure_flow(known.archives or [str(default_archive())]),
     }
     parser.add_argument("names", nargs="+", choices=benchmarks)
@@ -271,6 +274,27 @@ def measure_import(rounds: int) -> Iterator[Line]:
         rounds,
     )
     yield from lines(medians, "import/numpy, gymnasium, zarr", "ms", 1, 0)
+
+
+def measure_denoise(rounds: int) -> Iterator[Line]:
+    """The histogram pass a frame, beside numpy's scatter add, and the statistics of all locations."""
+    archive = Archive(str(default_archive()))
+    frames = archive.frames(0, 250)
+    rows, columns = np.indices(archive.shape)
+    reference = np.zeros((*archive.shape, 256), np.uint32)
+
+    def scatter() -> None:
+        for frame in frames[:10]:
+            np.add.at(reference, (rows, columns, frame), 1)
+
+    medians = compare({"scatter": scatter, "ours": lambda: histogram(archive.shape, [frames])}, max(rounds // 5, 1))
+    medians = {"denoise/np.add.at": medians["scatter"] / 10, "denoise/hko7env histogram": medians["ours"] / 250}
+    yield from lines(medians, "denoise/np.add.at", "ms/frame", 1, frames[0].nbytes)
+    counted = histogram(archive.shape, [frames])
+    in_range = archive.mask != OUT_OF_RANGE
+    seconds = compare({"all": lambda: find_outliers(counted, in_range)}, max(rounds // 5, 1))["all"]
+    count = int(in_range.sum())
+    yield {"name": f"denoise/outliers of {count}", "median": round(1e3 * seconds), "unit": "ms", "ratio": 1, "bytes": 0}
 
 
 ROVERS: dict[str, dict[str, Any]] = {
