@@ -1,13 +1,16 @@
 import gzip
 import shutil
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from hko7env.archive import Archive
-from hko7env.importers import ImportProblem, Window, eccc, find, import_radar
+from hko7env.importers import ImportProblem, Window, eccc, find, hko7, import_radar
 from hko7env.layout import iso, minutes
+from hko7env.scores import scored
+from hko7env.synthetic import observe, radar_mask, rain
 from hko7env.units import HKO7
 
 LAND = (153, 153, 102)
@@ -215,6 +218,107 @@ def test_real_finnish_events(shared, tmp_path):
         assert np.diff(archive.times).tolist() == [5] * 39
         assert not archive.mask.any(), "this window is inside coverage"
         assert (HKO7.rates[archive.frames(0, 40)] >= 0.5).mean() == pytest.approx(wet, abs=0.02)
+
+
+# ---------------------------------------------------------------- KNMI
+
+
+def write_knmi(folder, stamp, values, end, formula="GEO=0.01*PV+0.0"):
+    h5py = pytest.importorskip("h5py")
+    path = folder / f"RAD_NL25_RAP_5min_{stamp}.h5"
+    with h5py.File(path, "w") as file:
+        file["image1/image_data"] = values
+        file["image1"].create_group("calibration").attrs["calibration_formulas"] = np.bytes_(formula)
+        file.create_group("overview").attrs["product_datetime_end"] = [np.bytes_(end)]
+    return path
+
+
+def test_knmi_counts_become_rates(tmp_path):
+    values = np.zeros((5, 6), np.uint16)
+    values[:, 0], values[2, 3] = 65535, 100
+    (tmp_path / "nl").mkdir()
+    for minute in ("00", "05"):
+        write_knmi(tmp_path / "nl", f"2010082600{minute}", values, f"26-AUG-2010;00:{minute}:00.000")
+    archive, problems = import_radar("knmi", tmp_path / "nl", tmp_path / "a.zarr")
+    assert (problems, [iso(t) for t in archive.times]) == ([], ["2010-08-26T00:00", "2010-08-26T00:05"])
+    frame = archive.frames(0, 1)[0]
+    assert HKO7.rates[frame[2, 3]] == pytest.approx(12, rel=0.02)
+    assert np.count_nonzero(frame) == 1
+    np.testing.assert_array_equal(archive.mask == 2, values == 65535)
+
+
+def test_damaged_knmi_files_are_named(tmp_path):
+    values, end = np.zeros((5, 6), np.uint16), "26-AUG-2010;00:00:00.000"
+    folder = tmp_path / "nl"
+    folder.mkdir()
+    write_knmi(folder, "201008260000", values, end)
+    write_knmi(folder, "201008260005", values, end)
+    write_knmi(folder, "201008260010", values, "26-AUG-2010;00:10:00.000", formula="GEO=PV")
+    (folder / "RAD_NL25_RAP_5min_201008260015.h5").write_bytes(b"no HDF5")
+    _, problems = import_radar("knmi", folder, tmp_path / "a.zarr", keep_going=True)
+    for text, part in zip(
+        problems, ("misnamed: its five minutes end", "counts mean GEO=PV", "cannot be read"), strict=True
+    ):
+        assert part in text
+
+
+def test_real_dutch_rain(shared, tmp_path):
+    pytest.importorskip("h5py")
+    archive, problems = import_radar("knmi", shared / "knmi", tmp_path / "a.zarr", window=Window(188, 130, 480, 480))
+    assert (len(archive), problems) == (92, [])
+    assert (archive.mask == 0).sum() == 137_229
+    assert HKO7.rates[archive.frames(0, 92)].max() < 30, "these events never reach 30 mm/h"
+
+
+# ---------------------------------------------------------------- HKO-7
+
+
+def write_hko7(folder, frames, static, start="2015-01-07T00:00"):
+    """The official folders of ``frames``, with masks by the official rule."""
+    for i, frame in enumerate(frames):
+        stamp = iso(minutes(start) + 6 * i)
+        day, name = stamp[:10].replace("-", "/"), "RAD" + stamp[2:].translate({ord(c): None for c in "-T:"}) + "00"
+        for kind in ("radarPNG", "radarPNG_mask"):
+            (folder / kind / day).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(frame).save(folder / "radarPNG" / day / f"{name}.png")
+        mask = (static == 0) & ~((frame > 0) & (frame < 71))
+        (folder / "radarPNG_mask" / day / f"{name}.mask").write_bytes(zlib.compress(mask.tobytes(), 2))
+
+
+@pytest.fixture(scope="module")
+def official():
+    """Thirty synthetic frames of the official size and the static mask that they were made with."""
+    static = radar_mask((480, 480), 7)
+    clean = rain((480, 480), 30, key=(5, 0))
+    return np.stack([observe(frame, static, (5, 0), 2**40 + i) for i, frame in enumerate(clean)]), static
+
+
+def test_official_folders_come_in_as_they_are(official, tmp_path):
+    frames, static = official
+    write_hko7(tmp_path, frames, static)
+    archive, problems = import_radar("hko7", tmp_path, tmp_path / "a.zarr")
+    assert (problems, len(archive), iso(archive.times[0])) == ([], 30, "2015-01-07T00:00")
+    np.testing.assert_array_equal(archive.frames(0, 30), frames)
+    np.testing.assert_array_equal(archive.mask, static)
+    for path in sorted(tmp_path.rglob("*.mask"))[::7]:  # scoring restores the official masks from the static one
+        frame = archive.frames(int(path.stem[-6:-2][:2]) * 10 + int(path.stem[-4:-2]) // 6, 30)[0]
+        np.testing.assert_array_equal(scored(frame, archive.scored), hko7.read_mask(path))
+
+
+def test_damaged_official_masks_are_named_and_a_second_run_reads_them(official, tmp_path):
+    frames, static = official
+    write_hko7(tmp_path / "official", frames[:3], static)
+    path = sorted(tmp_path.rglob("*.mask"))[1]
+    good = path.read_bytes()
+    for data, part in ((b"torn", "not a zlib stream"), (zlib.compress(b"\1" * 9), "9 bytes, expected 230400")):
+        path.write_bytes(data)
+        with pytest.raises(ImportProblem, match=part):
+            import_radar("hko7", tmp_path / "official", tmp_path / "a.zarr")
+    _, problems = import_radar("hko7", tmp_path / "official", tmp_path / "b.zarr", keep_going=True)
+    assert len(problems) == 1
+    path.write_bytes(good)
+    archive, _ = import_radar("hko7", tmp_path / "official", tmp_path / "a.zarr", keep_going=True)
+    np.testing.assert_array_equal(archive.mask, static)
 
 
 def test_unknown_formats_and_empty_sources_are_named(tmp_path):

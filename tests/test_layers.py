@@ -21,7 +21,7 @@ ALLOWED = {
     "archive": {"layout", "units"},
     "scores": {"units"},
     "synthetic": {"archive", "layout", "progress", "units"},
-    "importers": {"archive", "importers", "layout", "progress", "units"},
+    "importers": {"archive", "denoise", "importers", "layout", "progress", "units"},
     "denoise": {"layout", "scores"},
     "agent": {"scores", "units"},
     "pictures": {"agent", "layout", "units"},

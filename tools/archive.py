@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT))
 from hko7env import progress  # noqa: E402
 from hko7env.archive import Archive, pack  # noqa: E402
 from hko7env.denoise import DEVIATIONS, find_outliers, histogram  # noqa: E402
-from hko7env.importers import Window, import_radar  # noqa: E402
+from hko7env.importers import Window, formats, import_radar  # noqa: E402
 from hko7env.layout import CHUNK, DAY_SHARD, OUT_OF_RANGE, OUTLIER, SCORED, iso  # noqa: E402
 from hko7env.schedule import schedule  # noqa: E402
 from hko7env.units import THRESHOLDS, pixel  # noqa: E402
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("import", help="bring a weather service's files into an archive")
-    one.add_argument("format", help="eccc, fmi")
+    one.add_argument("format", help=", ".join(formats()))
     one.add_argument("source", type=Path, help="a file or folder")
     one.add_argument("destination", type=Path, help="the archive: made, or gone on with")
     one.add_argument("--keep-going", action="store_true", help="leave out what cannot be read, and list it at the end")

@@ -1,6 +1,8 @@
 """Bring radar files of a weather service into an archive: one module a format, one loop for all of them.
 
-A format is a module with ``time_of``, ``place_of``, ``grid`` and ``read``, as :class:`Format` says.
+A format is a module with ``time_of``, ``place_of``, ``grid`` and ``read``, as :class:`Format` says. It may have
+``is_beside(path)``, True of files that go with others, and ``static_mask(source, known, problem)``, the mask that they
+make.
 """
 
 import difflib
@@ -58,9 +60,14 @@ class Format(Protocol):
         """(H, W) uint8 levels, north row first. Raises ValueError or OSError for a damaged or foreign file."""
 
 
+def formats() -> list[str]:
+    """The formats that can be imported."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
 def find(name: str) -> Format:
     """The format called ``name``. Raises ImportProblem with a suggestion if there is none."""
-    known = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    known = formats()
     if name not in known:
         close = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"only {', '.join(known)}"
@@ -109,7 +116,7 @@ def import_radar(
             raise ImportProblem(f"{text}; mend or remove it, or leave such files out with --keep-going")
         problems.append(text)
 
-    files = _scan(reader, name, source, problem)
+    files = _scan(reader, name, source, destination, problem)
     archive = _open(reader, files, destination, window, problem)
     there = set(archive.times.tolist())
     newest = int(archive.times[-1]) if len(archive) else None
@@ -126,14 +133,21 @@ def import_radar(
             batch = list(_read(reader, todo[start : start + BATCH], archive.shape, window, problem, bar))
             if batch:
                 archive.append([time for time, _ in batch], np.stack([frame for _, frame in batch]))
+    if hasattr(reader, "static_mask") and not window and archive.attributes.get("masks_read_at") != len(archive):
+        mask = reader.static_mask(source, archive.mask, problem)
+        if mask is not None:
+            archive.update(mask=mask, attributes={"masks_read_at": len(archive)})
     return archive, problems
 
 
-def _scan(reader: Format, name: str, source: Path, problem: Any) -> list[tuple[int, Path]]:
+def _scan(reader: Format, name: str, source: Path, destination: Path, problem: Any) -> list[tuple[int, Path]]:
     if not source.exists():
         raise ImportProblem(f"there is no {source}")
     found: dict[int, Path] = {}
+    is_beside = getattr(reader, "is_beside", lambda path: False)
     for path in sorted(p for p in ([source] if source.is_file() else source.rglob("*")) if p.is_file()):
+        if is_beside(path) or destination in path.parents:
+            continue
         time = reader.time_of(path)
         if time is None:
             problem(f"{path} is not named like a file of format {name}")

@@ -1,0 +1,95 @@
+"""The Dutch KNMI's 5-minute accumulations, ``RAD_NL25_RAP_5min_YYYYMMDDhhmm.h5``: HDF5, 765 x 700 px of 1 km.
+
+Counts of 0.01 mm in five minutes become mm/h and then levels by HKO-7's relation; 65535 is outside the radar's range.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hko7env.importers import Frames, Grid, ImportProblem
+from hko7env.layout import OUT_OF_RANGE, SCORED, minutes
+from hko7env.units import HKO7, level, pixel
+
+OUTSIDE = 65535
+CRS = "+proj=stere +lat_0=90 +lon_0=0 +lat_ts=60 +a=6378137 +b=6356752"
+ROW_OFFSET = 3650  # km from the pole's row to the first of the grid
+FORMULA = b"GEO=0.01*PV+0.0"
+
+_NAME = re.compile(r"(RAD_\w+)_(\d{4})(\d{2})(\d{2})(\d{2})(\d{2})\.h5")
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+
+
+def time_of(path: Path) -> int | None:
+    """Minutes of the time in the name: the end of the five minutes, UTC."""
+    match = _NAME.fullmatch(path.name)
+    if not match:
+        return None
+    _, year, month, day, hour, minute = match.groups()
+    try:
+        return minutes(f"{year}-{month}-{day}T{hour}:{minute}")
+    except ValueError:
+        return None
+
+
+def place_of(path: Path) -> str:
+    """The product in the name."""
+    match = _NAME.fullmatch(path.name)
+    return match[1] if match else path.name
+
+
+def grid(path: Path) -> Grid:
+    """The composite's grid; what is outside coverage in ``path`` is outside in every file."""
+    values = _values(path)
+    height, width = values.shape
+    return Grid(
+        shape=(height, width),
+        cadence=5,
+        mask=np.where(values == OUTSIDE, OUT_OF_RANGE, SCORED).astype(np.uint8),
+        x=1000.0 * (np.arange(width) + 0.5),
+        y=-1000.0 * (ROW_OFFSET + 0.5 + np.arange(height)),
+        crs=CRS,
+        source="Royal Netherlands Meteorological Institute, 5 min accumulations NL25",
+        licence="CC BY 4.0",
+        attributes={
+            "source_zr": "none: the files hold rain",
+            "conversion": "0.12 mm/h a count, then level by Z = 58.53 R^1.56",
+        },
+    )
+
+
+def read(path: Path) -> Frames:
+    """(H, W) uint8 levels; no echo where a location is outside coverage."""
+    values = _values(path)
+    rates = 0.12 * np.where(values == OUTSIDE, 0, values)
+    return np.asarray(level(pixel(HKO7.dbz(rates))), np.uint8)
+
+
+def _values(path: Path) -> npt.NDArray[np.uint16]:
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportProblem("reading KNMI's HDF5 needs h5py: pip install 'hko7env[hdf5]'") from error
+    with h5py.File(path) as file:
+        try:
+            values = np.asarray(file["image1/image_data"])
+            formula = _text(file["image1/calibration"].attrs["calibration_formulas"])
+            end = _text(file["overview"].attrs["product_datetime_end"])
+        except KeyError as error:
+            raise ValueError(f"not KNMI's layout: {error}") from error
+    if formula != FORMULA.decode() or values.dtype != np.uint16:
+        raise ValueError(f"counts mean {formula}, expected {FORMULA.decode()}")
+    day, month, year, clock = re.split("[-;]", end)
+    inside = minutes(f"{year}-{_MONTHS.index(month) + 1:02}-{int(day):02}T{clock[:5]}")
+    if inside != time_of(path):
+        raise ValueError(f"misnamed: its five minutes end at {end}")
+    return values
+
+
+def _text(attribute: Any) -> str:
+    """Attributes come as bytes, or as an array of one."""
+    value = np.asarray(attribute).reshape(-1)[0]
+    return value.decode() if isinstance(value, bytes) else str(value)
