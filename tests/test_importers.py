@@ -307,7 +307,7 @@ def test_official_folders_come_in_as_they_are(official, tmp_path):
 
 def test_damaged_official_masks_are_named_and_a_second_run_reads_them(official, tmp_path):
     frames, static = official
-    write_hko7(tmp_path / "official", frames[:3], static)
+    write_hko7(tmp_path / "official", frames[:12], static)
     path = sorted(tmp_path.rglob("*.mask"))[1]
     good = path.read_bytes()
     for data, part in ((b"torn", "not a zlib stream"), (zlib.compress(b"\1" * 9), "9 bytes, expected 230400")):
