@@ -6,16 +6,21 @@ Mahalanobis distance from the mean of all in-range locations exceeds the mean di
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from hko7env.archive import Archive
 from hko7env.layout import OUT_OF_RANGE, OUTLIER, SCORED
+from hko7env.parallel import shares, spreading
 from hko7env.scores import scored
 
 DEVIATIONS = 3.0  # Shi et al. 2017, appendix D.2
 LEVELS = 256
 _ROUNDING = 1e-9  # with no more locations than features all distances are equal, and rounding makes no outlier
+_BATCH = 250  # frames held at once
 _TILE = 1024  # locations counted at once, a power of two: their bins stay in the processor's cache
 
 Levels = npt.NDArray[np.uint8]
@@ -62,6 +67,31 @@ def histogram(shape: tuple[int, int], batches: Iterable[Levels]) -> Histogram:
             counts[start : start + width] += found[:width].astype(np.uint32)
         total += len(frames)
     return Histogram(counts.reshape(*shape, LEVELS), total)
+
+
+def count_archive(
+    path: str, times: npt.NDArray[np.int64], *, workers: int = 1, scheduler: str | None = None, step: Any = None
+) -> Histogram:
+    """The histogram of the frames of the archive at ``path`` at ``times``, over processes or a dask cluster.
+
+    ``step`` is called with the number of frames just counted, a share at a time.
+    """
+    parts = shares(times.tolist(), 8 * workers if scheduler else workers)
+    with spreading(workers, scheduler) as spread:
+        total: Histogram | None = None
+        for part, counted in zip(parts, spread(partial(_count_share, path), parts), strict=True):
+            total = counted if total is None else total + counted
+            if step:
+                step(len(part))
+    if total is None:
+        raise ValueError(f"{path}: no frames to count")
+    return total
+
+
+def _count_share(path: str, times: list[int]) -> Histogram:
+    archive = Archive(path)
+    batches = (np.stack(archive.at(times[i : i + _BATCH])[0]) for i in range(0, len(times), _BATCH))
+    return histogram(archive.shape, batches)
 
 
 @dataclass(frozen=True, eq=False)

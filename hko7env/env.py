@@ -11,6 +11,7 @@ from gymnasium import spaces
 
 from hko7env.agent import Observation, Task
 from hko7env.archive import Archive
+from hko7env.denoise import clean
 from hko7env.layout import iso
 from hko7env.schedule import INPUTS, LEADS, MAX_MISSING, Schedule, schedule
 from hko7env.scores import Forecast, ForecastError, Tally, averages, check_forecast, scored, tally
@@ -45,6 +46,8 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
     summed over the forecasts just revealed, and the last step reveals the rest. ``tally`` and ``revealed`` follow the
     same rule. Missing frames are all 0 in the observation and not scored in the truth.
 
+    Frames are shown raw, as in the released code; ``cleaned=True`` sets masked locations and small echo in them to 0.
+
     Online (``online=True``) an episode lasts as long as the sequences follow one another; offline every sequence
     begins a new one and nothing may be carried over. Both walk the same sequences.
 
@@ -66,6 +69,7 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         split: str | None = None,
         online: bool = True,
         render_mode: str | None = None,
+        cleaned: bool = False,
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode {render_mode!r} is unknown, only {self.metadata['render_modes']} and None")
@@ -75,7 +79,7 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
             archive = str(default_archive())
         self.archive = Archive(archive)
         self.split = split or ("test" if "test" in self.archive.splits else None)
-        self.online = online
+        self.online, self.cleaned = online, cleaned
         self.render_mode = render_mode
         self._times = self.archive.select(self.split)
         self.schedule: Schedule = schedule(self._times, cadence=self.archive.cadence, max_missing=MAX_MISSING)
@@ -176,10 +180,13 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         frames, present = self._at(slots)
         if new_episode is None:
             new_episode = not self.online or bool(self.schedule.new_episode[self._index])
+        shown = np.stack(frames)
+        if self.cleaned:
+            shown = clean(shown, self.archive.mask)
         if new_episode:
             self._forecast = None  # it belongs to another time
         self._latest = Observation(
-            frames=np.stack(frames), present=present.astype(np.int8), time=slots, new_episode=int(new_episode)
+            frames=shown, present=present.astype(np.int8), time=slots, new_episode=int(new_episode)
         )
         return {**self._latest, "frames": self._latest["frames"].copy() if self.render_mode else self._latest["frames"]}
 

@@ -34,7 +34,7 @@ _SPARE_CHECKPOINTS = 2  # that a resume could use: if one is damaged there is an
 class Plan:
     """What to evaluate: an agent's name and options, on-line or not, on a split of an archive (None = the defaults).
 
-    ``limit`` keeps to the first sequences of the stream.
+    ``limit`` keeps to the first sequences of the stream, ``cleaned`` shows the agent frames without noise.
     """
 
     agent: str
@@ -42,12 +42,13 @@ class Plan:
     archive: str | None = None
     split: str | None = None
     limit: int | None = None
+    cleaned: bool = False
     options: dict[str, Any] = field(default_factory=dict)
 
     def environment(self) -> NowcastingEnv:
         """A fresh environment as planned."""
         name = "HKO7-Online-v0" if self.online else "HKO7-Offline-v0"
-        env = gymnasium.make(name, archive=self.archive, split=self.split).unwrapped
+        env = gymnasium.make(name, archive=self.archive, split=self.split, cleaned=self.cleaned).unwrapped
         assert isinstance(env, NowcastingEnv)
         return env
 
@@ -107,6 +108,7 @@ def open_folder(plan: Plan, env: NowcastingEnv, count: int, out: Path) -> RunFol
         "setting": plan.setting,
         "archive": env.archive.fingerprint,
         "split": env.split,
+        "cleaned": plan.cleaned,
         "schedule": env.schedule.sha256,
         "sequences": count,
         "code": code_digest(plan.agent),

@@ -1,4 +1,5 @@
 import os
+import warnings
 from pathlib import Path
 
 import hypothesis
@@ -47,3 +48,17 @@ def new_archive(tmp_path):
         return archive
 
     return build
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """Address of a local dask cluster of two processes, or None where dask is not installed."""
+    try:
+        from distributed import LocalCluster
+    except ImportError:
+        yield None
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of dask's own making
+        with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as local:
+            yield local.scheduler_address

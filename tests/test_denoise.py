@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hko7env.denoise import Histogram, boundary, clean, find_outliers, histogram
+from hko7env.archive import Archive
+from hko7env.denoise import Histogram, boundary, clean, count_archive, find_outliers, histogram
 
 
 def some_frames(n, shape, seed=0):
@@ -91,6 +92,18 @@ def test_the_official_mask_and_boundary(shared):
         mask = saved["mask"]
     assert np.bincount(mask.ravel()).tolist() == [177_316, 2_824, 50_260]
     np.testing.assert_array_equal(mask != 2, boundary((480, 480), (239.5, 239.5), 239.5))
+
+
+def test_workers_and_a_dask_cluster_count_the_same(small_archive, cluster):
+    archive = Archive(str(small_archive))
+    times = archive.select("test")
+    alone = count_archive(str(small_archive), times)
+    direct = histogram(archive.shape, [np.stack(archive.at(times)[0])])
+    np.testing.assert_array_equal(alone.counts, direct.counts)
+    for spread in ({"workers": 2}, *([{"scheduler": cluster}] if cluster else [])):
+        counted = count_archive(str(small_archive), times, **spread)
+        np.testing.assert_array_equal(counted.counts, alone.counts)
+        assert counted.frames == alone.frames == len(times)
 
 
 def test_clean_frames_hold_what_is_scored():

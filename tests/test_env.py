@@ -109,6 +109,15 @@ def test_frames_of_another_split_are_missing(new_archive):
     assert late.reset()[0]["time"][0] == 6 * 23
 
 
+def test_frames_are_raw_unless_cleaned(small_archive):
+    raw, cleaned = (NowcastingEnv(str(small_archive), cleaned=c) for c in (False, True))
+    a, b = raw.reset()[0]["frames"], cleaned.reset()[0]["frames"]
+    noise = (raw.archive.mask != 0) | ((a > 0) & (a < 71))
+    assert a[noise].any()
+    np.testing.assert_array_equal(b, np.where(noise, 0, a))
+    assert raw.step(constant(raw, 0.2))[1] == cleaned.step(constant(cleaned, 0.2))[1], "scores do not change"
+
+
 # ---------------------------------------------------------------- the seal
 
 

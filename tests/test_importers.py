@@ -77,6 +77,15 @@ def test_a_second_run_adds_only_what_is_new(source, tmp_path):
     assert grown.fingerprint == whole.fingerprint != fingerprint
 
 
+def test_workers_and_a_dask_cluster_give_the_same_archive(source, tmp_path, cluster):
+    alone, _ = import_radar("eccc", source, tmp_path / "a.zarr")
+    two, _ = import_radar("eccc", source, tmp_path / "b.zarr", workers=2)
+    assert two.fingerprint == alone.fingerprint
+    if cluster:
+        spread, _ = import_radar("eccc", source, tmp_path / "c.zarr", scheduler=cluster)
+        assert spread.fingerprint == alone.fingerprint
+
+
 def test_a_stopped_import_goes_on(source, tmp_path, monkeypatch):
     monkeypatch.setattr("hko7env.importers.BATCH", 2)
     original, read = eccc.read, []
@@ -268,6 +277,74 @@ def test_real_dutch_rain(shared, tmp_path):
     assert (len(archive), problems) == (92, [])
     assert (archive.mask == 0).sum() == 137_229
     assert HKO7.rates[archive.frames(0, 92)].max() < 30, "these events never reach 30 mm/h"
+
+
+# ---------------------------------------------------------------- ODIM
+
+
+def write_odim(folder, stamp, data, quantity="RATE", inside=None, where_what="dataset1/what", **what):
+    h5py = pytest.importorskip("h5py")
+    path = folder / f"T_PAAH21_C_EUOC_{stamp}.hdf"
+    with h5py.File(path, "w") as file:
+        file["dataset1/data1/data"] = data
+        given = {
+            "quantity": np.bytes_(quantity),
+            "gain": 1.0,
+            "offset": 0.0,
+            "nodata": -9999000.0,
+            "undetect": -8888000.0,
+        }
+        file.require_group(where_what).attrs.update(given | what)
+        inside = inside or stamp
+        file.require_group("what").attrs.update({"date": np.bytes_(inside[:8]), "time": np.bytes_(inside[8:])})
+        place = {"projdef": np.bytes_("+proj=laea +lat_0=55 +lon_0=10"), "xscale": 2000.0, "yscale": 2000.0}
+        file.require_group("where").attrs.update(place)
+    return path
+
+
+@pytest.mark.parametrize("where_what", ["dataset1/what", "dataset1/data1/what"])
+@pytest.mark.parametrize(
+    "quantity, value, rate",
+    [("RATE", 12.0, 12.0), ("ACRR", 3.0, 12.0), ("DBZH", 10 * np.log10(200 * 12**1.6), 12.0)],
+)
+def test_odim_composites_in_both_layouts(tmp_path, quantity, value, rate, where_what):
+    data = np.full((5, 6), -8888000.0)
+    data[:, 0], data[2, 3] = -9999000.0, value
+    folder = tmp_path / "opera"
+    folder.mkdir()
+    day = np.bytes_("20180613")
+    hour = {"startdate": day, "starttime": np.bytes_("114500"), "enddate": day, "endtime": np.bytes_("120000")}
+    for minute in ("00", "15", "30"):
+        write_odim(folder, f"2018061312{minute}00", data, quantity, where_what=where_what, **hour)
+    archive, problems = import_radar("odim", folder, tmp_path / "a.zarr")
+    assert (problems, archive.cadence, len(archive)) == ([], 15, 3)
+    frame = archive.frames(0, 1)[0]
+    assert HKO7.rates[frame[2, 3]] == pytest.approx(rate, rel=0.02)
+    assert np.count_nonzero(frame) == 1
+    np.testing.assert_array_equal(archive.mask == 2, data == -9999000.0)
+    assert archive.crs.startswith("+proj=laea")
+    assert archive.y[0] > archive.y[-1]
+
+
+def test_damaged_odim_files_are_named(tmp_path):
+    dry = np.full((5, 6), -8888000.0)
+    folder = tmp_path / "opera"
+    folder.mkdir()
+    for minute in ("00", "15"):
+        write_odim(folder, f"2018061312{minute}00", dry)
+    write_odim(folder, "20180613123000", dry, inside="20180613124500")
+    write_odim(folder, "20180613124500", dry, "VRAD")
+    write_odim(folder, "20180613130000", np.full((5, 6), np.nan))
+    (folder / "T_PAAH21_C_EUOC_20180613131500.hdf").write_bytes(b"no HDF5")
+    archive, problems = import_radar("odim", folder, tmp_path / "a.zarr", keep_going=True)
+    assert len(archive) == 2
+    for text, part in zip(problems, ("misnamed", "quantity VRAD", "NaN", "cannot be read"), strict=True):
+        assert part in text
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    write_odim(alone, "20180613120000", dry)
+    with pytest.raises(ImportProblem, match="does not tell the cadence"):
+        import_radar("odim", alone, tmp_path / "b.zarr")
 
 
 # ---------------------------------------------------------------- HKO-7

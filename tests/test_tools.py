@@ -108,6 +108,22 @@ def test_denoise_writes_the_mask_and_says_how(small_archive, tmp_path):
     assert f"{(after.mask == 1).sum()} outliers" in done.stdout
 
 
+def test_splits_by_lists_and_rules(small_archive, tmp_path):
+    shutil.copytree(small_archive, tmp_path / "a.zarr")
+    (tmp_path / "list.csv").write_text("20130610, 0\n20150520, 12.5\n20150709, Trace\n20991231, 1\n")
+    for words, text in (
+        (("days", "--days", "list.csv"), "days: 4 days, 3 of them with frames, 142 frames"),
+        (("wet", "--gauge", "list.csv"), "wet: 2 days, 1 of them with frames, 57 frames"),
+        (("echo", "--radar-mean", "0"), "echo: 3 days, 3 of them with frames, 142 frames"),
+        (("fifteen", "--radar-mean", "0", "--years", "2015"), "fifteen: 2 days, 2 of them with frames, 102 frames"),
+    ):
+        done = tool("archive.py", "split", "a.zarr", *words, cwd=tmp_path)
+        assert done.stdout.strip() == text, done.stderr
+    archive = Archive(str(tmp_path / "a.zarr"))
+    assert set(archive.splits) == {"train", "test", "days", "wet", "echo", "fifteen"}
+    assert len(archive.select("wet")) == 57
+
+
 def test_describe_a_split_that_lies_ahead(tmp_path):
     archive = create(str(tmp_path / "a.zarr"), shape=(4, 4), splits={"later": [("2099-01-01", "2100-01-01")]})
     archive.append([0], np.zeros((1, 4, 4), np.uint8))

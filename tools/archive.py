@@ -1,8 +1,7 @@
-"""Make and inspect radar archives: import, describe, verify, denoise, pack."""
+"""Make and inspect radar archives: import, describe, verify, denoise, split, pack."""
 
 import argparse
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +11,12 @@ sys.path.insert(0, str(ROOT))
 
 from hko7env import progress  # noqa: E402
 from hko7env.archive import Archive, pack  # noqa: E402
-from hko7env.denoise import DEVIATIONS, find_outliers, histogram  # noqa: E402
+from hko7env.days import DAY, radar_days, ranges, read_days  # noqa: E402
+from hko7env.denoise import DEVIATIONS, count_archive, find_outliers  # noqa: E402
 from hko7env.importers import Window, formats, import_radar  # noqa: E402
 from hko7env.layout import CHUNK, DAY_SHARD, OUT_OF_RANGE, OUTLIER, SCORED, iso  # noqa: E402
 from hko7env.schedule import schedule  # noqa: E402
 from hko7env.units import THRESHOLDS, pixel  # noqa: E402
-
-BATCH = 250  # frames whose levels are counted at once
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,13 +38,25 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--deviations", type=float, default=DEVIATIONS, help=f"default: {DEVIATIONS:g}")
     text = "write nothing; compare what is found with the mask that the archive holds"
     one.add_argument("--against-truth", action="store_true", help=text)
+    one = commands.add_parser("split", help="name a part of the archive: listed days, or rainy ones")
+    one.add_argument("archive")
+    one.add_argument("name")
+    rule = one.add_mutually_exclusive_group(required=True)
+    rule.add_argument("--days", type=Path, help="list of days: YYYYMMDD[, mm] or year,month,day,mm a line")
+    rule.add_argument("--gauge", type=Path, help="such a list with mm: its days of more than 0 mm")
+    rule.add_argument("--radar-mean", type=float, metavar="MM_PER_H", help="days of at least this mean rain rate")
+    one.add_argument("--years", type=int, nargs="+", help="of these years only")
     one = commands.add_parser("pack", help="copy a finished archive into one file a day")
     one.add_argument("archive")
     one.add_argument("destination")
     one.add_argument("--shard", type=int, default=DAY_SHARD, help=f"frames a file; default: {DAY_SHARD}")
+    for name in ("import", "denoise"):
+        commands.choices[name].add_argument("--workers", type=int, default=1, help="processes; default: 1")
+        commands.choices[name].add_argument("--scheduler", metavar="ADDRESS", help="work on this dask cluster")
     known = parser.parse_args(arguments)
     try:
         command = {"import": _import, "describe": _describe, "verify": _verify, "denoise": _denoise, "pack": _pack}
+        command["split"] = _split
         return command[known.command](known)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from there", file=sys.stderr)
@@ -59,7 +69,13 @@ def main(arguments: list[str] | None = None) -> int:
 def _import(known: argparse.Namespace) -> int:
     window = Window(*known.window) if known.window else None
     archive, problems = import_radar(
-        known.format, known.source, known.destination, window=window, keep_going=known.keep_going
+        known.format,
+        known.source,
+        known.destination,
+        window=window,
+        keep_going=known.keep_going,
+        workers=known.workers,
+        scheduler=known.scheduler,
     )
     for text in problems:
         print(f"left out: {text}")
@@ -120,13 +136,8 @@ def _denoise(known: argparse.Namespace) -> int:
     archive = Archive(known.archive, writable=not known.against_truth)
     times = archive.select(known.split)
     with progress.bar(len(times), "counting levels", "frame") as bar:
-
-        def batches() -> Iterator[np.ndarray]:
-            for start in range(0, len(times), BATCH):
-                yield np.stack(archive.at(times[start : start + BATCH])[0])
-                bar.update(min(BATCH, len(times) - start))
-
-        counted = histogram(archive.shape, batches())
+        spread = {"workers": known.workers, "scheduler": known.scheduler, "step": bar.update}
+        counted = count_archive(known.archive, times, **spread)
     in_range = archive.mask != OUT_OF_RANGE
     found = find_outliers(counted, in_range, deviations=known.deviations)
     outliers = found.mask == OUTLIER
@@ -140,6 +151,20 @@ def _denoise(known: argparse.Namespace) -> int:
         return 0
     how = {"frames": counted.frames, "split": known.split, "deviations": known.deviations, "threshold": found.threshold}
     archive.update(mask=found.mask, attributes={"denoised": how})
+    return 0
+
+
+def _split(known: argparse.Namespace) -> int:
+    archive = Archive(known.archive, writable=True)
+    if known.radar_mean is not None:
+        days = radar_days(archive, archive.select(), known.radar_mean)
+    else:
+        days = read_days(known.days or known.gauge, rainy_only=known.gauge is not None)
+    days = [day for day in days if not known.years or int(iso(day)[:4]) in known.years]
+    archive.update(splits={**archive.splits, known.name: ranges(days)})
+    frames = np.isin(archive.times // DAY, np.array(days, np.int64) // DAY)
+    seen = len(np.unique(archive.times[frames] // DAY))
+    print(f"{known.name}: {len(days)} days, {seen} of them with frames, {int(frames.sum())} frames")
     return 0
 
 

@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--archive", help="path or URL of an archive; default: the embedded synthetic one")
     parser.add_argument("--split", help="a split of the archive; default: test if it has one, else all frames")
     parser.add_argument("--limit", type=int, help="only the first LIMIT sequences")
+    parser.add_argument("--cleaned", action="store_true", help="show agents frames without noise; default: raw")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder of run folders; default: results")
     parser.add_argument("--workers", type=int, default=1, help="processes for offline runs; default: 1")
     known, rest = parser.parse_known_args(arguments)
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         rows = []
         for agent in known.agents:
             for online in settings:
-                plan = Plan(agent, online, known.archive, known.split, known.limit, options[agent])
+                plan = Plan(agent, online, known.archive, known.split, known.limit, known.cleaned, options[agent])
                 rows.append(evaluate(plan, known.out, workers=known.workers))
     except KeyboardInterrupt:
         print("\nstopped; what was finished is kept, and the same command goes on from there", file=sys.stderr)

@@ -8,8 +8,8 @@ make.
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from hko7env import progress
 from hko7env.archive import Archive, create
 from hko7env.layout import CHUNK, iso
+from hko7env.parallel import spreading
 
 BATCH = 24 * CHUNK  # frames between commits: what a stopped import has to read again at most
 
@@ -34,7 +35,7 @@ class Grid:
     """What all files of a source share; the fields are those of :func:`hko7env.archive.create`."""
 
     shape: tuple[int, int]
-    cadence: int
+    cadence: int  # 0: the median step between the files
     mask: Frames
     x: npt.NDArray[np.floating[Any]]
     y: npt.NDArray[np.floating[Any]]
@@ -100,13 +101,20 @@ class Window:
 
 
 def import_radar(
-    name: str, source: Path, destination: Path, *, window: Window | None = None, keep_going: bool = False
+    name: str,
+    source: Path,
+    destination: Path,
+    *,
+    window: Window | None = None,
+    keep_going: bool = False,
+    workers: int = 1,
+    scheduler: str | None = None,
 ) -> tuple[Archive, list[str]]:
     """Append all files of format ``name`` under ``source`` to the archive at ``destination``, made if need be.
 
-    ``window`` keeps a part of the grid. Frames that are there already are skipped, so a stopped import goes on where
-    it was. Returns the archive and the list of files that were left out, with the reason; without ``keep_going`` the
-    first of them raises ImportProblem.
+    ``window`` keeps a part of the grid; ``workers`` processes, or the dask cluster at ``scheduler``, read the files.
+    Frames that are there already are skipped, so a stopped import goes on where it was. Returns the archive and the
+    list of files that were left out, with the reason; without ``keep_going`` the first of them raises ImportProblem.
     """
     reader = find(name)
     problems: list[str] = []
@@ -118,6 +126,31 @@ def import_radar(
 
     files = _scan(reader, name, source, destination, problem)
     archive = _open(reader, files, destination, window, problem)
+    todo = _todo(files, archive, destination, problem)
+    read = partial(_read, name, archive.shape, window)
+    with (
+        spreading(workers, scheduler) as spread,
+        progress.bar(len(files), f"importing {name}", "frame", done=len(files) - len(todo)) as bar,
+    ):
+        for start in range(0, len(todo), BATCH):
+            batch: list[tuple[int, Frames]] = []
+            for (time, path), result in zip(todo[start:], spread(read, [p for _, p in todo[start : start + BATCH]])):  # noqa: B905
+                if isinstance(result, str):
+                    problem(f"{path} cannot be read ({result})")
+                else:
+                    batch.append((time, result))
+                bar.update()
+            if batch:
+                archive.append([time for time, _ in batch], np.stack([frame for _, frame in batch]))
+    if hasattr(reader, "static_mask") and not window and archive.attributes.get("masks_read_at") != len(archive):
+        mask = reader.static_mask(source, archive.mask, problem)
+        if mask is not None:
+            archive.update(mask=mask, attributes={"masks_read_at": len(archive)})
+    return archive, problems
+
+
+def _todo(files: list[tuple[int, Path]], archive: Archive, destination: Path, problem: Any) -> list[tuple[int, Path]]:
+    """The files whose frames are still to come."""
     there = set(archive.times.tolist())
     newest = int(archive.times[-1]) if len(archive) else None
     todo = []
@@ -128,16 +161,7 @@ def import_radar(
             problem(f"{path} ({iso(time)}) is older than the newest frame of {destination}, and archives only grow")
             continue
         todo.append((time, path))
-    with progress.bar(len(files), f"importing {name}", "frame", done=len(files) - len(todo)) as bar:
-        for start in range(0, len(todo), BATCH):
-            batch = list(_read(reader, todo[start : start + BATCH], archive.shape, window, problem, bar))
-            if batch:
-                archive.append([time for time, _ in batch], np.stack([frame for _, frame in batch]))
-    if hasattr(reader, "static_mask") and not window and archive.attributes.get("masks_read_at") != len(archive):
-        mask = reader.static_mask(source, archive.mask, problem)
-        if mask is not None:
-            archive.update(mask=mask, attributes={"masks_read_at": len(archive)})
-    return archive, problems
+    return todo
 
 
 def _scan(reader: Format, name: str, source: Path, destination: Path, problem: Any) -> list[tuple[int, Path]]:
@@ -175,6 +199,11 @@ def _open(
         raise ImportProblem("none of the files can be read")
     if window:
         grid = window.cut(grid)
+    if grid.cadence == 0:
+        steps = np.diff([time for time, _ in files])
+        if len(steps) == 0:
+            raise ImportProblem("one file does not tell the cadence: import two or more")
+        grid = replace(grid, cadence=int(np.median(steps)))
     if not destination.exists():
         return create(str(destination), **vars(grid))
     archive = Archive(str(destination), writable=True)
@@ -188,22 +217,14 @@ def _open(
     return archive
 
 
-def _read(
-    reader: Format,
-    files: list[tuple[int, Path]],
-    shape: tuple[int, int],
-    window: Window | None,
-    problem: Any,
-    bar: Any,
-) -> Iterator[tuple[int, Frames]]:
-    for time, path in files:
-        try:
-            frame = reader.read(path)
-            if window:
-                frame = frame[window.slices]
-            if frame.shape != shape:
-                raise ValueError(f"{frame.shape} frame in an archive of {shape}")
-            yield time, frame
-        except (ValueError, OSError, SyntaxError) as error:  # pillow raises SyntaxError for some broken files
-            problem(f"{path} cannot be read ({error})")
-        bar.update()
+def _read(name: str, shape: tuple[int, int], window: Window | None, path: Path) -> Frames | str:
+    """The frame of a file, or why there is none; in whatever process."""
+    try:
+        frame = find(name).read(path)
+    except ImportProblem:  # not the file's fault
+        raise
+    except (ValueError, OSError, SyntaxError) as error:  # pillow raises SyntaxError for some broken files
+        return str(error)
+    if window:
+        frame = frame[window.slices]
+    return frame if frame.shape == shape else f"{frame.shape} frame in an archive of {shape}"
