@@ -23,6 +23,7 @@ ALLOWED = {
     "synthetic": {"archive", "layout", "progress", "units"},
     "importers": {"archive", "denoise", "importers", "layout", "parallel", "progress", "units"},
     "parallel": set(),
+    "summary": {"archive", "denoise", "layout", "parallel", "scores", "units"},
     "days": {"archive", "layout"},
     "denoise": {"archive", "layout", "parallel", "scores"},
     "agent": {"scores", "units"},

@@ -1,4 +1,4 @@
-"""Make and inspect radar archives: import, describe, verify, denoise, split, pack."""
+"""Make and inspect radar archives: import, describe, verify, denoise, stats, split, pack."""
 
 import argparse
 import sys
@@ -15,7 +15,9 @@ from hko7env.days import DAY, radar_days, ranges, read_days  # noqa: E402
 from hko7env.denoise import DEVIATIONS, count_archive, find_outliers  # noqa: E402
 from hko7env.importers import Window, formats, import_radar  # noqa: E402
 from hko7env.layout import CHUNK, DAY_SHARD, OUT_OF_RANGE, OUTLIER, SCORED, iso  # noqa: E402
+from hko7env.results import write_atomically  # noqa: E402
 from hko7env.schedule import schedule  # noqa: E402
+from hko7env.summary import page, summarise, tables  # noqa: E402
 from hko7env.units import THRESHOLDS, pixel  # noqa: E402
 
 
@@ -38,6 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--deviations", type=float, default=DEVIATIONS, help=f"default: {DEVIATIONS:g}")
     text = "write nothing; compare what is found with the mask that the archive holds"
     one.add_argument("--against-truth", action="store_true", help=text)
+    one = commands.add_parser("stats", help="print Table 2, Table 12 and monthly means; draw them and the outliers")
+    one.add_argument("archive")
+    one.add_argument("--split", help="of this split only; default: all good frames")
+    one.add_argument("--page", type=Path, metavar="FILE", help="write an HTML page with pictures, with matplotlib")
     one = commands.add_parser("split", help="name a part of the archive: listed days, or rainy ones")
     one.add_argument("archive")
     one.add_argument("name")
@@ -50,13 +56,13 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("archive")
     one.add_argument("destination")
     one.add_argument("--shard", type=int, default=DAY_SHARD, help=f"frames a file; default: {DAY_SHARD}")
-    for name in ("import", "denoise"):
+    for name in ("import", "denoise", "stats"):
         commands.choices[name].add_argument("--workers", type=int, default=1, help="processes; default: 1")
         commands.choices[name].add_argument("--scheduler", metavar="ADDRESS", help="work on this dask cluster")
     known = parser.parse_args(arguments)
     try:
         command = {"import": _import, "describe": _describe, "verify": _verify, "denoise": _denoise, "pack": _pack}
-        command["split"] = _split
+        command |= {"split": _split, "stats": _stats}
         return command[known.command](known)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from there", file=sys.stderr)
@@ -151,6 +157,21 @@ def _denoise(known: argparse.Namespace) -> int:
         return 0
     how = {"frames": counted.frames, "split": known.split, "deviations": known.deviations, "threshold": found.threshold}
     archive.update(mask=found.mask, attributes={"denoised": how})
+    return 0
+
+
+def _stats(known: argparse.Namespace) -> int:
+    archive = Archive(known.archive)
+    times = archive.select(known.split)
+    with progress.bar(len(times) * (2 if known.page else 1), "reading", "frame") as bar:
+        spread = {"workers": known.workers, "scheduler": known.scheduler, "step": bar.update}
+        summary = summarise(known.archive, times, **spread)
+        if known.page:
+            outliers = find_outliers(count_archive(known.archive, times, **spread), archive.mask != OUT_OF_RANGE)
+    print(tables(archive, summary), end="")
+    if known.page:
+        write_atomically(known.page, page(archive, summary, outliers).encode())
+        print(f"Pictures: {known.page}")
     return 0
 
 
