@@ -4,9 +4,11 @@ A location's features are the shares of frames in which it shows each level 1 to
 Mahalanobis distance from the mean of all in-range locations exceeds the mean distance by three standard deviations.
 """
 
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -142,6 +144,23 @@ def boundary(shape: tuple[int, int], centre: tuple[float, float], radius: float)
     """
     rows, columns = np.indices(shape)
     return np.asarray(np.hypot(rows - centre[0], columns - centre[1]) < radius)
+
+
+def load_mask(path: Path) -> Levels:
+    """(H, W) uint8 static mask of an .npz file: an array ``mask`` of an archive's codes, or HKO-7's ``mask_dat.npz``.
+
+    Raises ValueError if the file holds neither.
+    """
+    try:
+        with np.load(path) as saved:
+            if "mask" in saved:
+                return np.asarray(saved["mask"], np.uint8)
+            if {"outlier_mask", "out_boundary_mask"} <= set(saved):
+                outside, outlier = saved["out_boundary_mask"] > 0, saved["outlier_mask"] > 0
+                return np.where(outside, OUT_OF_RANGE, np.where(outlier, OUTLIER, SCORED)).astype(np.uint8)
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise ValueError(f"{path} is no .npz file of plain arrays ({error})") from error
+    raise ValueError(f"{path} holds neither 'mask' nor 'outlier_mask' and 'out_boundary_mask'")
 
 
 def clean(frames: Levels, mask: Levels) -> Levels:

@@ -1,6 +1,11 @@
 import gzip
 import shutil
+import subprocess
+import sys
+import time
+import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +18,7 @@ from hko7env.scores import scored
 from hko7env.synthetic import observe, radar_mask, rain
 from hko7env.units import HKO7
 
+ROOT = Path(__file__).resolve().parent.parent
 LAND = (153, 153, 102)
 
 
@@ -103,6 +109,38 @@ def test_a_stopped_import_goes_on(source, tmp_path, monkeypatch):
     assert len(Archive(str(tmp_path / "a.zarr"))) == 2
     resumed, _ = import_radar("eccc", source, tmp_path / "a.zarr")
     assert resumed.fingerprint == import_radar("eccc", source, tmp_path / "b.zarr")[0].fingerprint
+
+
+def killed_when(words, ready):
+    """Run a tool until ``ready()`` and kill it; whether it was still running."""
+    with subprocess.Popen([sys.executable, *words], cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+        while not ready() and process.poll() is None:
+            time.sleep(0.01)
+        running = process.poll() is None
+        process.kill()
+    return running
+
+
+def test_a_killed_import_and_a_killed_denoise_end_as_unbroken_ones(source, tmp_path):
+    start = minutes("2024-07-10T20:00")
+    drawn = draw(source, start, [(100, 200, (255, 153, 0))])
+    for i in range(1, 150):
+        stamp = iso(start + 6 * i).translate({ord(c): None for c in "-T:"})
+        (source / f"{stamp}_CASGO_CAPPI_1.5_RAIN.gif").write_bytes(drawn.read_bytes())
+    whole, _ = import_radar("eccc", source, tmp_path / "a.zarr")
+    broken = tmp_path / "b.zarr"
+    words = ["tools/archive.py", "import", "eccc", str(source), str(broken)]
+    assert killed_when(words, (broken / "pixel/c/5").exists)
+    assert 0 <= len(Archive(str(broken))) < len(whole)
+    again, problems = import_radar("eccc", source, broken)
+    assert (again.fingerprint, problems) == (whole.fingerprint, [])
+
+    words = ["tools/archive.py", "denoise", str(broken)]
+    began = time.monotonic()
+    assert killed_when(words, lambda: time.monotonic() - began > 1)
+    for path in (tmp_path / "a.zarr", broken):
+        subprocess.run([sys.executable, "tools/archive.py", "denoise", path], cwd=ROOT, check=True, capture_output=True)
+    assert Archive(str(broken)).fingerprint == Archive(str(tmp_path / "a.zarr")).fingerprint
 
 
 def test_bad_files_are_named_or_left_out(source, tmp_path):
@@ -345,6 +383,85 @@ def test_damaged_odim_files_are_named(tmp_path):
     write_odim(alone, "20180613120000", dry)
     with pytest.raises(ImportProblem, match="does not tell the cadence"):
         import_radar("odim", alone, tmp_path / "b.zarr")
+
+
+# ---------------------------------------------------------------- CF
+
+
+def dataset(values, units, *, south_up=False, east_left=False, **attributes):
+    xarray = pytest.importorskip("xarray")
+    n, h, w = values.shape
+    y, x = np.arange(h)[::-1] * 500.0, np.arange(w) * 500.0
+    if south_up:
+        values, y = values[:, ::-1], y[::-1]
+    if east_left:
+        values, x = values[:, :, ::-1], x[::-1]
+    times = np.datetime64("2024-06-01T00:00", "ns") + np.timedelta64(10, "m") * np.arange(n)
+    rain = xarray.DataArray(values, dims=("time", "y", "x"), attrs={"units": units, "grid_mapping": "crs"} | attributes)
+    crs = xarray.DataArray(0, attrs={"proj4": "+proj=aeqd"})
+    return xarray.Dataset({"rain": rain, "crs": crs}, {"time": times, "y": y, "x": x}, {"title": "a radar"})
+
+
+@pytest.mark.parametrize("kind", ["nc", "zarr"])
+@pytest.mark.parametrize(
+    "units, value, options",
+    [
+        ("mm h-1", 12.0, {}),
+        ("kg m-2 s-1", 12 / 3600, {"south_up": True}),
+        ("m s-1", 12 / 3.6e6, {"east_left": True}),
+        ("dBZ", 10 * np.log10(200 * 12**1.6), {"south_up": True, "east_left": True}),
+    ],
+)
+def test_cf_data_of_any_units_and_orientation(tmp_path, kind, units, value, options):
+    values = np.full((3, 5, 6), -50.0 if units == "dBZ" else 0.0)
+    values[:, :, 0] = np.nan
+    values[:, 1, 4] = value
+    data, path = dataset(values, units, **options), tmp_path / f"rain.{kind}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # xarray's own, of consolidated metadata
+        if kind == "nc":
+            pytest.importorskip("h5netcdf")
+            data.to_netcdf(path, engine="h5netcdf")
+        else:
+            data.to_zarr(path)
+    archive, problems = import_radar("cf", path, tmp_path / "a.archive")
+    assert (problems, archive.cadence, len(archive), archive.crs) == ([], 10, 3, "+proj=aeqd")
+    frame = archive.frames(1, 2)[0]
+    assert HKO7.rates[frame[1, 4]] == pytest.approx(12, rel=0.02)
+    assert np.count_nonzero(frame) == 1
+    np.testing.assert_array_equal(archive.mask == 2, np.isnan(values[0]))
+    assert archive.y[0] > archive.y[-1]
+    assert archive.x[0] < archive.x[-1]
+    assert archive.attributes["source"] == "a radar"
+
+
+def test_an_archive_comes_back_through_xarray(small_archive, tmp_path):
+    pytest.importorskip("xarray")
+    original = Archive(str(small_archive))
+    again, problems = import_radar("cf", small_archive, tmp_path / "a.zarr")
+    assert problems == []
+    np.testing.assert_array_equal(again.times, original.times)
+    np.testing.assert_array_equal(again.frames(0, len(again)), original.frames(0, len(original)))
+
+
+def test_cf_data_that_cannot_be_meant_are_named(tmp_path):
+    pytest.importorskip("h5netcdf")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    good = dataset(np.zeros((2, 5, 6)), "mm/h")
+    good.to_netcdf(folder / "a.nc", engine="h5netcdf")
+    later = good.assign_coords(time=good.time + np.timedelta64(1, "D"))
+    (later - 1).assign(rain=later.rain - 1).to_netcdf(folder / "b.nc", engine="h5netcdf")
+    later.assign(other=later.rain).to_netcdf(folder / "c.nc", engine="h5netcdf")
+    later.rename(rain="wind").assign(wind=later.rain.assign_attrs(units="knots")).to_netcdf(
+        folder / "d.nc", engine="h5netcdf"
+    )
+    (folder / "e.nc").write_bytes(b"no netCDF")
+    archive, problems = import_radar("cf", folder, tmp_path / "a.zarr", keep_going=True)
+    assert len(archive) == 2
+    text = "\n".join(problems)
+    for part in ("rain below 0", "several variables could be meant: rain, other", "d.nc is not", "e.nc cannot be read"):
+        assert part in text
 
 
 # ---------------------------------------------------------------- HKO-7

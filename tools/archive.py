@@ -1,4 +1,4 @@
-"""Make and inspect radar archives: import, describe, verify, denoise, stats, split, pack."""
+"""Make and inspect radar archives: import, describe, verify, denoise, mask, stats, split, pack."""
 
 import argparse
 import sys
@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT))
 from hko7env import progress  # noqa: E402
 from hko7env.archive import Archive, pack  # noqa: E402
 from hko7env.days import DAY, radar_days, ranges, read_days  # noqa: E402
-from hko7env.denoise import DEVIATIONS, count_archive, find_outliers  # noqa: E402
+from hko7env.denoise import DEVIATIONS, count_archive, find_outliers, load_mask  # noqa: E402
 from hko7env.importers import Window, formats, import_radar  # noqa: E402
 from hko7env.layout import CHUNK, DAY_SHARD, OUT_OF_RANGE, OUTLIER, SCORED, iso  # noqa: E402
 from hko7env.results import write_atomically  # noqa: E402
@@ -40,6 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--deviations", type=float, default=DEVIATIONS, help=f"default: {DEVIATIONS:g}")
     text = "write nothing; compare what is found with the mask that the archive holds"
     one.add_argument("--against-truth", action="store_true", help=text)
+    one = commands.add_parser("mask", help="take the static mask from a file, such as HKO-7's mask_dat.npz")
+    one.add_argument("archive")
+    one.add_argument("file", type=Path)
     one = commands.add_parser("stats", help="print Table 2, Table 12 and monthly means; draw them and the outliers")
     one.add_argument("archive")
     one.add_argument("--split", help="of this split only; default: all good frames")
@@ -62,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     known = parser.parse_args(arguments)
     try:
         command = {"import": _import, "describe": _describe, "verify": _verify, "denoise": _denoise, "pack": _pack}
-        command |= {"split": _split, "stats": _stats}
+        command |= {"split": _split, "stats": _stats, "mask": _mask}
         return command[known.command](known)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from there", file=sys.stderr)
@@ -157,6 +160,14 @@ def _denoise(known: argparse.Namespace) -> int:
         return 0
     how = {"frames": counted.frames, "split": known.split, "deviations": known.deviations, "threshold": found.threshold}
     archive.update(mask=found.mask, attributes={"denoised": how})
+    return 0
+
+
+def _mask(known: argparse.Namespace) -> int:
+    mask = load_mask(known.file)
+    Archive(known.archive, writable=True).update(mask=mask, attributes={"mask_from": known.file.name})
+    counts = [int((mask == code).sum()) for code in (SCORED, OUTLIER, OUT_OF_RANGE)]
+    print(f"{known.archive}: {counts[0]} scored, {counts[1]} outlier, {counts[2]} out of range")
     return 0
 
 

@@ -2,7 +2,8 @@
 
 A format is a module with ``time_of``, ``place_of``, ``grid`` and ``read``, as :class:`Format` says. It may have
 ``is_beside(path)``, True of files that go with others, and ``static_mask(source, known, problem)``, the mask that they
-make.
+make. One whose files hold many frames has ``sources(source)``, ``times_of(path)`` and ``read_at(path, number)`` instead
+of ``time_of`` and ``read``.
 """
 
 import difflib
@@ -11,7 +12,7 @@ import pkgutil
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,13 @@ class Grid:
     source: str
     licence: str
     attributes: dict[str, Any] = field(default_factory=dict)
+
+
+class Part(NamedTuple):
+    """Where a frame is: a file, and which of its frames."""
+
+    path: Path
+    number: int
 
 
 class Format(Protocol):
@@ -133,10 +141,11 @@ def import_radar(
         progress.bar(len(files), f"importing {name}", "frame", done=len(files) - len(todo)) as bar,
     ):
         for start in range(0, len(todo), BATCH):
+            some = todo[start : start + BATCH]
             batch: list[tuple[int, Frames]] = []
-            for (time, path), result in zip(todo[start:], spread(read, [p for _, p in todo[start : start + BATCH]])):  # noqa: B905
+            for (time, part), result in zip(some, spread(read, [part for _, part in some]), strict=True):
                 if isinstance(result, str):
-                    problem(f"{path} cannot be read ({result})")
+                    problem(f"{part.path} cannot be read ({result})")
                 else:
                     batch.append((time, result))
                 bar.update()
@@ -149,47 +158,74 @@ def import_radar(
     return archive, problems
 
 
-def _todo(files: list[tuple[int, Path]], archive: Archive, destination: Path, problem: Any) -> list[tuple[int, Path]]:
+def _todo(files: list[tuple[int, Part]], archive: Archive, destination: Path, problem: Any) -> list[tuple[int, Part]]:
     """The files whose frames are still to come."""
     there = set(archive.times.tolist())
     newest = int(archive.times[-1]) if len(archive) else None
     todo = []
-    for time, path in files:
+    for time, part in files:
         if time in there:
             continue
         if newest is not None and time < newest:
-            problem(f"{path} ({iso(time)}) is older than the newest frame of {destination}, and archives only grow")
+            problem(
+                f"{part.path} ({iso(time)}) is older than the newest frame of {destination}, and archives only grow"
+            )
             continue
-        todo.append((time, path))
+        todo.append((time, part))
     return todo
 
 
-def _scan(reader: Format, name: str, source: Path, destination: Path, problem: Any) -> list[tuple[int, Path]]:
+def _scan(reader: Format, name: str, source: Path, destination: Path, problem: Any) -> list[tuple[int, Part]]:
+    """Time and place of every frame of the source, in the order of time."""
     if not source.exists():
         raise ImportProblem(f"there is no {source}")
-    found: dict[int, Path] = {}
-    is_beside = getattr(reader, "is_beside", lambda path: False)
-    for path in sorted(p for p in ([source] if source.is_file() else source.rglob("*")) if p.is_file()):
-        if is_beside(path) or destination in path.parents:
+    found: dict[int, Part] = {}
+    first: Path | None = None
+    for path in _candidates(reader, source):
+        if destination == path or destination in path.parents:
             continue
-        time = reader.time_of(path)
-        if time is None:
-            problem(f"{path} is not named like a file of format {name}")
-        elif found and reader.place_of(path) != reader.place_of(next(iter(found.values()))):
+        try:
+            times = _times(reader, path)
+        except (ValueError, OSError) as error:
+            problem(f"{path} cannot be read ({error})")
+            continue
+        if times is None:
+            problem(f"{path} is not named like a file of format {name}, or holds nothing of it")
+            continue
+        first = first or path
+        if reader.place_of(path) != reader.place_of(first):
             problem(f"{path} is of {reader.place_of(path)}, other files of another place: import them apart")
-        elif time in found:
-            problem(f"{path} has the same time as {found[time]}")
-        else:
-            found[time] = path
+            continue
+        for number, time in enumerate(times):
+            if time in found:
+                problem(f"{path} has the same time as {found[time].path}")
+            else:
+                found[time] = Part(path, number)
     if not found:
         raise ImportProblem(f"no file under {source} is named like format {name}")
     return sorted(found.items())
 
 
+def _candidates(reader: Format, source: Path) -> list[Path]:
+    if hasattr(reader, "sources"):
+        return list(reader.sources(source))
+    is_beside = getattr(reader, "is_beside", lambda path: False)
+    files = [source] if source.is_file() else source.rglob("*")
+    return sorted(p for p in files if p.is_file() and not is_beside(p))
+
+
+def _times(reader: Format, path: Path) -> list[int] | None:
+    if hasattr(reader, "times_of"):
+        times: list[int] | None = reader.times_of(path)
+        return times
+    time = reader.time_of(path)
+    return None if time is None else [time]
+
+
 def _open(
-    reader: Format, files: list[tuple[int, Path]], destination: Path, window: Window | None, problem: Any
+    reader: Format, files: list[tuple[int, Part]], destination: Path, window: Window | None, problem: Any
 ) -> Archive:
-    for _, path in files:
+    for _, (path, _) in files:
         try:
             grid = reader.grid(path)
             break
@@ -217,10 +253,11 @@ def _open(
     return archive
 
 
-def _read(name: str, shape: tuple[int, int], window: Window | None, path: Path) -> Frames | str:
-    """The frame of a file, or why there is none; in whatever process."""
+def _read(name: str, shape: tuple[int, int], window: Window | None, part: Part) -> Frames | str:
+    """The frame at its place, or why there is none; in whatever process."""
+    reader = find(name)
     try:
-        frame = find(name).read(path)
+        frame = reader.read_at(*part) if hasattr(reader, "read_at") else reader.read(part.path)
     except ImportProblem:  # not the file's fault
         raise
     except (ValueError, OSError, SyntaxError) as error:  # pillow raises SyntaxError for some broken files

@@ -1,0 +1,120 @@
+"""Any CF netCDF file or zarr store of reflectivity or rain rate over (time, y, x), opened by xarray.
+
+The variable is the one whose CF standard name or units say what it is. Reflectivity becomes rain by Z = 200 R^1.6 and
+then, like rain, a level by HKO-7's relation; reflectivity of an archive of ours comes back as it was.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hko7env.importers import Frames, Grid, ImportProblem
+from hko7env.layout import FORMAT, OUT_OF_RANGE, SCORED
+from hko7env.units import HKO7, ZR, level, pixel
+
+SOURCE_ZR = ZR(200.0, 1.6)
+TO_MM_PER_HOUR = {  # units -> factor; water of 1 kg m-2 is 1 mm deep
+    "mm/h": 1.0, "mm h-1": 1.0, "mm/hr": 1.0, "mm hr-1": 1.0, "kg m-2 h-1": 1.0,
+    "kg m-2 s-1": 3600.0, "mm s-1": 3600.0, "m s-1": 3.6e6,
+}  # fmt: skip
+
+
+def sources(source: Path) -> list[Path]:
+    """The zarr stores and netCDF files at or under ``source``."""
+    if source.is_file() or (source / "zarr.json").exists() or (source / ".zgroup").exists():
+        return [source]
+    found = [p for p in sorted(source.rglob("*")) if p.suffix == ".nc" or (p.suffix == ".zarr" and p.is_dir())]
+    return [p for p in found if not any(parent in found for parent in p.parents)]
+
+
+def times_of(path: Path) -> list[int] | None:
+    """Minutes of each time in the file, to the minute, or None if it holds no rain or reflectivity over time."""
+    with _open(path) as data:
+        name = _variable(data)
+        if name is None:
+            return None
+        return [int(t) for t in data[data[name].dims[0]].values.astype("datetime64[m]").astype(np.int64)]
+
+
+def place_of(path: Path) -> str:
+    """All files of a source must lie on one grid, which reading them checks."""
+    return "one grid"
+
+
+def grid(path: Path) -> Grid:
+    """The grid by the coordinates; what is NaN in the first frame is out of range."""
+    with _open(path) as data:
+        variable = data[_variable(data)]
+        flip_y, flip_x, y, x = _axes(data, variable)
+        first = np.asarray(variable[0].values)[::flip_y, ::flip_x]
+        mapping = data.get(variable.attrs.get("grid_mapping", variable.encoding.get("grid_mapping", "")))
+        reference = {} if mapping is None else mapping.attrs
+        return Grid(
+            shape=(len(y), len(x)),
+            cadence=0,
+            mask=np.where(np.isnan(first), OUT_OF_RANGE, SCORED).astype(np.uint8),
+            x=x,
+            y=y,
+            crs=str(reference.get("proj4") or reference.get("crs_wkt") or reference.get("spatial_ref") or ""),
+            source=str(data.attrs.get("source") or data.attrs.get("title") or path.name),
+            licence=str(data.attrs.get("licence") or data.attrs.get("license") or ""),
+            attributes={
+                "source_zr": "Z = 200 R^1.6, for reflectivity only",
+                "conversion": f"{variable.name} in {_units(variable)} to mm/h, then level by Z = 58.53 R^1.56",
+            },
+        )
+
+
+def read_at(path: Path, number: int) -> Frames:
+    """(H, W) uint8 levels of frame ``number``; NaN is no echo. Raises ValueError for infinite or negative rain."""
+    with _open(path) as data:
+        variable = data[_variable(data)]
+        flip_y, flip_x, _, _ = _axes(data, variable)
+        values = np.asarray(variable[number].values, np.float64)[::flip_y, ::flip_x]
+        ours = data.attrs.get("format") == FORMAT
+    here = np.isfinite(values)
+    if np.isinf(values[~here]).any():
+        raise ValueError("infinite values")
+    units = _units(variable)
+    if units == "dbz":
+        dbz = np.where(here, values, -np.inf)
+        return np.asarray(level(pixel(dbz if ours else HKO7.dbz(SOURCE_ZR.rate(dbz)))), np.uint8)
+    rain = np.where(here, values, 0.0) * TO_MM_PER_HOUR[units]
+    if (rain < 0).any():
+        raise ValueError("rain below 0")
+    return np.asarray(level(pixel(HKO7.dbz(rain))), np.uint8)
+
+
+def _open(path: Path) -> Any:
+    try:
+        import xarray
+    except ImportError as error:
+        raise ImportProblem("reading CF data needs xarray: pip install 'hko7env[xarray]'") from error
+    return xarray.open_zarr(path) if path.is_dir() else xarray.open_dataset(path)
+
+
+def _units(variable: Any) -> str:
+    return str(variable.attrs.get("units", "")).strip().lower()
+
+
+def _variable(data: Any) -> str | None:
+    """Name of the variable over time, y and x that is reflectivity or rain. Raises ValueError if there are several."""
+    found = [
+        str(name)
+        for name, variable in data.data_vars.items()
+        if variable.ndim == 3
+        and np.issubdtype(data[variable.dims[0]].dtype, np.datetime64)
+        and (_units(variable) == "dbz" or _units(variable) in TO_MM_PER_HOUR)
+    ]
+    if len(found) > 1:
+        raise ValueError(f"several variables could be meant: {', '.join(found)}; keep one")
+    return found[0] if found else None
+
+
+def _axes(data: Any, variable: Any) -> tuple[int, int, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Steps that turn the grid north up and west left, and its coordinates so turned."""
+    y, x = (np.asarray(data[d].values, np.float64) for d in variable.dims[1:])
+    flip_y, flip_x = (-1 if len(y) > 1 and y[1] > y[0] else 1), (-1 if len(x) > 1 and x[1] < x[0] else 1)
+    return flip_y, flip_x, y[::flip_y], x[::flip_x]
