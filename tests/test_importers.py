@@ -236,8 +236,17 @@ def test_a_window_cuts_frames_mask_and_axes(finland, tmp_path):
     np.testing.assert_array_equal(part.mask, whole.mask[1:4, 2:6])
     np.testing.assert_array_equal(part.x, whole.x[2:6])
     np.testing.assert_array_equal(part.y, whole.y[1:4])
-    with pytest.raises(ImportProblem, match="reaches outside the grid of 5 x 6"):
-        import_radar("fmi", finland, tmp_path / "c.zarr", window=Window(1, 3, 3, 4))
+    padded, _ = import_radar("fmi", finland, tmp_path / "c.zarr", window=Window(-2, 3, 9, 5))
+    frame, mask = padded.frames(0, 1)[0], np.full((9, 5), 2)
+    np.testing.assert_array_equal(frame[2:7, :3], whole.frames(0, 1)[0][:, 3:])
+    assert np.count_nonzero(frame) == np.count_nonzero(frame[2:7, :3]) == 1
+    mask[2:7, :3] = whole.mask[:, 3:]
+    np.testing.assert_array_equal(padded.mask, mask)
+    np.testing.assert_array_equal(padded.x[:3], whole.x[3:])
+    np.testing.assert_array_equal(padded.y[2:7], whole.y)
+    np.testing.assert_allclose(np.diff(padded.y), -999.62859)
+    with pytest.raises(ImportProblem, match="does not touch the grid of 5 x 6"):
+        import_radar("fmi", finland, tmp_path / "d.zarr", window=Window(5, 0, 3, 4))
     with pytest.raises(ImportProblem, match="another grid"):
         import_radar("fmi", finland, tmp_path / "b.zarr", window=Window(1, 1, 3, 4))
 

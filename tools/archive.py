@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("destination", type=Path, help="the archive: made, or gone on with")
     one.add_argument("--keep-going", action="store_true", help="leave out what cannot be read, and list it at the end")
     places = ("ROW", "COLUMN", "HEIGHT", "WIDTH")
-    one.add_argument("--window", type=int, nargs=4, metavar=places, help="keep this part of the grid")
+    one.add_argument("--window", type=int, nargs=4, metavar=places, help="cut the grid to this part, or pad it")
     for name, text in (("describe", "say what is inside"), ("verify", "read and check every chunk")):
         commands.add_parser(name, help=text).add_argument("archive")
     one = commands.add_parser("denoise", help="find ground clutter and write it into the static mask")

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from hko7env import progress
 from hko7env.archive import Archive, create
-from hko7env.layout import CHUNK, iso
+from hko7env.layout import CHUNK, OUT_OF_RANGE, iso
 from hko7env.parallel import spreading
 
 BATCH = 24 * CHUNK  # frames between commits: what a stopped import has to read again at most
@@ -86,26 +86,45 @@ def find(name: str) -> Format:
 
 @dataclass(frozen=True)
 class Window:
-    """A part of the grid: ``height`` x ``width`` locations from ``row`` and ``column`` on; cut, not resampled."""
+    """``height`` x ``width`` locations from ``row`` and ``column`` on: cut or padded, not resampled.
+
+    What lies outside the grid is out of range. Raises ImportProblem if nothing of the grid is inside.
+    """
 
     row: int
     column: int
     height: int
     width: int
 
-    def cut(self, grid: Grid) -> Grid:
-        """The window's own grid. Raises ImportProblem if it reaches outside."""
-        inside = 0 <= self.row <= self.row + self.height <= grid.shape[0]
-        if not (inside and 0 <= self.column <= self.column + self.width <= grid.shape[1]):
-            raise ImportProblem(f"the window {self} reaches outside the grid of {grid.shape[0]} x {grid.shape[1]}")
-        rows, columns = self.slices
-        shape = (self.height, self.width)
-        return replace(grid, shape=shape, mask=grid.mask[rows, columns], x=grid.x[columns], y=grid.y[rows])
+    def grid(self, whole: Grid) -> Grid:
+        """The window's own grid; coordinates beyond the edge go on in even steps."""
+        inside = self.frame(np.ones(whole.shape, np.uint8)) > 0
+        if not inside.any():
+            raise ImportProblem(f"the window {self} does not touch the grid of {whole.shape[0]} x {whole.shape[1]}")
+        return replace(
+            whole,
+            shape=(self.height, self.width),
+            mask=np.where(inside, self.frame(whole.mask), OUT_OF_RANGE).astype(np.uint8),
+            x=_line(whole.x, self.column, self.width),
+            y=_line(whole.y, self.row, self.height),
+        )
 
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        """Rows and columns."""
-        return slice(self.row, self.row + self.height), slice(self.column, self.column + self.width)
+    def frame(self, whole: Frames) -> Frames:
+        """The window of a frame (H, W) uint8, 0 outside."""
+        result = np.zeros((self.height, self.width), np.uint8)
+        top, left = max(self.row, 0), max(self.column, 0)
+        part = whole[top : max(self.row + self.height, 0), left : max(self.column + self.width, 0)]
+        down, right = top - self.row, left - self.column
+        result[down : down + part.shape[0], right : right + part.shape[1]] = part
+        return result
+
+
+def _line(whole: npt.NDArray[Any], first: int, size: int) -> npt.NDArray[Any]:
+    """``size`` coordinates from number ``first`` of ``whole`` on."""
+    numbers = np.arange(first, first + size)
+    step = whole[1] - whole[0] if len(whole) > 1 else 1.0
+    held = np.clip(numbers, 0, len(whole) - 1)
+    return np.asarray(whole[held] + step * (numbers - held))
 
 
 def import_radar(
@@ -120,7 +139,7 @@ def import_radar(
 ) -> tuple[Archive, list[str]]:
     """Append all files of format ``name`` under ``source`` to the archive at ``destination``, made if need be.
 
-    ``window`` keeps a part of the grid; ``workers`` processes, or the dask cluster at ``scheduler``, read the files.
+    ``window`` cuts or pads the grid; ``workers`` processes, or the dask cluster at ``scheduler``, read the files.
     Frames that are there already are skipped, so a stopped import goes on where it was. Returns the archive and the
     list of files that were left out, with the reason; without ``keep_going`` the first of them raises ImportProblem.
     """
@@ -234,7 +253,7 @@ def _open(
     else:
         raise ImportProblem("none of the files can be read")
     if window:
-        grid = window.cut(grid)
+        grid = window.grid(grid)
     if grid.cadence == 0:
         steps = np.diff([time for time, _ in files])
         if len(steps) == 0:
@@ -263,5 +282,5 @@ def _read(name: str, shape: tuple[int, int], window: Window | None, part: Part) 
     except (ValueError, OSError, SyntaxError) as error:  # pillow raises SyntaxError for some broken files
         return str(error)
     if window:
-        frame = frame[window.slices]
+        frame = window.frame(frame)
     return frame if frame.shape == shape else f"{frame.shape} frame in an archive of {shape}"
