@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from hko7env import progress
 from hko7env.archive import Archive, create
-from hko7env.layout import CHUNK, OUT_OF_RANGE, iso
+from hko7env.layout import CHUNK, OUT_OF_RANGE, iso, minutes
 from hko7env.parallel import spreading
 
 BATCH = 24 * CHUNK  # frames between commits: what a stopped import has to read again at most
@@ -71,7 +71,15 @@ class Format(Protocol):
 
 def formats() -> list[str]:
     """The formats that can be imported."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def stamp(digits: str) -> int | None:
+    """Minutes since 1970-01-01 of ``YYYYMMDDhhmm``, or None if there is no such time."""
+    try:
+        return minutes(f"{digits[:4]}-{digits[4:6]}-{digits[6:8]}T{digits[8:10]}:{digits[10:12]}")
+    except ValueError:
+        return None
 
 
 def find(name: str) -> Format:

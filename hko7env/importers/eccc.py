@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hko7env.importers import Frames, Grid
-from hko7env.layout import OUT_OF_RANGE, OUTLIER, SCORED, minutes
+from hko7env.importers import Frames, Grid, stamp
+from hko7env.layout import OUT_OF_RANGE, OUTLIER, SCORED
 from hko7env.units import HKO7, level, pixel
 
 SIZE = 480  # columns beyond it are the legend
@@ -26,19 +26,13 @@ CLASSES = {
 NO_ECHO = {(51, 51, 102), (153, 153, 102), (0, 0, 0)}  # sea, land, border lines
 STATIONS = {"CASGO": (45.10, -63.70), "CASMB": (45.95, -60.21), "CASCM": (46.22, -65.70)}  # latitude, longitude
 
-_NAME = re.compile(r"(\d{4})(\d{2})(\d{2})(\d{2})(\d{2})_([A-Z]{5})_CAPPI_1\.5_RAIN\.gif")
+_NAME = re.compile(r"(\d{12})_([A-Z]{5})_CAPPI_1\.5_RAIN\.gif")
 
 
 def time_of(path: Path) -> int | None:
     """Minutes of the time in the name, which is UTC."""
     match = _NAME.fullmatch(path.name)
-    if not match:
-        return None
-    year, month, day, hour, minute, _ = match.groups()
-    try:
-        return minutes(f"{year}-{month}-{day}T{hour}:{minute}")
-    except ValueError:
-        return None
+    return stamp(match[1]) if match else None
 
 
 def place_of(path: Path) -> str:
@@ -51,7 +45,7 @@ def grid(path: Path) -> Grid:
     match = _NAME.fullmatch(path.name)
     if not match:
         raise ValueError("not named like an ECCC CAPPI rain GIF")
-    station = match.group(6)
+    station = match[2]
     rows, columns = np.indices((SIZE, SIZE))
     down, right = rows - CENTRE[0], columns - CENTRE[1]
     mask = np.where(np.hypot(down, right) < RANGE, SCORED, OUT_OF_RANGE).astype(np.uint8)

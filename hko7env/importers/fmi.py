@@ -12,28 +12,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hko7env.importers import Frames, Grid
-from hko7env.layout import OUT_OF_RANGE, SCORED, minutes
+from hko7env.importers import Frames, Grid, stamp
+from hko7env.layout import OUT_OF_RANGE, SCORED
 from hko7env.units import HKO7, ZR, level, pixel
 
 SOURCE_ZR = ZR(223.0, 1.53)
 OUTSIDE = 255
 CRS = "+proj=stere +lon_0=25 +lat_0=90 +lat_ts=60 +a=6371288 +x_0=380886.310 +y_0=3395677.920"
 
-_NAME = re.compile(r"(\d{4})(\d{2})(\d{2})(\d{2})(\d{2})_fmi\.radar\.composite\.lowest_FIN_SUOMI1\.pgm\.gz")
+_NAME = re.compile(r"(\d{12})_fmi\.radar\.composite\.lowest_FIN_SUOMI1\.pgm\.gz")
 _HEADER = re.compile(rb"P5\n((?:#[^\n]*\n)*)(\d+) (\d+)\n255\n")
 
 
 def time_of(path: Path) -> int | None:
     """Minutes of the time in the name, which is UTC."""
     match = _NAME.fullmatch(path.name)
-    if not match:
-        return None
-    year, month, day, hour, minute = match.groups()
-    try:
-        return minutes(f"{year}-{month}-{day}T{hour}:{minute}")
-    except ValueError:
-        return None
+    return stamp(match[1]) if match else None
 
 
 def place_of(path: Path) -> str:

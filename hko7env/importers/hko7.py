@@ -14,25 +14,19 @@ import numpy as np
 from PIL import Image
 
 from hko7env.denoise import boundary
-from hko7env.importers import Frames, Grid
-from hko7env.layout import OUT_OF_RANGE, OUTLIER, SCORED, minutes
+from hko7env.importers import Frames, Grid, stamp
+from hko7env.layout import OUT_OF_RANGE, OUTLIER, SCORED
 
 SIZE = 480
 METRES = 512_000 / SIZE
 
-_NAME = re.compile(r"RAD(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})00\.png")
+_NAME = re.compile(r"RAD(\d{10})00\.png")
 
 
 def time_of(path: Path) -> int | None:
     """Minutes of the time in the name; its zone is not stated anywhere."""
     match = _NAME.fullmatch(path.name)
-    if not match:
-        return None
-    year, month, day, hour, minute = match.groups()
-    try:
-        return minutes(f"20{year}-{month}-{day}T{hour}:{minute}")
-    except ValueError:
-        return None
+    return stamp(f"20{match[1]}") if match else None
 
 
 def place_of(path: Path) -> str:

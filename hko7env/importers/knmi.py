@@ -5,12 +5,12 @@ Counts of 0.01 mm in five minutes become mm/h and then levels by HKO-7's relatio
 
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hko7env.importers import Frames, Grid, ImportProblem
+from hko7env.importers import Frames, Grid, stamp
+from hko7env.importers._hdf5 import open_file, text
 from hko7env.layout import OUT_OF_RANGE, SCORED, minutes
 from hko7env.units import HKO7, level, pixel
 
@@ -19,20 +19,14 @@ CRS = "+proj=stere +lat_0=90 +lon_0=0 +lat_ts=60 +a=6378137 +b=6356752"
 ROW_OFFSET = 3650  # km from the pole's row to the first of the grid
 FORMULA = b"GEO=0.01*PV+0.0"
 
-_NAME = re.compile(r"(RAD_\w+)_(\d{4})(\d{2})(\d{2})(\d{2})(\d{2})\.h5")
+_NAME = re.compile(r"(RAD_\w+)_(\d{12})\.h5")
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 
 
 def time_of(path: Path) -> int | None:
     """Minutes of the time in the name: the end of the five minutes, UTC."""
     match = _NAME.fullmatch(path.name)
-    if not match:
-        return None
-    _, year, month, day, hour, minute = match.groups()
-    try:
-        return minutes(f"{year}-{month}-{day}T{hour}:{minute}")
-    except ValueError:
-        return None
+    return stamp(match[2]) if match else None
 
 
 def place_of(path: Path) -> str:
@@ -69,15 +63,11 @@ def read(path: Path) -> Frames:
 
 
 def _values(path: Path) -> npt.NDArray[np.uint16]:
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportProblem("reading KNMI's HDF5 needs h5py: pip install 'hko7env[hdf5]'") from error
-    with h5py.File(path) as file:
+    with open_file(path) as file:
         try:
             values = np.asarray(file["image1/image_data"])
-            formula = _text(file["image1/calibration"].attrs["calibration_formulas"])
-            end = _text(file["overview"].attrs["product_datetime_end"])
+            formula = text(file["image1/calibration"].attrs["calibration_formulas"])
+            end = text(file["overview"].attrs["product_datetime_end"])
         except KeyError as error:
             raise ValueError(f"not KNMI's layout: {error}") from error
     if formula != FORMULA.decode() or values.dtype != np.uint16:
@@ -87,9 +77,3 @@ def _values(path: Path) -> npt.NDArray[np.uint16]:
     if inside != time_of(path):
         raise ValueError(f"misnamed: its five minutes end at {end}")
     return values
-
-
-def _text(attribute: Any) -> str:
-    """Attributes come as bytes, or as an array of one."""
-    value = np.asarray(attribute).reshape(-1)[0]
-    return value.decode() if isinstance(value, bytes) else str(value)

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hko7env.importers import Frames, Grid, ImportProblem
-from hko7env.layout import OUT_OF_RANGE, SCORED, minutes
+from hko7env.importers import Frames, Grid, stamp
+from hko7env.importers._hdf5 import open_file, text
+from hko7env.layout import OUT_OF_RANGE, SCORED
 from hko7env.units import HKO7, ZR, level, pixel
 
 SOURCE_ZR = ZR(200.0, 1.6)  # Marshall and Palmer, as OPERA's own rain rates
@@ -22,13 +23,7 @@ _NAME = re.compile(r"(.*?)(\d{12})(?:\d{2})?\D*\.(?:h5|hdf|hdf5)")
 def time_of(path: Path) -> int | None:
     """Minutes of the first 12 digits in a row of the name, which is UTC."""
     match = _NAME.fullmatch(path.name)
-    if not match:
-        return None
-    t = match[2]
-    try:
-        return minutes(f"{t[:4]}-{t[4:6]}-{t[6:8]}T{t[8:10]}:{t[10:12]}")
-    except ValueError:
-        return None
+    return stamp(match[2]) if match else None
 
 
 def place_of(path: Path) -> str:
@@ -47,7 +42,7 @@ def grid(path: Path) -> Grid:
         mask=np.where(outside, OUT_OF_RANGE, SCORED).astype(np.uint8),
         x=float(where["xscale"]) * (np.arange(width) + 0.5),
         y=float(where["yscale"]) * (height - 0.5 - np.arange(height)),
-        crs=_text(where["projdef"]),
+        crs=text(where["projdef"]),
         source="ODIM HDF5 composite",
         licence="",
         attributes={
@@ -65,22 +60,18 @@ def read(path: Path) -> Frames:
 
 def _rain(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], Any]:
     """mm/h, where the file says nodata, and its attributes of place."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportProblem("reading ODIM HDF5 needs h5py: pip install 'hko7env[hdf5]'") from error
-    with h5py.File(path) as file:
+    with open_file(path) as file:
         try:
             data, root, where = file["dataset1/data1/data"][...], dict(file["what"].attrs), dict(file["where"].attrs)
             what: dict[str, Any] = {}
             for group in ("dataset1/what", "dataset1/data1/what"):  # the place differs with the version
                 what |= dict(file[group].attrs) if group in file else {}
-            quantity, gain, offset = _text(what["quantity"]), float(what["gain"]), float(what["offset"])
+            quantity, gain, offset = text(what["quantity"]), float(what["gain"]), float(what["offset"])
             nodata, undetect = float(what["nodata"]), float(what["undetect"])
-            date, clock = _text(root["date"]), _text(root["time"])
+            date, clock = text(root["date"]), text(root["time"])
         except KeyError as error:
             raise ValueError(f"not ODIM's layout: {error}") from error
-    if minutes(f"{date[:4]}-{date[4:6]}-{date[6:8]}T{clock[:2]}:{clock[2:4]}") != time_of(path):
+    if stamp(date + clock[:4]) != time_of(path):
         raise ValueError(f"misnamed: it says {date} {clock}")
     outside, dry = data == nodata, data == undetect
     values = data * gain + offset
@@ -100,11 +91,6 @@ def _hours(what: dict[str, Any]) -> float:
     """Length of an accumulation."""
     begin, end = (
         np.datetime64(f"{d[:4]}-{d[4:6]}-{d[6:8]}T{t[:2]}:{t[2:4]}:{t[4:6]}")
-        for d, t in ((_text(what[f"{e}date"]), _text(what[f"{e}time"])) for e in ("start", "end"))
+        for d, t in ((text(what[f"{e}date"]), text(what[f"{e}time"])) for e in ("start", "end"))
     )
     return float((end - begin) / np.timedelta64(1, "h"))
-
-
-def _text(attribute: Any) -> str:
-    value = np.asarray(attribute).reshape(-1)[0]
-    return value.decode() if isinstance(value, bytes) else str(value)
