@@ -66,10 +66,12 @@ class Rover:
         motion = flow(pair[:1], pair[1:]) / max(second - first, 1)
         late = self.task.inputs - 1 - second  # steps from the frame to the time of issue
         ahead = advect(newest, motion, late + self.task.leads, scheme=self.config.advection)[0, late:]
-        if self.config.nonlinear:
-            for frame in ahead:  # one at a time stays in the processor's cache
-                frame.copy_(restore(frame))
-        return ahead.clamp_(0, 1).cpu().numpy()
+        forecast: npt.NDArray[np.float32] = ahead.cpu().numpy()
+        for lead in forecast:  # one at a time stays in the processor's cache
+            if self.config.nonlinear:
+                restore(lead)
+            np.clip(lead, 0, 1, out=lead)
+        return forecast
 
     def _pair(self) -> tuple[int, int]:
         """Slots of the two frames to compare; the last two, as the released code has it, unless they are missing."""
@@ -86,11 +88,15 @@ def transform(pixels: npt.ArrayLike) -> npt.NDArray[np.float32]:
     return ((angle - _FLOOR) / (_CEILING - _FLOOR)).astype(np.float32)
 
 
-def restore(transformed: torch.Tensor) -> torch.Tensor:
-    """The inverse of :func:`transform`, pixels; what is 0 stays 0."""
-    angle = transformed * (_CEILING - _FLOOR) + _FLOOR
-    pixels = angle.tan_().mul_(pixel(SHARPNESS) - pixel(0.0)).add_(pixel(CENTRE))
-    return pixels.masked_fill_(transformed <= 0, 0)
+def restore(transformed: npt.NDArray[np.float32]) -> None:
+    """Undo :func:`transform` in place; what is 0 stays 0."""
+    dry = transformed <= 0
+    transformed *= np.float32(_CEILING - _FLOOR)
+    transformed += np.float32(_FLOOR)
+    np.tan(transformed, out=transformed)
+    transformed *= np.float32(pixel(SHARPNESS) - pixel(0.0))
+    transformed += np.float32(pixel(CENTRE))
+    transformed[dry] = 0
 
 
 def make(task: Task, config: Config) -> Rover:

@@ -423,11 +423,13 @@ class Archive:
         if mask is not None:
             check_mask(np.asarray(mask), self.shape)
         self._check_sole_writer()
-        group = zarr.open_group(self._store, mode="r+", use_consolidated=False)
+        # The group keeps the consolidated metadata that it was opened with, so one write of it changes the attributes
+        # and nothing else, not even what a stopped append has left in the arrays.
+        group = zarr.open_group(self._store, mode="r+", use_consolidated=True)
         if mask is not None:
             group["mask"][...] = np.asarray(mask)  # type: ignore[index]
-        group.attrs.update(new)
-        commit(group)
+        if new:
+            group.update_attributes(new)
         self._load()
         self.__dict__.pop("fingerprint", None)
 

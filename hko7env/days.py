@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from hko7env.archive import Archive
 from hko7env.layout import iso, minutes
+from hko7env.scores import scored
 
 DAY = 1440  # minutes
 _COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})\s*(?:,\s*(\S+))?\s*")  # 20150107, 3.4
@@ -18,13 +19,15 @@ _COLUMNS = re.compile(r"(\d{4})\s*,\s*(\d{1,2})\s*,\s*(\d{1,2})\s*,\s*(\S+)\s*")
 def read_days(path: Path, *, rainy_only: bool = False) -> list[int]:
     """First minutes of the days in a list, sorted: lines ``YYYYMMDD``, ``YYYYMMDD, mm`` or ``year,month,day,mm``.
 
+    A first line of column names is passed over.
     ``rainy_only`` keeps the days with more than 0 mm at the gauge; "Trace" and what is no number count as dry. Raises
     ValueError for a line that is none of these, a date that does not exist, and a day that comes twice.
     """
     found: set[int] = set()
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         match = _COMPACT.fullmatch(line) or _COLUMNS.fullmatch(line)
-        if not line.strip():
+        is_header = number == 1 and not re.search(r"\d{4}", line)
+        if not line.strip() or (is_header and "," in line):
             continue
         if not match:
             raise ValueError(f"{path}, line {number}: {line!r} is neither YYYYMMDD[, mm] nor year,month,day,mm")
@@ -53,8 +56,9 @@ def radar_days(archive: Archive, times: npt.NDArray[np.int64], at_least: float) 
     chosen = []
     for day in np.unique(times // DAY):
         frames, _ = archive.at(times[times // DAY == day])
-        counts = sum(np.bincount(frame[archive.scored], minlength=256) for frame in frames)
-        if rates @ counts / np.sum(counts) >= at_least:
+        seen = (frame[scored(frame, archive.scored)] for frame in frames)
+        counts = sum(np.bincount(levels, minlength=256) for levels in seen)
+        if rates @ counts / max(np.sum(counts), 1) >= at_least:
             chosen.append(int(day) * DAY)
     return chosen
 

@@ -23,6 +23,7 @@ DEVIATIONS = 3.0  # Shi et al. 2017, appendix D.2
 LEVELS = 256
 _ROUNDING = 1e-9  # with no more locations than features all distances are equal, and rounding makes no outlier
 _BATCH = 250  # frames held at once
+_SHARE = 5000  # frames counted by a worker before it hands over its 236 MB
 _TILE = 1024  # locations counted at once, a power of two: their bins stay in the processor's cache
 
 Levels = npt.NDArray[np.uint8]
@@ -78,7 +79,8 @@ def count_archive(
 
     ``step`` is called with the number of frames just counted, a share at a time.
     """
-    parts = shares(times.tolist(), 8 * workers if scheduler else workers)
+    parts = shares(times.tolist(), max(-(-len(times) // _SHARE), workers))
+    path = str(Path(path).resolve())  # workers may stand in another folder
     with spreading(workers, scheduler) as spread:
         total: Histogram | None = None
         for part, counted in zip(parts, spread(partial(_count_share, path), parts), strict=True):
@@ -154,11 +156,14 @@ def load_mask(path: Path) -> Levels:
     try:
         with np.load(path) as saved:
             if "mask" in saved:
-                return np.asarray(saved["mask"], np.uint8)
+                mask = np.asarray(saved["mask"])
+                if not np.isin(mask, (SCORED, OUTLIER, OUT_OF_RANGE)).all():
+                    raise ValueError("codes other than 0, 1 and 2")
+                return mask.astype(np.uint8)
             if {"outlier_mask", "out_boundary_mask"} <= set(saved):
                 outside, outlier = saved["out_boundary_mask"] > 0, saved["outlier_mask"] > 0
                 return np.where(outside, OUT_OF_RANGE, np.where(outlier, OUTLIER, SCORED)).astype(np.uint8)
-    except (zipfile.BadZipFile, ValueError) as error:
+    except (zipfile.BadZipFile, ValueError, TypeError, EOFError) as error:
         raise ValueError(f"{path} is no .npz file of plain arrays ({error})") from error
     raise ValueError(f"{path} holds neither 'mask' nor 'outlier_mask' and 'out_boundary_mask'")
 

@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,7 @@ def summarise(
     ``step`` is called with the number of frames just read.
     """
     parts = shares(times.tolist(), -(-len(times) // _BATCH))
+    path = str(Path(path).resolve())  # workers may stand in another folder
     total = Summary(np.zeros((12, 256), np.int64), 0)
     with spreading(workers, scheduler) as spread:
         for part, one in zip(parts, spread(partial(_summarise_share, path), parts), strict=True):

@@ -383,6 +383,38 @@ def test_a_full_disk_at_any_write_loses_nothing(tmp_path, shard):
     raise AssertionError("the append never went through")
 
 
+@pytest.mark.parametrize("left_over", range(8))
+def test_an_update_stopped_at_any_write_or_after_a_stopped_append_loses_nothing(tmp_path, left_over):
+    times, frames = radar(16)
+    mask = np.ones((6, 8), np.uint8)
+    for failing in range(9):
+        path = tmp_path / f"{failing}.zarr"
+        create(str(path), shape=(6, 8)).append(times[:7], frames[:7])
+        store = FullDisk(path)
+        archive = Archive(store, writable=True)
+        store.writes_left = left_over  # an append that was stopped, and left arrays of several lengths
+        with pytest.raises(OSError, match="No space"):
+            archive.append(times[7:], frames[7:])
+        store.writes_left = failing
+        try:
+            archive.update(mask=mask, splits={"test": [("2015-05-01", "2015-06-01")]})
+        except OSError:
+            done = False
+        else:
+            done = True
+        after = Archive(str(path), writable=True)
+        assert len(after) == 7
+        np.testing.assert_array_equal(after.frames(0, 7), frames[:7])
+        assert read_all(str(path)) == []
+        after.append(times[7:], frames[7:])
+        np.testing.assert_array_equal(Archive(str(path)).frames(0, 16), frames)
+        if done:
+            assert list(Archive(str(path)).splits) == ["test"]
+            np.testing.assert_array_equal(Archive(str(path)).mask, mask)
+            return
+    raise AssertionError("the update never went through")
+
+
 KILLED = """
 import numpy as np, sys
 from hko7env.archive import Archive

@@ -19,6 +19,7 @@ def test_both_forms_of_a_list(tmp_path):
     days = [minutes("2015-01-07"), minutes("2015-01-12")]
     assert read_days(listed(tmp_path, "20150112, 3.4\n20150107\n\n")) == days
     assert read_days(listed(tmp_path, "2015,1,7,0.1\n2015,01,12,9\n")) == days
+    assert read_days(listed(tmp_path, "year,month,day,mm\n2015,1,7,0.1\n2015,01,12,9\n")) == days
 
 
 def test_rainy_days_by_the_gauge(tmp_path):

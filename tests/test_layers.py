@@ -24,7 +24,7 @@ ALLOWED = {
     "importers": {"archive", "denoise", "importers", "layout", "parallel", "progress", "units"},
     "parallel": set(),
     "summary": {"archive", "denoise", "layout", "parallel", "scores", "units"},
-    "days": {"archive", "layout"},
+    "days": {"archive", "layout", "scores"},
     "denoise": {"archive", "layout", "parallel", "scores"},
     "agent": {"scores", "units"},
     "pictures": {"agent", "layout", "units"},

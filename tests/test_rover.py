@@ -28,7 +28,8 @@ def test_transform_has_the_published_values():
     published = [0, 0.0261, 0.0363, 0.0923, 0.2265, 0.5414, 0.8871, 1]
     np.testing.assert_allclose(transform(levels / 255), published, atol=5e-5)
     every = np.arange(256) / 255
-    back = restore(torch.from_numpy(transform(every))).numpy()
+    back = transform(every)
+    restore(back)
     np.testing.assert_allclose(back, every, atol=2e-6)
     assert back[0] == 0
 

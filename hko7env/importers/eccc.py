@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from hko7env.importers import Frames, Grid, stamp
-from hko7env.layout import OUT_OF_RANGE, OUTLIER, SCORED
+from hko7env.layout import OUT_OF_RANGE, SCORED
 from hko7env.units import HKO7, level, pixel
 
 SIZE = 480  # columns beyond it are the legend
@@ -41,7 +41,7 @@ def place_of(path: Path) -> str:
 
 
 def grid(path: Path) -> Grid:
-    """The circle about the station; the cross drawn at its centre hides echo and counts as outlier."""
+    """The circle about the station; the cross drawn at its centre hides echo and is out of range, too."""
     match = _NAME.fullmatch(path.name)
     if not match:
         raise ValueError("not named like an ECCC CAPPI rain GIF")
@@ -49,7 +49,7 @@ def grid(path: Path) -> Grid:
     rows, columns = np.indices((SIZE, SIZE))
     down, right = rows - CENTRE[0], columns - CENTRE[1]
     mask = np.where(np.hypot(down, right) < RANGE, SCORED, OUT_OF_RANGE).astype(np.uint8)
-    mask[((down == 0) & (abs(right) <= 5)) | ((right == 0) & (abs(down) <= 5))] = OUTLIER
+    mask[((down == 0) & (abs(right) <= 5)) | ((right == 0) & (abs(down) <= 5))] = OUT_OF_RANGE
     mask[[0, -1], :] = mask[:, [0, -1]] = OUT_OF_RANGE  # the red frame has the colour of a rain class
     place = STATIONS.get(station)
     return Grid(

@@ -15,6 +15,7 @@ from hko7env.layout import OUT_OF_RANGE, SCORED, minutes
 from hko7env.units import HKO7, level, pixel
 
 OUTSIDE = 65535
+MINUTES = 5  # of accumulation
 CRS = "+proj=stere +lat_0=90 +lon_0=0 +lat_ts=60 +a=6378137 +b=6356752"
 ROW_OFFSET = 3650  # km from the pole's row to the first of the grid
 FORMULA = b"GEO=0.01*PV+0.0"
@@ -67,13 +68,19 @@ def _values(path: Path) -> npt.NDArray[np.uint16]:
         try:
             values = np.asarray(file["image1/image_data"])
             formula = text(file["image1/calibration"].attrs["calibration_formulas"])
-            end = text(file["overview"].attrs["product_datetime_end"])
+            begin, end = (text(file["overview"].attrs[f"product_datetime_{which}"]) for which in ("start", "end"))
         except KeyError as error:
             raise ValueError(f"not KNMI's layout: {error}") from error
     if formula != FORMULA.decode() or values.dtype != np.uint16:
         raise ValueError(f"counts mean {formula}, expected {FORMULA.decode()}")
-    day, month, year, clock = re.split("[-;]", end)
-    inside = minutes(f"{year}-{_MONTHS.index(month) + 1:02}-{int(day):02}T{clock[:5]}")
-    if inside != time_of(path):
+    if _minutes(end) - _minutes(begin) != MINUTES:
+        raise ValueError(f"rain from {begin} to {end}, expected {MINUTES} minutes")
+    if _minutes(end) != time_of(path):
         raise ValueError(f"misnamed: its five minutes end at {end}")
     return values
+
+
+def _minutes(written: str) -> int:
+    """Minutes of KNMI's ``26-AUG-2010;00:05:00.000``, whatever the locale."""
+    day, month, year, clock = re.split("[-;]", written)
+    return minutes(f"{year}-{_MONTHS.index(month) + 1:02}-{int(day):02}T{clock[:5]}")
