@@ -177,7 +177,7 @@ def test_older_files_and_other_grids_are_refused(source, tmp_path):
     old.unlink()
     other = source / "202407111906_CASMB_CAPPI_1.5_RAIN.gif"
     other.write_bytes(next(source.iterdir()).read_bytes())
-    with pytest.raises(ImportProblem, match="of CASMB, other files of another place"):
+    with pytest.raises(ImportProblem, match="of CASMB, other files of CASGO"):
         import_radar("eccc", source, tmp_path / "b.zarr")
     other.unlink()
     (source / "202407102000_CASMB_CAPPI_1.5_RAIN.gif").write_bytes(next(source.iterdir()).read_bytes())
@@ -249,21 +249,50 @@ def test_a_window_cuts_frames_mask_and_axes(finland, tmp_path):
     np.testing.assert_allclose(np.diff(padded.y), -999.62859)
     with pytest.raises(ImportProblem, match="does not touch the grid of 5 x 6"):
         import_radar("fmi", finland, tmp_path / "d.zarr", window=Window(5, 0, 3, 4))
-    with pytest.raises(ImportProblem, match="another grid"):
-        import_radar("fmi", finland, tmp_path / "b.zarr", window=Window(1, 1, 3, 4))
+    for other in (Window(1, 1, 3, 4), Window(0, 2, 3, 4)):
+        with pytest.raises(ImportProblem, match="another grid"):
+            import_radar("fmi", finland, tmp_path / "b.zarr", window=other)
+
+
+def test_frames_that_lack_locations_are_suspect_and_missing(finland, tmp_path):
+    blank = np.zeros((5, 6), np.uint8)
+    write_fmi(finland, "201609281440", np.full((5, 6), 255, np.uint8))  # the first of all, without data
+    blank[:, :3] = 255
+    write_fmi(finland, "201609281455", blank)
+    archive, problems = import_radar("fmi", finland, tmp_path / "a.zarr", keep_going=True)
+    assert len(problems) == 1
+    assert "no location holds data" in problems[0]
+    assert archive.scored.sum() == 25, "the mask is that of the first file that sees something"
+    assert archive.status.tolist() == [1, 0, 0, 1]
+    assert len(archive.select()) == 2
+
+
+def test_an_import_goes_on_with_one_file_and_its_own_cadence(tmp_path):
+    dry, folder = np.full((5, 6), -8888000.0), tmp_path / "opera"
+    folder.mkdir()
+    for minute in ("00", "15"):
+        write_odim(folder, f"2018061312{minute}00", dry)
+    import_radar("odim", folder, tmp_path / "a.zarr")
+    for path in folder.iterdir():
+        path.unlink()
+    write_odim(folder, "20180613150000", dry)
+    grown, _ = import_radar("odim", folder, tmp_path / "a.zarr")
+    assert (len(grown), grown.cadence) == (3, 15)
 
 
 def test_damaged_fmi_files_are_named(finland, tmp_path):
     blank = np.zeros((5, 6), np.uint8)
     cut = write_fmi(finland, "201609281455", blank)
     cut.write_bytes(cut.read_bytes()[:-12])
+    flipped = write_fmi(finland, "201609281457", np.arange(30, dtype=np.uint8).reshape(5, 6))
+    flipped.write_bytes(flipped.read_bytes()[:40] + b"\xff\xff" + flipped.read_bytes()[42:])
     write_fmi(finland, "201609281500", blank[:4])
     write_fmi(finland, "201609281505", blank, header="P2\n6 5\n255\n")
     (finland / "201609281510_fmi.radar.composite.lowest_FIN_SUOMI1.pgm.gz").write_bytes(b"no gzip")
     archive, problems = import_radar("fmi", finland, tmp_path / "a.zarr", keep_going=True)
     assert len(archive) == 2
     for text, part in zip(
-        problems, ("cut off", "24 values for 6 x 5", "not a binary PGM", "Not a gzipped"), strict=True
+        problems, ("cut off", "", "24 values for 6 x 5", "not a binary PGM", "Not a gzipped"), strict=True
     ):
         assert part in text
 
@@ -320,9 +349,8 @@ def test_damaged_knmi_files_are_named(tmp_path):
     write_knmi(folder, "201008260012", values, "26-AUG-2010;00:12:00.000", begin=hour)
     (folder / "RAD_NL25_RAP_5min_201008260015.h5").write_bytes(b"no HDF5")
     _, problems = import_radar("knmi", folder, tmp_path / "a.zarr", keep_going=True)
-    for text, part in zip(
-        problems, ("misnamed: its five minutes end", "counts mean GEO=PV", "cannot be read"), strict=True
-    ):
+    expected = ("misnamed: its five minutes end", "counts mean GEO=PV", "expected 5 minutes", "cannot be read")
+    for text, part in zip(problems, expected, strict=True):
         assert part in text
 
 
@@ -393,8 +421,9 @@ def test_damaged_odim_files_are_named(tmp_path):
     (folder / "T_PAAH21_C_EUOC_20180613131500.hdf").write_bytes(b"no HDF5")
     archive, problems = import_radar("odim", folder, tmp_path / "a.zarr", keep_going=True)
     assert len(archive) == 2
-    for text, part in zip(problems, ("misnamed", "quantity VRAD", "NaN", "cannot be read"), strict=True):
-        assert part in text
+    assert len(problems) == 4
+    for part in ("misnamed", "quantity VRAD", "NaN", "131500.hdf cannot be read"):
+        assert part in "\n".join(problems)
     alone = tmp_path / "alone"
     alone.mkdir()
     write_odim(alone, "20180613120000", dry)
@@ -452,13 +481,35 @@ def test_cf_data_of_any_units_and_orientation(tmp_path, kind, units, value, opti
     assert archive.attributes["source"] == "a radar"
 
 
-def test_an_archive_comes_back_through_xarray(small_archive, tmp_path):
+def test_our_own_archives_are_not_imported(small_archive, tmp_path):
     pytest.importorskip("xarray")
-    original = Archive(str(small_archive))
-    again, problems = import_radar("cf", small_archive, tmp_path / "a.zarr")
-    assert problems == []
-    np.testing.assert_array_equal(again.times, original.times)
-    np.testing.assert_array_equal(again.frames(0, len(again)), original.frames(0, len(original)))
+    with pytest.raises(ImportProblem, match="is an archive already"):
+        import_radar("cf", small_archive, tmp_path / "a.zarr")
+
+
+def test_cf_coordinates_and_references(tmp_path):
+    pytest.importorskip("h5netcdf")
+    data = dataset(np.zeros((2, 5, 6)), "mm/h")
+    data["x"] = data.x / 1000
+    data.x.attrs["units"] = "km"
+    data.crs.attrs.clear()
+    data.crs.attrs["grid_mapping_name"] = "azimuthal_equidistant"
+    data.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    archive, _ = import_radar("cf", tmp_path / "a.nc", tmp_path / "a.zarr")
+    np.testing.assert_allclose(np.diff(archive.x), 500)
+    assert archive.crs == '{"grid_mapping_name": "azimuthal_equidistant"}'
+    data.x.attrs["units"] = "degrees_east"
+    data.to_netcdf(tmp_path / "b.nc", engine="h5netcdf")
+    with pytest.raises(ImportProblem, match="is in degrees_east, expected m or km"):
+        import_radar("cf", tmp_path / "b.nc", tmp_path / "b.zarr")
+    shifted = dataset(np.zeros((2, 5, 6)), "mm/h")
+    folder = tmp_path / "two"
+    folder.mkdir()
+    shifted.to_netcdf(folder / "a.nc", engine="h5netcdf")
+    moved = shifted.assign_coords(x=shifted.x + 500, time=shifted.time + np.timedelta64(1, "D"))
+    moved.to_netcdf(folder / "b.nc", engine="h5netcdf")
+    with pytest.raises(ImportProblem, match=r"b.nc is of a grid of 5 x 6 .* import them apart"):
+        import_radar("cf", folder, tmp_path / "c.zarr")
 
 
 def test_cf_data_that_cannot_be_meant_are_named(tmp_path):
@@ -514,6 +565,21 @@ def test_official_folders_come_in_as_they_are(official, tmp_path):
     for path in sorted(tmp_path.rglob("*.mask"))[::7]:  # scoring restores the official masks from the static one
         frame = archive.frames(int(path.stem[-6:-2][:2]) * 10 + int(path.stem[-4:-2]) // 6, 30)[0]
         np.testing.assert_array_equal(scored(frame, archive.scored), hko7.read_mask(path))
+
+
+def test_official_folders_in_parts_give_the_mask_of_the_whole(official, tmp_path):
+    frames, static = official
+    write_hko7(tmp_path / "one", frames[:12], static)
+    write_hko7(tmp_path / "two", frames[12:14], static, start="2015-01-08T00:00")
+    import_radar("hko7", tmp_path / "one", tmp_path / "a.zarr")
+    archive, _ = import_radar("hko7", tmp_path / "two", tmp_path / "a.zarr")
+    np.testing.assert_array_equal(archive.mask, static)
+    part, _ = import_radar("hko7", tmp_path / "one", tmp_path / "b.zarr", window=Window(100, 120, 200, 300))
+    np.testing.assert_array_equal(part.mask, static[100:300, 120:420])
+    archive.update(mask=np.zeros((480, 480), np.uint8), attributes={"mask_from": "a file"})
+    write_hko7(tmp_path / "three", frames[14:15], static, start="2015-01-09T00:00")
+    again, _ = import_radar("hko7", tmp_path / "three", tmp_path / "a.zarr")
+    assert not again.mask.any(), "a mask that was chosen stays"
 
 
 def test_damaged_official_masks_are_named_and_a_second_run_reads_them(official, tmp_path):

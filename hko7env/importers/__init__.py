@@ -1,14 +1,15 @@
 """Bring radar files of a weather service into an archive: one module a format, one loop for all of them.
 
 A format is a module with ``time_of``, ``place_of``, ``grid`` and ``read``, as :class:`Format` says. It may have
-``is_beside(path)``, True of files that go with others, and ``static_mask(source, known, problem)``, the mask that they
-make. One whose files hold many frames has ``sources(source)``, ``times_of(path)`` and ``read_at(path, number)`` instead
-of ``time_of`` and ``read``.
+``is_beside(path)``, True of files that go with others, and ``ever_scored(source, problem)``, the locations that mask
+files let through. One whose files hold many frames has ``sources(source)``, ``times_of(path)`` and ``read_at(path,
+number)`` instead of ``time_of`` and ``read``.
 """
 
 import difflib
 import importlib
 import pkgutil
+import zlib
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,10 +20,12 @@ import numpy.typing as npt
 
 from hko7env import progress
 from hko7env.archive import Archive, create
-from hko7env.layout import CHUNK, OUT_OF_RANGE, iso, minutes
+from hko7env.layout import CHUNK, GOOD, OUT_OF_RANGE, OUTLIER, SCORED, SUSPECT, iso, minutes
 from hko7env.parallel import spreading
 
-BATCH = 24 * CHUNK  # frames between commits: what a stopped import has to read again at most
+BATCH, BATCH_BYTES = 24 * CHUNK, 1 << 26  # frames between commits: what a stopped import has to read again at most
+GONE = 0.01  # a frame that lacks more than this share of the scored locations is suspect
+DAMAGE = (ValueError, OSError, SyntaxError, KeyError, EOFError, RuntimeError, zlib.error)  # what readers make of it
 
 Frames = npt.NDArray[np.uint8]
 
@@ -53,6 +56,13 @@ class Part(NamedTuple):
     number: int
 
 
+class Seen(NamedTuple):
+    """A frame (H, W) uint8, and where (H, W) bool the file holds no data."""
+
+    levels: Frames
+    gone: npt.NDArray[np.bool_]
+
+
 class Format(Protocol):
     """One file format."""
 
@@ -65,8 +75,8 @@ class Format(Protocol):
     def grid(self, path: Path) -> Grid:
         """The grid of the source that ``path`` belongs to. Raises ValueError for a damaged file."""
 
-    def read(self, path: Path) -> Frames:
-        """(H, W) uint8 levels, north row first. Raises ValueError or OSError for a damaged or foreign file."""
+    def read(self, path: Path) -> Frames | Seen:
+        """(H, W) uint8 levels, north row first, or Seen if a file can lack locations. Raises one of DAMAGE."""
 
 
 def formats() -> list[str]:
@@ -152,6 +162,7 @@ def import_radar(
     list of files that were left out, with the reason; without ``keep_going`` the first of them raises ImportProblem.
     """
     reader = find(name)
+    source, destination = source.resolve(), destination.resolve()  # workers may stand in another folder
     problems: list[str] = []
 
     def problem(text: str) -> None:
@@ -162,27 +173,45 @@ def import_radar(
     files = _scan(reader, name, source, destination, problem)
     archive = _open(reader, files, destination, window, problem)
     todo = _todo(files, archive, destination, problem)
-    read = partial(_read, name, archive.shape, window)
+    read = partial(_read, name, archive.scored, window)
+    size = max(min(BATCH, BATCH_BYTES // (archive.shape[0] * archive.shape[1])), 1)
     with (
         spreading(workers, scheduler) as spread,
         progress.bar(len(files), f"importing {name}", "frame", done=len(files) - len(todo)) as bar,
     ):
-        for start in range(0, len(todo), BATCH):
-            some = todo[start : start + BATCH]
-            batch: list[tuple[int, Frames]] = []
+        for start in range(0, len(todo), size):
+            some = todo[start : start + size]
+            batch: list[tuple[int, Frames, int]] = []
             for (time, part), result in zip(some, spread(read, [part for _, part in some]), strict=True):
                 if isinstance(result, str):
                     problem(f"{part.path} cannot be read ({result})")
                 else:
-                    batch.append((time, result))
+                    batch.append((time, *result))
                 bar.update()
             if batch:
-                archive.append([time for time, _ in batch], np.stack([frame for _, frame in batch]))
-    if hasattr(reader, "static_mask") and not window and archive.attributes.get("masks_read_at") != len(archive):
-        mask = reader.static_mask(source, archive.mask, problem)
-        if mask is not None:
-            archive.update(mask=mask, attributes={"masks_read_at": len(archive)})
+                times, frames, status = zip(*batch, strict=True)
+                archive.append(times, np.stack(frames), status)
+    _take_masks(reader, archive, source, window, problem)
     return archive, problems
+
+
+def _take_masks(reader: Format, archive: Archive, source: Path, window: Window | None, problem: Any) -> None:
+    """Let the mask files of a source, if its format has them, set the static mask, but not over one that was chosen.
+
+    A location that any mask of this or an earlier import lets through is scored.
+    """
+    known = archive.attributes
+    chosen = "denoised" in known or "mask_from" in known
+    if not hasattr(reader, "ever_scored") or chosen or known.get("masks_read_at") == len(archive):
+        return
+    ever = reader.ever_scored(source, problem)
+    if ever is None:
+        return
+    ever = window.frame(ever.astype(np.uint8)) > 0 if window else ever
+    if "masks_read_at" in known:
+        ever = ever | archive.scored
+    mask = np.where(ever, SCORED, np.where(archive.mask == OUT_OF_RANGE, OUT_OF_RANGE, OUTLIER)).astype(np.uint8)
+    archive.update(mask=mask, attributes={"masks_read_at": len(archive)})
 
 
 def _todo(files: list[tuple[int, Part]], archive: Archive, destination: Path, problem: Any) -> list[tuple[int, Part]]:
@@ -207,21 +236,24 @@ def _scan(reader: Format, name: str, source: Path, destination: Path, problem: A
     if not source.exists():
         raise ImportProblem(f"there is no {source}")
     found: dict[int, Part] = {}
-    first: Path | None = None
+    first: str | None = None
     for path in _candidates(reader, source):
         if destination == path or destination in path.parents:
             continue
         try:
             times = _times(reader, path)
-        except (ValueError, OSError) as error:
+            place = reader.place_of(path) if times is not None else ""
+        except ImportProblem:
+            raise
+        except DAMAGE as error:
             problem(f"{path} cannot be read ({error})")
             continue
         if times is None:
             problem(f"{path} is not named like a file of format {name}, or holds nothing of it")
             continue
-        first = first or path
-        if reader.place_of(path) != reader.place_of(first):
-            problem(f"{path} is of {reader.place_of(path)}, other files of another place: import them apart")
+        first = first or place
+        if place != first:
+            problem(f"{path} is of {place}, other files of {first}: import them apart")
             continue
         for number, time in enumerate(times):
             if time in found:
@@ -255,40 +287,45 @@ def _open(
     for _, (path, _) in files:
         try:
             grid = reader.grid(path)
+            if not (grid.mask == SCORED).any():
+                raise ValueError("no location holds data")
             break
-        except (ValueError, OSError) as error:
+        except ImportProblem:
+            raise
+        except DAMAGE as error:
             problem(f"{path} cannot be read ({error})")
     else:
         raise ImportProblem("none of the files can be read")
     if window:
         grid = window.grid(grid)
+    if destination.exists():
+        archive = Archive(str(destination), writable=True)
+        same = archive.shape == grid.shape and archive.crs == grid.crs and grid.cadence in (0, archive.cadence)
+        same = same and np.array_equal(archive.x, grid.x) and np.array_equal(archive.y, grid.y)
+        if not same or archive.attributes.get("source") != grid.source:
+            raise ImportProblem(f"{destination} holds frames of another grid or source: import into another archive")
+        return archive
     if grid.cadence == 0:
         steps = np.diff([time for time, _ in files])
         if len(steps) == 0:
             raise ImportProblem("one file does not tell the cadence: import two or more")
         grid = replace(grid, cadence=int(np.median(steps)))
-    if not destination.exists():
-        return create(str(destination), **vars(grid))
-    archive = Archive(str(destination), writable=True)
-    if (
-        archive.shape != grid.shape
-        or archive.cadence != grid.cadence
-        or archive.crs != grid.crs
-        or not np.array_equal(archive.x, grid.x)
-    ):
-        raise ImportProblem(f"{destination} holds frames of another grid: import into another archive")
-    return archive
+    return create(str(destination), **vars(grid))
 
 
-def _read(name: str, shape: tuple[int, int], window: Window | None, part: Part) -> Frames | str:
-    """The frame at its place, or why there is none; in whatever process."""
+def _read(name: str, scored: npt.NDArray[np.bool_], window: Window | None, part: Part) -> tuple[Frames, int] | str:
+    """The frame at its place with its status, or why there is none; in whatever process."""
     reader = find(name)
     try:
-        frame = reader.read_at(*part) if hasattr(reader, "read_at") else reader.read(part.path)
+        seen = reader.read_at(*part) if hasattr(reader, "read_at") else reader.read(part.path)
     except ImportProblem:  # not the file's fault
         raise
-    except (ValueError, OSError, SyntaxError) as error:  # pillow raises SyntaxError for some broken files
-        return str(error)
+    except DAMAGE as error:
+        return str(error) or type(error).__name__
+    levels, gone = seen if isinstance(seen, Seen) else (seen, np.zeros(seen.shape, bool))
     if window:
-        frame = window.frame(frame)
-    return frame if frame.shape == shape else f"{frame.shape} frame in an archive of {shape}"
+        levels, gone = window.frame(levels), window.frame(gone.astype(np.uint8)) > 0
+    if levels.shape != scored.shape:
+        return f"{levels.shape} frame in an archive of {scored.shape}"
+    lacks = np.count_nonzero(gone & scored) > GONE * np.count_nonzero(scored)
+    return levels, SUSPECT if lacks else GOOD

@@ -1,16 +1,17 @@
 """Any CF netCDF file or zarr store of reflectivity or rain rate over (time, y, x), opened by xarray.
 
-The variable is the one whose CF standard name or units say what it is. Reflectivity becomes rain by Z = 200 R^1.6 and
-then, like rain, a level by HKO-7's relation; reflectivity of an archive of ours comes back as it was.
+The variable is the one over time, y and x whose units are those of reflectivity or rain rate. Reflectivity becomes rain
+by Z = 200 R^1.6 and then, like rain, a level by HKO-7's relation. Coordinates must be lengths.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hko7env.importers import Frames, Grid, ImportProblem
+from hko7env.importers import Grid, ImportProblem, Seen
 from hko7env.layout import FORMAT, OUT_OF_RANGE, SCORED
 from hko7env.units import HKO7, ZR, level, pixel
 
@@ -19,6 +20,8 @@ TO_MM_PER_HOUR = {  # units -> factor; water of 1 kg m-2 is 1 mm deep
     "mm/h": 1.0, "mm h-1": 1.0, "mm/hr": 1.0, "mm hr-1": 1.0, "kg m-2 h-1": 1.0,
     "kg m-2 s-1": 3600.0, "mm s-1": 3600.0, "m s-1": 3.6e6,
 }  # fmt: skip
+
+LENGTHS = {"m": 1.0, "metre": 1.0, "metres": 1.0, "meter": 1.0, "meters": 1.0, "km": 1000.0, "kilometre": 1000.0}
 
 
 def sources(source: Path) -> list[Path]:
@@ -39,8 +42,10 @@ def times_of(path: Path) -> list[int] | None:
 
 
 def place_of(path: Path) -> str:
-    """All files of a source must lie on one grid, which reading them checks."""
-    return "one grid"
+    """The coordinates: all files of a source must lie on one grid."""
+    with _open(path) as data:
+        _, _, y, x = _axes(data, data[_variable(data)])
+    return f"a grid of {len(y)} x {len(x)} from {y[0]:g}, {x[0]:g} to {y[-1]:g}, {x[-1]:g}"
 
 
 def grid(path: Path) -> Grid:
@@ -57,7 +62,7 @@ def grid(path: Path) -> Grid:
             mask=np.where(np.isnan(first), OUT_OF_RANGE, SCORED).astype(np.uint8),
             x=x,
             y=y,
-            crs=str(reference.get("proj4") or reference.get("crs_wkt") or reference.get("spatial_ref") or ""),
+            crs=_reference(reference),
             source=str(data.attrs.get("source") or data.attrs.get("title") or path.name),
             licence=str(data.attrs.get("licence") or data.attrs.get("license") or ""),
             attributes={
@@ -67,24 +72,32 @@ def grid(path: Path) -> Grid:
         )
 
 
-def read_at(path: Path, number: int) -> Frames:
-    """(H, W) uint8 levels of frame ``number``; NaN is no echo. Raises ValueError for infinite or negative rain."""
+def read_at(path: Path, number: int) -> Seen:
+    """(H, W) uint8 levels of frame ``number``, and where it is NaN. Raises ValueError for infinite or negative rain."""
     with _open(path) as data:
         variable = data[_variable(data)]
         flip_y, flip_x, _, _ = _axes(data, variable)
         values = np.asarray(variable[number].values, np.float64)[::flip_y, ::flip_x]
-        ours = data.attrs.get("format") == FORMAT
     here = np.isfinite(values)
     if np.isinf(values[~here]).any():
         raise ValueError("infinite values")
     units = _units(variable)
     if units == "dbz":
         dbz = np.where(here, values, -np.inf)
-        return np.asarray(level(pixel(dbz if ours else HKO7.dbz(SOURCE_ZR.rate(dbz)))), np.uint8)
+        return Seen(np.asarray(level(pixel(HKO7.dbz(SOURCE_ZR.rate(dbz)))), np.uint8), ~here)
     rain = np.where(here, values, 0.0) * TO_MM_PER_HOUR[units]
     if (rain < 0).any():
         raise ValueError("rain below 0")
-    return np.asarray(level(pixel(HKO7.dbz(rain))), np.uint8)
+    return Seen(np.asarray(level(pixel(HKO7.dbz(rain))), np.uint8), ~here)
+
+
+def _reference(mapping: dict[str, Any]) -> str:
+    """PROJ string or WKT if the grid mapping has one, else all its CF attributes as JSON."""
+    for name in ("proj4", "crs_wkt", "spatial_ref"):
+        if mapping.get(name):
+            return str(mapping[name])
+    plain = {name: np.asarray(value).tolist() for name, value in mapping.items()}
+    return json.dumps(plain, sort_keys=True) if plain else ""
 
 
 def _open(path: Path) -> Any:
@@ -92,7 +105,10 @@ def _open(path: Path) -> Any:
         import xarray
     except ImportError as error:
         raise ImportProblem("reading CF data needs xarray: pip install 'hko7env[xarray]'") from error
-    return xarray.open_zarr(path) if path.is_dir() else xarray.open_dataset(path)
+    data = xarray.open_zarr(path) if path.is_dir() else xarray.open_dataset(path)
+    if data.attrs.get("format") == FORMAT:
+        raise ImportProblem(f"{path} is an archive already: use it as it is, or copy it with archive.py pack")
+    return data
 
 
 def _units(variable: Any) -> str:
@@ -115,6 +131,16 @@ def _variable(data: Any) -> str | None:
 
 def _axes(data: Any, variable: Any) -> tuple[int, int, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Steps that turn the grid north up and west left, and its coordinates so turned."""
-    y, x = (np.asarray(data[d].values, np.float64) for d in variable.dims[1:])
+    y, x = (_metres(data, d) for d in variable.dims[1:])
     flip_y, flip_x = (-1 if len(y) > 1 and y[1] > y[0] else 1), (-1 if len(x) > 1 and x[1] < x[0] else 1)
     return flip_y, flip_x, y[::flip_y], x[::flip_x]
+
+
+def _metres(data: Any, dimension: Any) -> npt.NDArray[np.float64]:
+    """A coordinate in metres. Raises ValueError if it is missing or no length."""
+    if dimension not in data.coords:
+        raise ValueError(f"dimension {dimension} has no coordinate, so north and west are unknown")
+    factor = LENGTHS.get(str(data[dimension].attrs.get("units", "m")).strip().lower())
+    if factor is None:
+        raise ValueError(f"coordinate {dimension} is in {data[dimension].attrs['units']}, expected m or km: project it")
+    return np.asarray(data[dimension].values, np.float64) * factor

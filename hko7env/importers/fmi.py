@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hko7env.importers import Frames, Grid, stamp
+from hko7env.importers import Frames, Grid, Seen, stamp
 from hko7env.layout import OUT_OF_RANGE, SCORED
 from hko7env.units import HKO7, ZR, level, pixel
 
@@ -36,7 +36,7 @@ def place_of(path: Path) -> str:
 
 
 def grid(path: Path) -> Grid:
-    """The composite's grid; what is outside coverage in ``path`` is outside in every file."""
+    """The composite's grid and, as ``path`` has it, its coverage."""
     values, header = _values(path)
     height, width = values.shape
     metres = {axis: float(header[f"metersperpixel_{axis}"]) for axis in "xy"}
@@ -56,11 +56,12 @@ def grid(path: Path) -> Grid:
     )
 
 
-def read(path: Path) -> Frames:
-    """(H, W) uint8 levels; no echo where a location is outside coverage."""
+def read(path: Path) -> Seen:
+    """(H, W) uint8 levels, and where they are outside coverage."""
     levels = level(pixel(HKO7.dbz(SOURCE_ZR.rate((np.arange(256) - 64) / 2))))
     levels[[0, OUTSIDE]] = 0
-    return np.asarray(levels[_values(path)[0]], np.uint8)
+    values, _ = _values(path)
+    return Seen(np.asarray(levels[values], np.uint8), values == OUTSIDE)
 
 
 def _values(path: Path) -> tuple[Frames, dict[str, Any]]:

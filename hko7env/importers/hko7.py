@@ -11,11 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
+from hko7env import progress
 from hko7env.denoise import boundary
 from hko7env.importers import Frames, Grid, stamp
-from hko7env.layout import OUT_OF_RANGE, OUTLIER, SCORED
+from hko7env.layout import OUT_OF_RANGE, SCORED
 
 SIZE = 480
 METRES = 512_000 / SIZE
@@ -65,29 +67,30 @@ def read(path: Path) -> Frames:
     return levels
 
 
-def read_mask(path: Path) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+def read_mask(path: Path) -> npt.NDArray[np.bool_]:
     """(480, 480) bool of a ``.mask`` file, True = scored. Raises ValueError for anything else."""
     try:
         data = zlib.decompress(path.read_bytes())
     except zlib.error as error:
         raise ValueError(f"not a zlib stream ({error})") from error
-    if len(data) != SIZE * SIZE or not set(data) <= {0, 1}:
+    values = np.frombuffer(data, np.uint8)
+    if len(values) != SIZE * SIZE or values.max() > 1:
         raise ValueError(f"{len(data)} bytes, expected {SIZE * SIZE} of 0 or 1")
-    return np.frombuffer(data, np.bool_).reshape(SIZE, SIZE)
+    return values.view(np.bool_).reshape(SIZE, SIZE)
 
 
-def static_mask(source: Path, known: Frames, problem: Callable[[str], None]) -> Frames | None:
-    """The static mask that all ``.mask`` files under ``source`` make, in range by ``known``; None if there is none.
+def ever_scored(source: Path, problem: Callable[[str], None]) -> npt.NDArray[np.bool_] | None:
+    """Where any of the ``.mask`` files under ``source`` is True; None if there is none.
 
     ``problem`` is told of a damaged one, which is left out if it returns.
     """
     paths = sorted(source.rglob("*.mask"))
-    if not paths:
-        return None
     ever = np.zeros((SIZE, SIZE), bool)
-    for path in paths:
-        try:
-            ever |= read_mask(path)
-        except ValueError as error:
-            problem(f"{path} cannot be read ({error})")
-    return np.where(ever, SCORED, np.where(known == OUT_OF_RANGE, OUT_OF_RANGE, OUTLIER)).astype(np.uint8)
+    with progress.bar(len(paths), "reading masks", "mask") as bar:
+        for path in paths:
+            try:
+                ever |= read_mask(path)
+            except ValueError as error:
+                problem(f"{path} cannot be read ({error})")
+            bar.update()
+    return ever if paths else None

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hko7env.importers import Frames, Grid, stamp
+from hko7env.importers import Grid, Seen, stamp
 from hko7env.importers._hdf5 import open_file, text
 from hko7env.layout import OUT_OF_RANGE, SCORED, minutes
 from hko7env.units import HKO7, level, pixel
@@ -37,7 +37,7 @@ def place_of(path: Path) -> str:
 
 
 def grid(path: Path) -> Grid:
-    """The composite's grid; what is outside coverage in ``path`` is outside in every file."""
+    """The composite's grid and, as ``path`` has it, its coverage."""
     values = _values(path)
     height, width = values.shape
     return Grid(
@@ -56,11 +56,11 @@ def grid(path: Path) -> Grid:
     )
 
 
-def read(path: Path) -> Frames:
-    """(H, W) uint8 levels; no echo where a location is outside coverage."""
+def read(path: Path) -> Seen:
+    """(H, W) uint8 levels, and where they are outside coverage."""
     values = _values(path)
     rates = 0.12 * np.where(values == OUTSIDE, 0, values)
-    return np.asarray(level(pixel(HKO7.dbz(rates))), np.uint8)
+    return Seen(np.asarray(level(pixel(HKO7.dbz(rates))), np.uint8), values == OUTSIDE)
 
 
 def _values(path: Path) -> npt.NDArray[np.uint16]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hko7env.importers import Frames, Grid, stamp
+from hko7env.importers import Grid, Seen, stamp
 from hko7env.importers._hdf5 import open_file, text
 from hko7env.layout import OUT_OF_RANGE, SCORED
 from hko7env.units import HKO7, ZR, level, pixel
@@ -27,13 +27,16 @@ def time_of(path: Path) -> int | None:
 
 
 def place_of(path: Path) -> str:
-    """The product: the name before its time."""
+    """The product, which is the name before its time, and its grid."""
     match = _NAME.fullmatch(path.name)
-    return match[1] if match else path.name
+    with open_file(path) as file:
+        where = file["where"].attrs
+        grid = f"{text(where['projdef'])} in steps of {float(where['xscale'])}, {float(where['yscale'])}"
+    return f"{match[1] if match else path.name} on {grid}"
 
 
 def grid(path: Path) -> Grid:
-    """The composite's grid; ``nodata`` of ``path`` is outside in every file. Cadence is taken from the files' times."""
+    """The composite's grid and, as ``path`` has it, its coverage. Cadence is taken from the files' times."""
     rain, outside, where = _rain(path)
     height, width = rain.shape
     return Grid(
@@ -52,10 +55,10 @@ def grid(path: Path) -> Grid:
     )
 
 
-def read(path: Path) -> Frames:
-    """(H, W) uint8 levels; no echo where a location is outside coverage. Raises ValueError for other quantities."""
-    rain, _, _ = _rain(path)
-    return np.asarray(level(pixel(HKO7.dbz(rain))), np.uint8)
+def read(path: Path) -> Seen:
+    """(H, W) uint8 levels, and where they are outside coverage. Raises ValueError for other quantities."""
+    rain, outside, _ = _rain(path)
+    return Seen(np.asarray(level(pixel(HKO7.dbz(rain))), np.uint8), outside)
 
 
 def _rain(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], Any]:
