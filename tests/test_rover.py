@@ -6,6 +6,7 @@ import torch
 import hko7env
 from agents.rover import restore, transform
 from hko7env.agent import load
+from hko7env.importers import Window, import_radar
 from hko7env.scores import tally
 from hko7env.testing import AgentTests, observation, task
 from hko7env.units import level
@@ -141,3 +142,18 @@ def test_no_gpu_is_said(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="no CUDA device"):
         load("agents.rover", BIG, device="cuda")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("day", ["20160928", "20170509"])
+def test_real_rain_is_forecast_better_than_by_its_last_frame(shared, tmp_path, day):
+    """Both Finnish events, in B-MSE and in CSI at 0.5, 2 and 5 mm/h, mean over the leads."""
+    window = Window(560, 160, 480, 480)
+    archive, _ = import_radar("fmi", shared / "fmi" / "pgm" / day, tmp_path / "a.zarr", window=window)
+    env = gymnasium.make("HKO7-Offline-v0", archive=archive.name)
+    means = [
+        hko7env.averages(hko7env.run(env, load(name, env.unwrapped.task)))
+        for name in ("agents.last_frame", "agents.rover")
+    ]
+    assert means[1]["b_mse"] < means[0]["b_mse"]
+    assert (means[1]["csi"][:3] > means[0]["csi"][:3]).all()
