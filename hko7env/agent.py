@@ -1,6 +1,5 @@
 """The agent's side of the contract, and Algorithm 1 of Shi et al. 2017 on one screen."""
 
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -15,6 +14,7 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
+from hko7env.naming import meant
 from hko7env.scores import Tally, check_forecast
 from hko7env.units import HKO7, ZR
 
@@ -157,7 +157,7 @@ def check_options(name: str, config: Any, options: dict[str, Any]) -> None:
     known = [field.name for field in fields(config)] if config else []
     for option in options:
         if option not in known:
-            raise ValueError(f"{name} has no option {option!r}, {_meant(option, known)}")
+            raise ValueError(f"{name} has no option {option!r}, {meant(option, known)}")
 
 
 def _locate(module: str) -> str:
@@ -169,7 +169,7 @@ def _locate(module: str) -> str:
         except ModuleNotFoundError:
             continue
     here = [path.stem for path in Path.cwd().glob("*.py") if _makes(path)]
-    raise ValueError(f"there is no agent {module!r}, {_meant(module.removesuffix('.py'), [*available(), *here])}")
+    raise ValueError(f"there is no agent {module!r}, {meant(module.removesuffix('.py'), [*available(), *here])}")
 
 
 def available() -> list[str]:
@@ -185,8 +185,3 @@ def available() -> list[str]:
 
 def _makes(source: Path) -> bool:
     return source.is_file() and "\ndef make(" in source.read_text(encoding="utf-8")
-
-
-def _meant(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, 1)
-    return f"did you mean {close[0]!r}?" if close else f"only {', '.join(known) or 'none'}"

@@ -5,7 +5,6 @@ after the last whole :meth:`Archive.append`. Every chunk ends in a crc32c, every
 values are impossible values. So a chunk that is missing, torn, flipped or misplaced is an error, never dry weather.
 """
 
-import difflib
 import hashlib
 import json
 import os
@@ -41,6 +40,7 @@ from hko7env.layout import (
     make_arrays,
     minutes,
 )
+from hko7env.naming import meant
 from hko7env.units import ZR
 
 _CACHED_CHUNKS = 12
@@ -92,7 +92,7 @@ def create(
             raise ValueError(f"{name} must be {size} finite coordinates, got shape {axes[name].shape}")
     checked = check_splits(splits or {})
     zr = zr or ZR()
-    local = isinstance(store, str | Path) and "://" not in str(store)
+    local = is_local(store)
     if local and Path(store).exists():
         raise FileExistsError(f"{store} exists already: choose another name, or append to it")
     making = Path(f"{store}.making")  # renamed when whole, so that a stopped making leaves nothing under the name
@@ -124,6 +124,16 @@ def create(
     if local:
         making.rename(store)
     return Archive(store, writable=True)
+
+
+def is_local(store: Any) -> bool:
+    """Whether ``store`` is a path on this machine, not a URL or a store object."""
+    return isinstance(store, str | Path) and "://" not in str(store)
+
+
+def everywhere(path: str) -> str:
+    """The name by which a worker in another folder finds the archive: an absolute path, or the URL as it is."""
+    return str(Path(path).resolve()) if is_local(path) else path
 
 
 class Archive:
@@ -189,6 +199,7 @@ class Archive:
             ) from error
         self._check_layout()
         self._cache.clear()
+        self.__dict__.pop("fingerprint", None)
 
     def _whole(self, group: zarr.Group, name: str) -> Any:
         array = group[name]
@@ -257,9 +268,7 @@ class Archive:
         chosen = self.status == GOOD
         if split is not None:
             if split not in self.splits:
-                close = difflib.get_close_matches(split, self.splits, 1)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
-                raise ValueError(f"{self.name} has no split {split!r}, only {', '.join(self.splits) or 'none'}{hint}")
+                raise ValueError(f"{self.name} has no split {split!r}, {meant(split, self.splits)}")
             inside = np.zeros(len(self), bool)
             for begin, end in self.splits[split]:
                 inside |= (self.times >= minutes(begin)) & (self.times < minutes(end))
@@ -400,10 +409,10 @@ class Archive:
             array[old:new] = values
         commit(group)
         self._load()
-        self.__dict__.pop("fingerprint", None)
 
     def _check_sole_writer(self) -> None:
-        if len(Archive(self._store)) != len(self):
+        committed = zarr.open_group(self._store, mode="r", use_consolidated=True)["time"].shape  # type: ignore[union-attr]
+        if committed != (len(self),):
             raise ArchiveError(f"another writer has appended to {self.name} since it was opened: open it again")
 
     def update(
@@ -431,7 +440,6 @@ class Archive:
         if new:
             group.update_attributes(new)
         self._load()
-        self.__dict__.pop("fingerprint", None)
 
 
 def pack(archive: Archive, store: Any, *, shard: int = DAY_SHARD, step: Callable[[int], Any] | None = None) -> Archive:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hko7env.archive import Archive
+from hko7env.archive import Archive, everywhere
 from hko7env.layout import OUT_OF_RANGE, OUTLIER, SCORED
-from hko7env.parallel import shares, spreading
+from hko7env.parallel import add_up, shares
 from hko7env.scores import scored
 
 DEVIATIONS = 3.0  # Shi et al. 2017, appendix D.2
@@ -80,16 +80,8 @@ def count_archive(
     ``step`` is called with the number of frames just counted, a share at a time.
     """
     parts = shares(times.tolist(), max(-(-len(times) // _SHARE), workers))
-    path = str(Path(path).resolve())  # workers may stand in another folder
-    with spreading(workers, scheduler) as spread:
-        total: Histogram | None = None
-        for part, counted in zip(parts, spread(partial(_count_share, path), parts), strict=True):
-            total = counted if total is None else total + counted
-            if step:
-                step(len(part))
-    if total is None:
-        raise ValueError(f"{path}: no frames to count")
-    return total
+    count = partial(_count_share, everywhere(path))
+    return add_up(count, parts, workers=workers, scheduler=scheduler, step=step)
 
 
 def _count_share(path: str, times: list[int]) -> Histogram:

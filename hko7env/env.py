@@ -1,6 +1,5 @@
 """The Gymnasium environments: an archive's frames by the schedule, scored, the truth sealed until its valid time."""
 
-import difflib
 from collections import deque
 from typing import Any, NamedTuple, cast
 
@@ -13,6 +12,7 @@ from hko7env.agent import Observation, Task
 from hko7env.archive import Archive
 from hko7env.denoise import clean
 from hko7env.layout import iso
+from hko7env.naming import meant
 from hko7env.schedule import INPUTS, LEADS, MAX_MISSING, Schedule, schedule
 from hko7env.scores import Forecast, ForecastError, Tally, averages, check_forecast, scored, tally
 
@@ -101,10 +101,9 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
             }
         )
         self.action_space = spaces.Box(0.0, 1.0, (LEADS, height, width), np.float32)
-        self.revealed: list[
-            tuple[int, Tally]
-        ] = []  # (sequence index, tally) of the forecasts revealed by the last step
-        self.tally = Tally.zero(LEADS)  # of all forecasts revealed since reset
+        # What the last step has revealed, as (sequence index, tally), and the tally of all since reset
+        self.revealed: list[tuple[int, Tally]] = []
+        self.tally = Tally.zero(LEADS)
         self._sealed: deque[_Sealed] = deque()
         self._index, self._stop = 0, 0
         self._latest: Observation | None = None
@@ -128,9 +127,7 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         known: dict[str, Any] = {"start": 0, "stop": len(self.schedule), "continued": False}
         for option, value in options.items():
             if option not in known:
-                close = difflib.get_close_matches(option, known, 1)
-                hint = f"did you mean {close[0]!r}?" if close else f"only {', '.join(known)}"
-                raise ValueError(f"reset has no option {option!r}, {hint}")
+                raise ValueError(f"reset has no option {option!r}, {meant(option, known)}")
             if not isinstance(value, int | np.integer):
                 raise ValueError(f"reset's option {option!r} must be a whole number or a truth value, got {value!r}")
         start, stop, continued = (options.get(name, default) for name, default in known.items())

@@ -4,9 +4,18 @@ import concurrent.futures
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
+
+
+class Addable(Protocol):
+    """A value that adds to its like."""
+
+    def __add__(self, other: Any) -> Any:
+        """The sum of both."""
+
 
 Item = TypeVar("Item")
+Sum = TypeVar("Sum", bound=Addable)
 Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # as map: results in the order of the items
 
 
@@ -32,6 +41,30 @@ def spreading(workers: int = 1, scheduler: str | None = None) -> Iterator[Spread
             yield executor.map
     else:
         yield map
+
+
+def add_up(
+    function: Callable[[list[Any]], Sum],
+    parts: list[list[Any]],
+    *,
+    workers: int = 1,
+    scheduler: str | None = None,
+    step: Callable[[int], Any] | None = None,
+) -> Sum:
+    """The sum of ``function`` over ``parts``, in their order; ``step`` is told the size of each part that is in.
+
+    Raises ValueError if there is no part.
+    """
+    if not parts:
+        raise ValueError("there are no frames to read")
+    total: Sum | None = None
+    with spreading(workers, scheduler) as spread:
+        for part, one in zip(parts, spread(function, parts), strict=True):
+            total = one if total is None else total + one
+            if step:
+                step(len(part))
+    assert total is not None
+    return total
 
 
 def shares(items: list[Item], count: int) -> list[list[Item]]:

@@ -241,12 +241,13 @@ def scores(t: Tally) -> dict[str, Values]:
             "gss": (a - random) / (a + b + c - random),
             "bias": (a + b) / (a + c),
         }
-        errors = {
-            "mse": t.squared / t.sequences if t.sequences else np.full(len(t.squared), np.nan),
-            "mae": t.absolute / t.sequences if t.sequences else np.full(len(t.squared), np.nan),
-            "b_mse": t.balanced_squared / t.sequences if t.sequences else np.full(len(t.squared), np.nan),
-            "b_mae": t.balanced_absolute / t.sequences if t.sequences else np.full(len(t.squared), np.nan),
-        }
+    sequences = t.sequences or np.nan
+    errors = {
+        "mse": t.squared / sequences,
+        "mae": t.absolute / sequences,
+        "b_mse": t.balanced_squared / sequences,
+        "b_mae": t.balanced_absolute / sequences,
+    }
     for name, score in by_event.items():  # x / 0 with x > 0 cannot happen but for bias: still undefined, not infinite
         by_event[name] = np.where(np.isfinite(score), score, np.nan)
     return by_event | errors

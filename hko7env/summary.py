@@ -4,16 +4,15 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hko7env.archive import Archive
+from hko7env.archive import Archive, everywhere
 from hko7env.denoise import Outliers
 from hko7env.layout import OUTLIER
-from hko7env.parallel import shares, spreading
+from hko7env.parallel import add_up, shares
 from hko7env.scores import scored
 from hko7env.units import THRESHOLDS, ZR
 
@@ -57,14 +56,8 @@ def summarise(
     ``step`` is called with the number of frames just read.
     """
     parts = shares(times.tolist(), -(-len(times) // _BATCH))
-    path = str(Path(path).resolve())  # workers may stand in another folder
-    total = Summary(np.zeros((12, 256), np.int64), 0)
-    with spreading(workers, scheduler) as spread:
-        for part, one in zip(parts, spread(partial(_summarise_share, path), parts), strict=True):
-            total += one
-            if step:
-                step(len(part))
-    return total
+    read = partial(_summarise_share, everywhere(path))
+    return add_up(read, parts, workers=workers, scheduler=scheduler, step=step)
 
 
 def _summarise_share(path: str, times: list[int]) -> Summary:

@@ -59,3 +59,10 @@ def test_the_page_holds_tables_and_pictures(small_archive):
     for part in ("<svg", "(Table 2), 142 frames", "test  2 days with frames, 102 frames"):
         assert part in shown
     assert "<script" not in shown
+
+
+def test_an_archive_behind_a_url_is_read_as_it_is_named(small_archive):
+    times = Archive(str(small_archive)).select()[:20]
+    url = small_archive.as_uri()
+    np.testing.assert_array_equal(summarise(url, times).levels, summarise(str(small_archive), times).levels)
+    np.testing.assert_array_equal(count_archive(url, times).counts, count_archive(str(small_archive), times).counts)

@@ -6,7 +6,6 @@ files let through. One whose files hold many frames has ``sources(source)``, ``t
 number)`` instead of ``time_of`` and ``read``.
 """
 
-import difflib
 import importlib
 import pkgutil
 import zlib
@@ -21,6 +20,7 @@ import numpy.typing as npt
 from hko7env import progress
 from hko7env.archive import Archive, create
 from hko7env.layout import CHUNK, GOOD, OUT_OF_RANGE, OUTLIER, SCORED, SUSPECT, iso, minutes
+from hko7env.naming import meant
 from hko7env.parallel import spreading
 
 BATCH, BATCH_BYTES = 24 * CHUNK, 1 << 26  # frames between commits: what a stopped import has to read again at most
@@ -96,9 +96,7 @@ def find(name: str) -> Format:
     """The format called ``name``. Raises ImportProblem with a suggestion if there is none."""
     known = formats()
     if name not in known:
-        close = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"only {', '.join(known)}"
-        raise ImportProblem(f"there is no import format {name!r}, {hint}")
+        raise ImportProblem(f"there is no import format {name!r}, {meant(name, known)}")
     return cast(Format, importlib.import_module(f"{__name__}.{name}"))
 
 
