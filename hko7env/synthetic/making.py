@@ -1,0 +1,253 @@
+"""Makes synthetic archives: episode by episode, over threads or processes, to be stopped and gone on with."""
+
+import hashlib
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hko7env import progress
+from hko7env.archive import Archive, ArchiveError, create
+from hko7env.layout import OUT_OF_RANGE, iso, minutes
+from hko7env.parallel import Spread, spreading
+from hko7env.synthetic import weather as weathers
+from hko7env.synthetic.field import COARSE, KM
+from hko7env.synthetic.radar import radar_mask, site
+from hko7env.synthetic.rain import Marginal, histogram, latent, place, short_waves, solve
+from hko7env.synthetic.truth import Truth, create_truth
+from hko7env.synthetic.weather import Weather
+
+GENERATOR_VERSION = 2  # part of the default archive's name: a change of any byte below needs a new one
+SEED = 7
+BLOCK = 240  # frames appended at once; what is held in memory does not grow with an episode
+
+_NOISE = 1 << 80  # random streams of the radar, one a slot
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What fixes every byte of one episode, whoever makes it."""
+
+    number: int
+    weather: Weather
+    shape: tuple[int, int]
+    seed: int
+    mean: float
+    cadence: int
+
+
+def make(
+    path: str | Path,
+    *,
+    shape: tuple[int, int] = (480, 480),
+    seed: int = SEED,
+    weather: Sequence[Weather] = weathers.DEMO,
+    cadence: int = 6,
+    workers: int = 1,
+    shard: int | None = None,
+    visible: bool = False,
+) -> Archive:
+    """Make a synthetic archive at ``path``, or finish one that was begun there with the same arguments.
+
+    The same arguments give the same frames, whatever ``workers`` (processes; with 1, this process with a thread a
+    core) and ``shard``. Episodes must be in the order of time. Raises ValueError if something else lies at ``path``.
+    """
+    path = Path(path)
+    episodes = [
+        Episode(i, w, shape, seed, float(mean), cadence)
+        for i, (w, mean) in enumerate(zip(weather, weathers.means(weather, seed), strict=True))
+    ]
+    total = sum(w.frames for w in weather)
+    identity = {"generator": GENERATOR_VERSION, "seed": seed, "weather": _digest(weather, cadence)}
+    with _working(workers) as (spread, stop):
+        if (path / "zarr.json").exists():
+            archive = Archive(str(path), writable=True)
+            begun = archive.attributes.get("synthetic", {})
+            if {name: begun.get(name) for name in identity} != identity or archive.shape != shape:
+                raise ValueError(f"{path} was begun with other arguments or another generator: choose another name")
+        else:
+            with progress.bar(total, "measuring the weather", "frame") if visible else nullcontext() as bar:
+                identity["quantiles"] = _calibrate(episodes, spread, stop, bar.update if bar else _ignore).quantiles
+            _remove(path)
+            archive = create(str(path), shape=shape, cadence=cadence, shard=shard, **_describe(episodes[0], weather))
+            nodes = next(latent(shape, 1, cadence=cadence, start=0, key=(seed, 0), mean=0)).motion.shape[1:]
+            create_truth(archive, total, (nodes[0], nodes[1]), place(shape, seed))
+            archive = Archive(str(path), writable=True)
+            archive.update(attributes={"synthetic": identity})
+        marginal = Marginal(tuple(archive.attributes["synthetic"]["quantiles"]))
+        with progress.bar(total, f"making {path.stem}", "frame") if visible else nullcontext() as bar:
+            _fill(archive, episodes, marginal, spread, stop, bar)
+    shutil.rmtree(_parts(path), ignore_errors=True)
+    return archive
+
+
+def _fill(
+    archive: Archive,
+    episodes: list[Episode],
+    marginal: Marginal,
+    spread: Spread,
+    stop: threading.Event | None,
+    bar: Any,
+) -> None:
+    """Append the episodes that ``archive`` lacks, in order, each after its truth."""
+    last = int(archive.times[-1]) if len(archive) else None
+    left = [e for e in episodes if last is None or e.weather.times(e.cadence)[-1] > last]
+    steps = sum(e.weather.frames for e in episodes[: len(episodes) - len(left)])
+    if bar:
+        bar.update(steps)
+    truth = Truth(archive.name, writable=True)
+    folder = _parts(Path(archive.name))
+    folder.mkdir(exist_ok=True)
+    tell = bar.update if bar and stop else None  # threads tell of every frame, processes of every episode
+    for episode, part in zip(left, spread(partial(_make_part, folder, marginal, stop, tell), left), strict=True):
+        frames, clean, motion, growth = (
+            np.load(part / f"{name}.npy", mmap_mode="r") for name in ("frames", "clean", "motion", "growth")
+        )
+        w = episode.weather
+        truth.write("motion", steps, motion)
+        truth.write("growth", steps, growth)
+        truth.write("step", steps, minutes(w.start) + episode.cadence * np.arange(w.frames))
+        times, slots = w.times(episode.cadence), w.slots
+        done = int(np.searchsorted(times, archive.times[-1], "right")) if len(archive) else 0
+        while done < len(times):
+            upto = min(done + BLOCK - len(archive) % BLOCK, len(times))
+            truth.write("clean", len(archive), clean[slots[done:upto]])
+            archive.append(times[done:upto], frames[slots[done:upto]])
+            done = upto
+        steps += w.frames
+        if bar and not tell:
+            bar.update(w.frames)
+        del frames, clean, motion, growth
+        shutil.rmtree(part)
+
+
+def _make_part(
+    folder: Path, marginal: Marginal, stop: threading.Event | None, tell: Callable[[int], Any] | None, episode: Episode
+) -> Path:
+    """Write one episode's frames and truth, all slots, beside the archive; a whole one that is there already stays."""
+    part, partial_ = folder / f"{episode.number:04}", folder / f"{episode.number:04}.partial"
+    if part.exists():
+        return part
+    partial_.mkdir(exist_ok=True)
+    n, shape, start = episode.weather.frames, episode.shape, minutes(episode.weather.start)
+    key = (episode.seed, episode.number)
+    radar = site(shape, episode.seed)
+    arrays: dict[str, Any] = {}
+    for i, moment in enumerate(latent(shape, n, cadence=episode.cadence, start=start, key=key, mean=episode.mean)):
+        if stop and stop.is_set():
+            raise KeyboardInterrupt
+        clean = marginal.levels(moment.latent)
+        values: dict[str, Any] = {
+            "frames": radar.observe(clean, start + episode.cadence * i, key, _NOISE + i),
+            "clean": np.where(radar.mask == OUT_OF_RANGE, np.uint8(0), clean),
+            "motion": moment.motion,
+            "growth": np.float32(moment.growth),
+        }
+        for name, value in values.items():
+            if name not in arrays:
+                size = (n, *np.shape(value))
+                arrays[name] = np.lib.format.open_memmap(
+                    partial_ / f"{name}.npy", mode="w+", dtype=value.dtype, shape=size
+                )
+            arrays[name][i] = value
+        if tell:
+            tell(1)
+    for array in arrays.values():
+        array.flush()
+    partial_.rename(part)
+    return part
+
+
+def _calibrate(
+    episodes: list[Episode], spread: Spread, stop: threading.Event | None, step: Callable[[int], Any]
+) -> Marginal:
+    """The map that gives the shares of Table 2 to the whole of these episodes, measured on their coarse fields."""
+    total: Any = 0.0
+    for episode, counts in zip(episodes, spread(partial(_measure, stop), episodes), strict=True):
+        total = total + counts
+        step(episode.weather.frames)
+    return solve(np.asarray(total), short_waves(episodes[0].shape, episodes[0].cadence))
+
+
+def _measure(stop: threading.Event | None, episode: Episode) -> Any:
+    seen = (radar_mask(episode.shape, episode.seed) != OUT_OF_RANGE)[::COARSE, ::COARSE]
+    kept = set(episode.weather.slots.tolist())
+    total: Any = 0.0
+    for i, moment in enumerate(
+        latent(
+            episode.shape,
+            episode.weather.frames,
+            cadence=episode.cadence,
+            start=minutes(episode.weather.start),
+            key=(episode.seed, episode.number),
+            mean=episode.mean,
+            coarse=True,
+        )
+    ):
+        if stop and stop.is_set():
+            raise KeyboardInterrupt
+        if i in kept:
+            total = total + histogram(moment.latent, seen)
+    return total
+
+
+@contextmanager
+def _working(workers: int) -> Iterator[tuple[Spread, threading.Event | None]]:
+    """A ``map`` over processes, or over a thread a core of this one together with what stops the threads."""
+    if workers > 1:
+        with spreading(workers) as spread:
+            yield spread, None
+        return
+    stop = threading.Event()
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        try:
+            yield pool.map, stop
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _describe(episode: Episode, weather: Sequence[Weather]) -> dict[str, Any]:
+    splits: dict[str, list[tuple[str, str]]] = {}
+    for w in weather:
+        times = w.times(episode.cadence)
+        splits.setdefault(w.split, []).append((iso(times[0]), iso(times[-1] + 1)))
+    metres, (height, width) = 1000 * KM, episode.shape
+    return {
+        "mask": radar_mask(episode.shape, episode.seed),
+        "x": metres * (np.arange(width) - (width - 1) / 2),
+        "y": metres * ((height - 1) / 2 - np.arange(height)),
+        "crs": "+proj=aeqd +lat_0=22.3 +lon_0=114.2 +units=m",
+        "source": f"hko7env synthetic rain, generator {GENERATOR_VERSION}, seed {episode.seed}",
+        "licence": "CC0-1.0",
+        "splits": splits,
+    }
+
+
+def _digest(weather: Sequence[Weather], cadence: int) -> str:
+    return hashlib.sha256(repr([cadence, *(sorted(asdict(w).items()) for w in weather)]).encode()).hexdigest()
+
+
+def _parts(path: Path) -> Path:
+    return path.with_name(f"{path.name}.parts")
+
+
+def _remove(path: Path) -> None:
+    """Parts of an archive of this name that is gone."""
+    if _parts(path).exists():
+        shutil.rmtree(_parts(path))
+    if path.exists():
+        raise ArchiveError(f"{path} exists and is no archive: choose another name")
+
+
+def _ignore(_: int) -> None:
+    pass
