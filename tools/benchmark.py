@@ -61,9 +61,7 @@ def main() -> None:
     parser.add_argument("names", nargs="+", choices=benchmarks)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--archives", nargs="+", help="for flow; default: the embedded one")
-    parser.add_argument(
-        "--mnist", help="for moving_mnist: folder of MNIST and the official test file; default: neither"
-    )
+    parser.add_argument("--mnist", help="for moving_mnist: folder of MNIST and the official test file")
     known = parser.parse_args()
     for name in known.names:
         for line in benchmarks[name](known.rounds):
