@@ -86,7 +86,7 @@ def draw(seed: int, index: int, batch: int, *, pool: int = POOL, rotation: float
         raise ValueError(
             f"0 <= seed < 2^64, index >= 0, batch >= 1, pool >= 1 are needed, got {seed}, {index}, {batch}, {pool}"
         )
-    stream = np.random.Philox(key=np.array((seed, 0), np.uint64), counter=index * batch * _BLOCKS)
+    stream = np.random.Philox(key=np.array((seed, 0), np.uint64), counter=int(index) * batch * _BLOCKS)
     u = np.random.Generator(stream).random((batch, _WORDS))
     each = np.moveaxis(u[:, 1 : 1 + 7 * DIGITS].reshape(batch, DIGITS, 7), -1, 0)
     return Parameters(
