@@ -5,6 +5,7 @@
     python tools/benchmark.py pass      all 6053 sequences of a test split of HKO-7's size, with the last-frame agent
     python tools/benchmark.py import    import hko7env
     python tools/benchmark.py denoise   levels counted by location, and outliers found
+    python tools/benchmark.py moving_mnist   MovingMNIST++ sequences, and with --mnist the official test set's figures
     python tools/benchmark.py flow      time and skill of last frame, ROVER and its variants, on --archives
 
 Rounds of all competitors alternate and the median round counts, because these machines are noisy: trust the ratios.
@@ -20,6 +21,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -54,11 +56,13 @@ def main() -> None:
         "pass": measure_pass,
         "import": measure_import,
         "denoise": measure_denoise,
+        "moving_mnist": lambda rounds: measure_moving_mnist(rounds, known.mnist),
         "flow": lambda rounds: measure_flow(known.archives or [str(default_archive())]),
     }
     parser.add_argument("names", nargs="+", choices=benchmarks)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--archives", nargs="+", help="for flow; default: the embedded one")
+    parser.add_argument("--mnist", help="for moving_mnist: folder of MNIST and the official test file")
     known = parser.parse_args()
     for name in known.names:
         for line in benchmarks[name](known.rounds):
@@ -295,6 +299,106 @@ def measure_denoise(rounds: int) -> Iterator[Line]:
     seconds = compare({"all": lambda: find_outliers(counted, in_range)}, max(rounds // 5, 1))["all"]
     count = int(in_range.sum())
     yield {"name": f"denoise/outliers of {count}", "median": round(1e3 * seconds), "unit": "ms", "ratio": 1, "bytes": 0}
+
+
+def measure_moving_mnist(rounds: int, folder: str | None) -> Iterator[Line]:
+    """Sequences rendered 32 at a time on one core and on two, beside a loop of single warps; then the figures.
+
+    Two workers of one thread and a batch each keep two cores busier than two threads for every operation, and lose
+    less where others use the cores too.
+    """
+    import torch
+
+    from hko7env import moving_mnist
+
+    if folder:
+        images = moving_mnist.read_mnist(folder)
+    else:
+        images = np.zeros((1000, 28, 28), np.uint8)
+        images[:, 4:24, 6:22] = np.random.default_rng(0).integers(0, 256, (1000, 20, 16))  # MNIST's mean box
+    batch, few = 32, 2
+    index = iter(range(sys.maxsize))
+    threads = torch.get_num_threads()
+
+    def parameters(count: int) -> Any:
+        return moving_mnist.draw(0, next(index), count, pool=min(len(images), moving_mnist.POOL))
+
+    def ours(count: int) -> Callable[[], Any]:
+        def work() -> None:
+            torch.set_num_threads(count)
+            moving_mnist.render(images, parameters(batch))
+
+        return work
+
+    sample = parameters(few)
+    assert np.allclose(single_warps(images, sample), moving_mnist.render(images, sample).numpy(), atol=1e-4)
+    plain, workers = "moving_mnist/single warps, one thread", "moving_mnist/hko7env, two workers of one thread"
+    with ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        medians = compare(
+            {
+                plain: lambda: single_warps(images, parameters(few)),
+                "moving_mnist/hko7env, one thread": ours(1),
+                "moving_mnist/hko7env, two threads": ours(2),
+                workers: lambda: [done.result() for done in [pool.submit(ours(1)) for _ in range(2)]],
+            },
+            rounds,
+        )
+    torch.set_num_threads(threads)
+    medians = {name: seconds / {plain: few, workers: 2 * batch}.get(name, batch) for name, seconds in medians.items()}
+    size = moving_mnist.FRAMES * moving_mnist.SIZE**2 * 4
+    for line in lines(medians, plain, "ms/sequence", 1, size):
+        yield line | {"sequences a second": round(1 / medians[line["name"]])}
+    if folder:
+        yield from official_figures(images, moving_mnist.official(folder))
+
+
+def single_warps(images: np.ndarray, parameters: Any) -> np.ndarray:
+    """The reference: one warp of a whole frame for each digit and frame, as the released generator calls OpenCV."""
+    from scipy.ndimage import affine_transform
+
+    from hko7env.moving_mnist import EXPONENT, FRAMES, SIZE, centres
+
+    frames = np.zeros((len(parameters), FRAMES, SIZE, SIZE), np.float32)
+    for b, digits in enumerate(parameters.digit):
+        used = [[np.flatnonzero(images[digit].any(axis)) for axis in (0, 1)] for digit in digits]
+        crops = [images[k][r[0] : r[-1] + 1, c[0] : c[-1] + 1] for k, (c, r) in zip(digits, used, strict=True)]
+        sizes = np.array([[crop.shape[::-1] for crop in crops]], float)
+        paths = centres(parameters[b : b + 1], sizes)[0]
+        for t, power in enumerate(EXPONENT):
+            for d, crop in enumerate(crops):
+                angle = np.deg2rad(t * parameters.rotation[b, d])
+                cos, sin = parameters.scale[b, d] ** power * np.array((np.cos(angle), np.sin(angle)))
+                back = np.array(((cos, sin), (-sin, cos)))  # rows, columns
+                offset = sizes[0, d, ::-1] / 2 - back @ paths[d, t, ::-1]
+                source = crop.astype(np.float32)
+                warped = affine_transform(source, back, offset, (SIZE, SIZE), order=1, mode="grid-constant")
+                np.maximum(frames[b, t], warped * parameters.light[b] ** power / 255, out=frames[b, t])
+    return frames
+
+
+def official_figures(images: np.ndarray, parameters: Any) -> Iterator[Line]:
+    """Mean squared error of three forecasts of the official test sequences, in hundredths, and its ten leads."""
+    from hko7env.moving_mnist import SEEN, gains, render
+
+    sums = {"all zero": 0.0, "last frame": 0.0, "last frame in the true light": 0.0}
+    with progress.bar(len(parameters), "official test set", "seq") as bar:
+        for start in range(0, len(parameters), 100):
+            part = parameters[start : start + 100]
+            frames = render(images, part).numpy()
+            light = gains(part)[:, SEEN - 1 :, None, None].astype(np.float32)
+            truth, last = frames[:, SEEN:], frames[:, SEEN - 1 : SEEN]
+            for name, forecast in zip(sums, (0, last, last * (light[:, 1:] / light[:, :1])), strict=True):
+                sums[name] += np.square(forecast - truth).mean((2, 3), dtype=np.float64).sum(0)
+            bar.update(len(part))
+    for name, total in sums.items():
+        leads = 100 * total / len(parameters)
+        yield {
+            "name": f"moving_mnist/{name}",
+            "unit": "squared error, e-2",
+            "sequences": len(parameters),
+            "mean": round(float(leads.mean()), 4),
+            "leads": leads.round(4).tolist(),
+        }
 
 
 ROVERS: dict[str, dict[str, Any]] = {
