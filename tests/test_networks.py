@@ -11,6 +11,7 @@ from agents.cells import ConvGRU, TrajGRU
 from agents.networks import filtered, initialise, network, with_coordinates
 from agents.tables import TABLES, Row, is_recurrent, narrowed
 from agents.warp import aggregate, warp
+from tools.reference_trajgru import plain
 
 COUNTS = {
     "mnist convgru K3D2": 2_604_817,
@@ -314,6 +315,13 @@ def test_layer_by_layer_equals_step_by_step(name):
     frames = sequences[:, :5]
     with torch.no_grad():
         torch.testing.assert_close(net(frames), step_by_step(net, frames), rtol=1e-4, atol=1e-5)
+
+
+def test_the_benchmark_measures_against_the_same_network():
+    net, sequences = small("hko7 trajgru")
+    stir(net)
+    with torch.no_grad():
+        torch.testing.assert_close(plain(net)(sequences[:, :5]), net(sequences[:, :5]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["hko7 trajgru", "mnist dfn", "hko7 convgru"])
