@@ -146,7 +146,7 @@ def _gather_backward(gradient: Tensor, state: Tensor, index: Tensor, part: Tenso
     given = gradient.permute(0, 2, 3, 1).reshape(-1, channels)  # (P, C)
     rows = _rows(state)
     by_place = [
-        torch.linalg.vecdot(given, F.embedding_bag(index, rows, mode="sum", per_sample_weights=slope))
+        F.embedding_bag(index, rows, mode="sum", per_sample_weights=slope).mul_(given).sum(-1)
         for slope in (_near(part, 1, slope=0), _near(part, 0, slope=1))
     ]
     by_flow = -torch.stack(by_place, -1).view(batch, height, width, -1, 2).permute(0, 3, 4, 1, 2)

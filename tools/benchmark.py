@@ -59,12 +59,13 @@ def main() -> None:
         "import": measure_import,
         "denoise": measure_denoise,
         "flow": lambda rounds: measure_flow(known.archives or [str(default_archive())]),
-        "nets": lambda rounds: list_nets() if known.list else measure_nets(rounds, known.models),
+        "nets": lambda rounds: list_nets() if known.list else measure_nets(rounds, known.models, known.precisions),
     }
     parser.add_argument("names", nargs="+", choices=benchmarks)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--archives", nargs="+", help="for flow; default: the embedded one")
     parser.add_argument("--models", nargs="+", help="for nets, e.g. 'hko7 trajgru'; default: all")
+    parser.add_argument("--precisions", nargs="+", default=["float32", "bf16"], help="for nets")
     parser.add_argument("--list", action="store_true", help="for nets: count their parameters, measure nothing")
     known = parser.parse_args()
     for name in known.names:
@@ -397,7 +398,7 @@ def frames_of(name: str) -> tuple[int, int, int]:
     return (10, 10, 64) if name.startswith("mnist") else (5, 20, 480)
 
 
-def measure_nets(rounds: int, models: list[str] | None) -> Iterator[Line]:
+def measure_nets(rounds: int, models: list[str] | None, precisions: list[str]) -> Iterator[Line]:
     """Forward and training step at full size, batch 1, beside a TrajGRU that samples one link at a time.
 
     Bytes: on the CPU what the forward pass keeps for the backward pass, on a GPU the peak of the step.
@@ -419,7 +420,7 @@ def measure_nets(rounds: int, models: list[str] | None) -> Iterator[Line]:
         first = "mnist trajgru L13" if data == "mnist" else "hko7 trajgru"
         reference = f"{first}, link by link"
         nets: dict[str, Any] = {reference: plain(network(TABLES[first], inputs, leads, device=device))}
-        for name, precision in itertools.product(chosen, ("float32", "bf16")):
+        for name, precision in itertools.product(chosen, precisions):
             nets[f"{name}, {precision}"] = network(TABLES[name], inputs, leads, precision=precision, device=device)
         frames = torch.rand(1, inputs, size, size, generator=torch.Generator().manual_seed(0)).to(device)
         for what, work in (("forward", forward), ("training step", step)):
