@@ -441,14 +441,14 @@ def forward(net: Any, frames: Any) -> None:
     import torch
 
     with torch.no_grad():
-        net.eval()(frames).sum().item()
+        net.train(False)(frames).sum().item()
 
 
 def step(net: Any, frames: Any) -> None:
     """Forecast and gradients, finished when this returns; the optimiser is the same for all and left out."""
     net.zero_grad()
     # Batch normalisation with running statistics, as in fine-tuning.
-    net.eval()(frames).square().mean().backward()
+    net.train(False)(frames).square().mean().backward()
     next(net.parameters()).grad.sum().item()
 
 
@@ -469,7 +469,7 @@ def kept(net: Any, frames: Any) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        result = net.eval()(frames)
+        result = net.train(False)(frames)
     total = sum(size for pointer, size in storages.items() if pointer not in own)
     del result
     return total
