@@ -1,0 +1,29 @@
+"""What the networks are trained for: B-MSE + B-MAE, from the table of weights that the scores use too."""
+
+import torch
+
+from hko7env.units import HKO7, ZR
+
+Tensor = torch.Tensor
+
+BALANCED_SCALE, PLAIN_SCALE = 1e-5, 5e-5  # of the released code; Adam hardly minds, clipping and AdaGrad do
+
+
+def loss(forecast: Tensor, truth: Tensor, mask: Tensor, zr: ZR = HKO7, *, balanced: bool = True) -> Tensor:
+    """1e-5 (B-MSE + B-MAE), or 5e-5 (MSE + MAE) if not ``balanced``; Shi et al. 2017, section 5.1.
+
+    ``forecast`` (B, K, H, W) float pixels, not clipped; ``truth`` the same shape, uint8 levels; ``mask`` the same
+    shape, bool, True = scored. Errors are summed over the frame and averaged over leads and batch, as the scores are.
+    Raises ValueError for other shapes or types: a broadcast loss would look like a good one.
+    """
+    if not forecast.shape == truth.shape == mask.shape or forecast.ndim != 4:
+        shapes = ", ".join(str(tuple(t.shape)) for t in (forecast, truth, mask))
+        raise ValueError(f"forecast, truth and mask are (B, K, H, W) of one shape, got {shapes}")
+    if truth.dtype != torch.uint8 or mask.dtype != torch.bool:
+        raise ValueError(f"truth is uint8 levels and mask bool, got {truth.dtype} and {mask.dtype}")
+    # First of all, so that where it is not scored even an infinite forecast is nothing and has no gradient.
+    error = torch.where(mask, forecast.float() - truth / 255, 0).abs()
+    weighted = error.square() + error
+    if balanced:
+        weighted = weighted * torch.tensor(zr.weights, device=forecast.device)[truth.int()]
+    return weighted.sum((2, 3)).mean() * (BALANCED_SCALE if balanced else PLAIN_SCALE)

@@ -1,0 +1,162 @@
+"""The links of TrajGRU: a state looked up along flow fields, and all links projected together.
+
+A link looks at location p - flow(p), bilinearly, and what lies outside the map is 0 corner by corner. Shi et al. 2017,
+eq. 5, print p + flow; the minus is the released code's and makes no difference to learning. Flow is (dx, dy) in px of
+the map, x to the right, y down.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from scipy.sparse import csr_array
+from torch.autograd.function import once_differentiable
+
+Tensor = torch.Tensor
+
+
+def warp(state: Tensor, flow: Tensor) -> Tensor:
+    """``state`` (B, C, H, W) seen through the L links of ``flow`` (B, L, 2, H, W): (B, L, C, H, W)."""
+    (batch, channels, height, width), links = state.shape, flow.shape[1]
+    scale = torch.tensor([2 / max(n - 1, 1) for n in (width, height)], dtype=flow.dtype, device=flow.device)
+    grid = (_places(flow) * scale - 1).reshape(batch, height, width * links, 2)  # all links in one call
+    seen = F.grid_sample(state, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+    return seen.reshape(batch, channels, height, width, links).permute(0, 4, 1, 2, 3)
+
+
+def _places(flow: Tensor) -> Tensor:
+    """Where each link looks, (B, H, W, L, 2): x and y in px."""
+    height, width = flow.shape[-2:]
+    x, y = (torch.arange(n, dtype=flow.dtype, device=flow.device) for n in (width, height))
+    here = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)[:, :, None]
+    return here - flow.permute(0, 3, 4, 1, 2)
+
+
+def aggregate(state: Tensor, flow: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """``warp``, then a 1 x 1 convolution of all links' channels by ``weight`` (D, L C, 1, 1): (B, D, H, W).
+
+    Shi et al. 2017, eq. 3. Neither direction keeps the warped states, L times the state, for the other. Under autocast
+    only the convolution has low precision. Gradients of gradients are not to be had.
+    """
+    project = state.dtype
+    if torch.is_autocast_enabled(state.device.type):
+        project = torch.get_autocast_dtype(state.device.type)
+    projected: Tensor = _Aggregate.apply(state, flow, weight, bias, project)
+    return projected
+
+
+class _Aggregate(torch.autograd.Function):
+    """Warp and project; the backward pass warps again."""
+
+    @staticmethod
+    def forward(ctx: Any, state: Tensor, flow: Tensor, weight: Tensor, bias: Tensor, project: torch.dtype) -> Tensor:
+        ctx.gathered, ctx.project = state.device.type == "cpu", project
+        with torch.autocast(state.device.type, enabled=False):
+            plan = _corners(flow) if ctx.gathered else (flow,)
+            seen = (_gather if ctx.gathered else _sample)(state, *plan)
+            ctx.save_for_backward(state, weight, *plan)
+            return F.conv2d(seen.to(project), weight.to(project), bias.to(project))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        state, weight, *plan = ctx.saved_tensors
+        with torch.autocast(state.device.type, enabled=False):
+            by_seen, by_weight, by_bias = torch.ops.aten.convolution_backward(
+                gradient.to(ctx.project),
+                (_gather if ctx.gathered else _sample)(state, *plan).to(ctx.project),
+                weight.to(ctx.project),
+                [len(weight)],
+                stride=[1, 1],
+                padding=[0, 0],
+                dilation=[1, 1],
+                transposed=False,
+                output_padding=[0, 0],
+                groups=1,
+                output_mask=[True, True, True],
+            )
+            by_seen = by_seen.to(state.dtype)
+            by_state, by_flow = (_gather_backward if ctx.gathered else _sample_backward)(by_seen, state, *plan)
+        return by_state, by_flow, by_weight.to(weight.dtype), by_bias.to(weight.dtype), None
+
+
+def _sample(state: Tensor, flow: Tensor) -> Tensor:
+    """(B, L C, H, W) of :func:`warp`, link by link."""
+    return warp(state, flow).flatten(1, 2)
+
+
+def _sample_backward(gradient: Tensor, state: Tensor, flow: Tensor) -> tuple[Tensor, ...]:
+    """Gradients by ``state`` and ``flow``, given that by what :func:`_sample` gave."""
+    with torch.enable_grad():
+        inputs = state.detach().requires_grad_(), flow.detach().requires_grad_()
+        return torch.autograd.grad(_sample(*inputs), inputs, gradient)
+
+
+# On the processor the same as bags of four weighted rows, a row being the channels of one location: several times
+# faster, above all backwards. The map has an empty border of two, so that no corner needs to know whether it is inside.
+_BORDER = 2
+
+
+def _corners(flow: Tensor) -> tuple[Tensor, Tensor]:
+    """The four locations of each of P = B H W L samples, (P, 4) int32 rows of :func:`_rows`, and how far in between.
+
+    The latter (P, 2) is the way from the lower to the higher neighbour, 0..1, in x and in y.
+    """
+    batch, _, _, height, width = flow.shape
+    size = torch.tensor([width, height], dtype=flow.dtype)
+    place = _places(flow).nan_to_num_(nan=-_BORDER).clamp_(-torch.full_like(size, _BORDER), size)
+    low = place.floor()
+    part = place.sub_(low)
+    across, lower = width + 2 * _BORDER, low.add_(_BORDER).int()
+    first = lower[..., 1] * across + lower[..., 0]
+    first += (height + 2 * _BORDER) * across * torch.arange(batch, dtype=torch.int32)[:, None, None, None]
+    index = first.reshape(-1, 1) + torch.tensor([0, 1, across, across + 1], dtype=torch.int32)
+    return index, part.reshape(-1, 2)
+
+
+_HIGHER = ((0, 1, 0, 1), (0, 0, 1, 1))  # whether a corner is the higher neighbour in x, in y
+
+
+def _near(part: Tensor, axis: int, slope: int | None = None) -> Tensor:
+    """(P, 4) nearness of the corners along one axis; with ``slope``, times the sign of their slope along that one."""
+    higher = part.new_tensor(_HIGHER[axis])
+    sign = 1 if slope is None else 2 * part.new_tensor(_HIGHER[slope]) - 1
+    by_part = part.new_zeros(2, 4)
+    by_part[axis] = (2 * higher - 1) * sign
+    return torch.addmm((1 - higher) * sign, part, by_part)  # elementwise over rows of four takes several times longer
+
+
+def _rows(state: Tensor) -> Tensor:
+    """The map and its border as (B (H + 4) (W + 4), C)."""
+    padded = F.pad(state.detach().permute(0, 2, 3, 1), (0, 0, *[_BORDER] * 4))
+    return padded.view(-1, state.shape[1])
+
+
+def _gather(state: Tensor, index: Tensor, part: Tensor) -> Tensor:
+    """As :func:`_sample`."""
+    batch, _, height, width = state.shape
+    weights = _near(part, 0) * _near(part, 1)
+    seen = F.embedding_bag(index, _rows(state), mode="sum", per_sample_weights=weights)
+    return seen.view(batch, height, width, -1).permute(0, 3, 1, 2)
+
+
+def _gather_backward(gradient: Tensor, state: Tensor, index: Tensor, part: Tensor) -> tuple[Tensor, Tensor]:
+    """As :func:`_sample_backward`."""
+    batch, channels, height, width = state.shape
+    given = gradient.permute(0, 2, 3, 1).reshape(-1, channels)  # (P, C)
+    rows = _rows(state)
+    by_place = [
+        F.embedding_bag(index, rows, mode="sum", per_sample_weights=slope).mul_(given).sum(-1)
+        for slope in (_near(part, 1, slope=0), _near(part, 0, slope=1))
+    ]
+    by_flow = -torch.stack(by_place, -1).view(batch, height, width, -1, 2).permute(0, 3, 4, 1, 2)
+    # Which samples look at a location? The transposed sparse matrix has them in a row: no scattered additions.
+    starts = torch.arange(0, index.numel() + 1, 4, dtype=torch.int32)
+    weights = _near(part, 0) * _near(part, 1)
+    terms = tuple(each.view(-1).numpy() for each in (weights, index, starts))
+    lookers = csr_array(terms, (len(index), len(rows))).tocsc()
+    which, where, weights = (torch.from_numpy(a) for a in (lookers.indices, lookers.indptr[:-1], lookers.data))
+    by_rows = F.embedding_bag(which, given, where, mode="sum", per_sample_weights=weights)
+    by_padded = by_rows.view(batch, height + 2 * _BORDER, width + 2 * _BORDER, channels)
+    inner = slice(_BORDER, -_BORDER)
+    return by_padded[:, inner, inner].permute(0, 3, 1, 2), by_flow

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.loss import loss
+from hko7env.scores import averages, scored, tally
+from hko7env.units import HKO7, ZR
+
+
+def frames(seed, batch, leads, height, width):
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 256, (batch, leads, height, width), dtype=np.uint8)
+    mask = scored(truth, rng.random((height, width)) < 0.7)
+    return truth, mask, rng.random(truth.shape, dtype=np.float32)
+
+
+@given(st.integers(0, 2**31), st.integers(1, 3), st.integers(1, 4), st.integers(1, 12), st.booleans())
+@settings(max_examples=40)
+def test_loss_is_the_score(seed, batch, leads, size, other):
+    zr = ZR(200.0, 1.6) if other else HKO7
+    truth, mask, forecast = frames(seed, batch, leads, size, size + 1)
+    total = sum(
+        (tally(truth[b], mask[b], forecast[b], zr=zr) for b in range(1, batch)),
+        tally(truth[0], mask[0], forecast[0], zr=zr),
+    )
+    score = averages(total)
+    given = torch.tensor(forecast), torch.tensor(truth), torch.tensor(mask), zr
+    assert float(loss(*given)) == pytest.approx(1e-5 * (score["b_mse"] + score["b_mae"]), rel=1e-4)
+    assert float(loss(*given, balanced=False)) == pytest.approx(5e-5 * (score["mse"] + score["mae"]), rel=1e-4)
+
+
+def test_one_pixel_by_hand():
+    forecast = torch.tensor([[[[1.5, -0.5]]]])  # outside [0, 1]: not clipped
+    truth = torch.tensor([[[[255, 0]]]], dtype=torch.uint8)  # weights 30 and 1
+    everywhere = torch.ones_like(truth, dtype=torch.bool)
+    assert float(loss(forecast, truth, everywhere)) == pytest.approx(1e-5 * 31 * (0.25 + 0.5))
+    assert float(loss(forecast, truth, everywhere, balanced=False)) == pytest.approx(5e-5 * 2 * (0.25 + 0.5))
+
+
+def test_gradient_by_hand_and_none_where_masked():
+    forecast = torch.tensor([[[[0.75, float("inf"), 0.5]]]], requires_grad=True)
+    truth = torch.tensor([[[[255, 0, 0]]]], dtype=torch.uint8)
+    loss(forecast, truth, torch.tensor([[[[True, False, True]]]])).backward()
+    np.testing.assert_allclose(forecast.grad.flatten(), [1e-5 * 30 * (-2 * 0.25 - 1), 0, 1e-5 * 2], rtol=1e-6)
+
+
+def test_what_does_not_fit_is_refused():
+    truth, mask, forecast = (torch.tensor(a) for a in frames(0, 2, 3, 4, 5))
+    with pytest.raises(ValueError, match="of one shape"):
+        loss(forecast, truth[:1], mask)
+    with pytest.raises(ValueError, match="of one shape"):
+        loss(forecast, truth, mask[0, 0])
+    with pytest.raises(ValueError, match="uint8 levels"):
+        loss(forecast, truth / 255, mask)
+    with pytest.raises(ValueError, match="mask bool"):
+        loss(forecast, truth, mask.float())
