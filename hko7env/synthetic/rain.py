@@ -23,11 +23,11 @@ Levels = npt.NDArray[np.uint8]
 
 SLOPE = 2.9  # 2-D power spectrum ~ k^-slope
 LONGEST = 256.0  # km: no structure is larger
-LIFETIME = (7.0, 1.1)  # minutes: 7 L^1.1 at wavelength L km
-CELL_KM, CELL_MINUTES = (4.0, 20.0), 30.0  # wavelengths and lifetime of convective cells
-CELLS_FROM, CELLS_FULL, CELLS = 1.7, 2.1, 0.8  # latent values where cells begin and are full, and their strength
+LIFETIME = (8.0, 1.1)  # minutes: 8 L^1.1 at wavelength L km
+CELL_KM, CELL_MINUTES = (6.0, 28.0), 40.0  # wavelengths and lifetime of convective cells
+CELLS_FROM, CELLS_FULL, CELLS = 1.75, 2.2, 0.45  # latent values where cells begin and are full, and their strength
 FLOOR = 0.3  # share of its excess that the latent field keeps where cells are weak
-BETWEEN, WITHIN, WITHIN_HOURS = 0.68, 0.3, 6.0  # standard deviation of the mean between and within episodes
+BETWEEN, WITHIN, WITHIN_HOURS = 0.8, 0.25, 6.0  # standard deviation of the mean between and within episodes
 DAILY = 0.12  # amplitude of the daily cycle
 PLACE, PLACE_KM = 0.15, (60.0, 300.0)  # standard deviation and wavelengths of the fixed factor: some 3 dB
 EXCEEDANCE = (0.0975, 0.0537, 0.0291, 0.0156, 0.0042)  # of THRESHOLDS, Shi et al. 2017, Table 2
