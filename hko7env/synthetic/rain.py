@@ -17,7 +17,8 @@ from scipy import fft, special
 
 from hko7env.synthetic.field import COARSE, Array, Field, Key, random, wavenumbers, white
 from hko7env.synthetic.wind import NODE, Wind, spread
-from hko7env.units import HKO7, THRESHOLDS, level, pixel
+from hko7env.units import HKO7, level, pixel
+from hko7env.units import dbz as dbz_of
 
 Levels = npt.NDArray[np.uint8]
 
@@ -170,7 +171,7 @@ class Marginal:
         return np.asarray(np.interp(levels, 255 * pixel(dbz), z))
 
     def _knots(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        z, dbz = np.array(self.quantiles), HKO7.dbz(np.array(THRESHOLDS))
+        z, dbz = np.array(self.quantiles), dbz_of((HKO7.threshold_levels - 0.5) / 255)  # from where levels round up
         below, above = (dbz[1] - dbz[0]) / (z[1] - z[0]), (dbz[-1] - dbz[-2]) / (z[-1] - z[-2])
         return np.array([z[0] - 1, *z, z[-1] + 3]), np.array([dbz[0] - below, *dbz, dbz[-1] + 3 * above])
 
@@ -194,6 +195,21 @@ def solve(histogram: npt.NDArray[np.float64], missing: float) -> Marginal:
     order = np.arange(len(_GRID))[::-1]
     quantiles = np.interp(EXCEEDANCE, exceedance[order], _GRID[order])
     return Marginal(tuple(float(q) for q in quantiles))
+
+
+def climate() -> Marginal:
+    """The map that gives the shares of Table 2 to endless weather, whose latent field is normal."""
+    variance = 1 + PLACE**2 + DAILY**2 / 2
+    return solve(np.exp(-(_GRID**2) / (2 * variance)), 0.0)
+
+
+def rain(
+    shape: tuple[int, int], frames: int, *, cadence: int = 6, key: Key = (0, 0), mean: float = 0
+) -> Iterator[Levels]:
+    """Yield ``frames`` frames (H, W) uint8 of endless weather's episode ``key``, below level 71 too; see ``latent``."""
+    marginal = climate()
+    for moment in latent(shape, frames, cadence=cadence, start=0, key=key, mean=mean):
+        yield marginal.levels(moment.latent)
 
 
 def histogram(latents: Array, where: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
