@@ -10,6 +10,7 @@ set so that last frame and ROVER score as they do on HKO-7 (``tools/archive.py c
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -91,10 +92,10 @@ def latent(
     """
     size, (top, left) = domain(shape), origin(shape)
     wind = Wind(size, shape, key, cadence=cadence)
-    large = Field(size, key, (0, 1 << 89), power=_power, lifetime=_lifetime, cadence=cadence, coarse=coarse)
+    large = Field(size, key, (0, 1 << 89), power=power, lifetime=lifetime, cadence=cadence, coarse=coarse)
     half = (size[0] // 2, size[1] // 2)
     cells = Field(
-        half, key, (_CELLS, _CELLS + (1 << 89)), power=_cell_power, lifetime=_cell_lifetime, cadence=cadence, spacing=2
+        half, key, (_CELLS, _CELLS + (1 << 89)), power=cell_power, lifetime=cell_lifetime, cadence=cadence, spacing=2
     )
     step = COARSE if coarse else 1
     points, half_points = (np.indices(s, dtype=np.float32) for s in (large.size, half))
@@ -123,29 +124,35 @@ def latent(
         wander = keep * wander + WITHIN * np.sqrt(1 - keep**2) * drift.standard_normal()
 
 
-def _power(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def power(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """2-D power spectral density of the large field at wavelengths in km."""
     return np.where(wavelength <= LONGEST, wavelength**SLOPE, 0.0)
 
 
-def _lifetime(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def lifetime(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Minutes until structures of wavelengths in km have decayed to 1/e."""
     factor, power = LIFETIME
     return np.asarray(factor * wavelength**power)
 
 
-def _cell_power(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def cell_power(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """As :func:`power`, of the cells."""
     return np.where((wavelength >= CELL_KM[0]) & (wavelength <= CELL_KM[1]), wavelength**2, 0.0)
 
 
-def _cell_lifetime(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def cell_lifetime(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """As :func:`lifetime`, of the cells."""
     return np.full_like(wavelength, CELL_MINUTES)
 
 
-def with_cells(field: Array, cells: Array) -> Array:
-    """The latent field with unit-variance ``cells`` in its high parts, which they lift or lower, but not below."""
-    excess = np.maximum(field - np.float32(CELLS_FROM), 0)
-    strength = CELLS * np.minimum(excess / np.float32(CELLS_FULL - CELLS_FROM), 1)
-    changed = np.maximum(excess + strength * cells, FLOOR * excess)
-    return np.asarray(np.minimum(field, np.float32(CELLS_FROM)) + changed, np.float32)
+def with_cells(field: Any, cells: Any) -> Any:
+    """The latent field with unit-variance ``cells`` in its high parts, which they lift or lower; numpy or torch.
+
+    Where cells are weak, ``FLOOR`` of what the field has above ``CELLS_FROM`` stays.
+    """
+    excess = (field - CELLS_FROM).clip(0)
+    strength = CELLS * (excess / (CELLS_FULL - CELLS_FROM)).clip(max=1)
+    return field - (1 - FLOOR) * excess + ((1 - FLOOR) * excess + strength * cells).clip(0)
 
 
 @dataclass(frozen=True)
@@ -156,12 +163,13 @@ class Marginal:
 
     def levels(self, latent: Array) -> Levels:
         """Levels 0..255 of latent values: dBZ is piecewise linear and goes on with the outer slopes."""
-        index = ((latent - np.float32(_GRID[0])) * np.float32(1000)).clip(0, len(self._table) - 1).astype(np.int32)
-        levels: Levels = self._table[index]
+        index = ((latent - np.float32(_GRID[0])) * np.float32(1000)).clip(0, len(self.table) - 1).astype(np.int32)
+        levels: Levels = self.table[index]
         return levels
 
     @cached_property
-    def _table(self) -> Levels:
+    def table(self) -> Levels:
+        """(16000,) uint8: the level of each thousandth from -8 to 8, the middle of its interval."""
         table: Levels = level(pixel(np.interp(np.arange(_GRID[0], -_GRID[0], 0.001) + 0.0005, *self._knots())))
         return table
 
@@ -221,5 +229,5 @@ def histogram(latents: Array, where: npt.NDArray[np.bool_]) -> npt.NDArray[np.fl
 def short_waves(shape: tuple[int, int], cadence: int) -> float:
     """Variance that a coarse latent field lacks."""
     size = domain(shape)
-    coarse = Field(size, (0, 0), (0, 1 << 89), power=_power, lifetime=_lifetime, cadence=cadence, coarse=True)
+    coarse = Field(size, (0, 0), (0, 1 << 89), power=power, lifetime=lifetime, cadence=cadence, coarse=True)
     return (1 - BETWEEN**2 - WITHIN**2) * (1 - coarse.variance)

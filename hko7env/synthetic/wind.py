@@ -70,14 +70,15 @@ def _bend(x: npt.NDArray[np.float64], inner: float, margin: float) -> npt.NDArra
 
 def spread(nodes: Array, size: tuple[int, int], spacing: float = 1, node: float = NODE) -> Array:
     """(2, n, m) bilinear values at ``size`` points ``spacing`` pixels apart of periodic ``nodes``, ``node`` apart."""
-    down, across = (_weights(n, s, spacing / node) for n, s in zip(nodes.shape[1:], size, strict=True))
+    down, across = (weights(n, s, spacing / node) for n, s in zip(nodes.shape[1:], size, strict=True))
     return np.asarray(down @ nodes @ across.T, np.float32)
 
 
-def _weights(nodes: int, size: int, spacing: float) -> Array:
+def weights(nodes: int, size: int, spacing: float) -> Array:
+    """(size, nodes): what each of periodic ``nodes`` counts at points ``spacing`` nodes apart."""
     place = spacing * np.arange(size)
     below = np.floor(place).astype(int)
-    weights = np.zeros((size, nodes), np.float32)
-    np.add.at(weights, (np.arange(size), below % nodes), 1 - (place - below))
-    np.add.at(weights, (np.arange(size), (below + 1) % nodes), place - below)
-    return weights
+    found = np.zeros((size, nodes), np.float32)
+    np.add.at(found, (np.arange(size), below % nodes), 1 - (place - below))
+    np.add.at(found, (np.arange(size), (below + 1) % nodes), place - below)
+    return found
