@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 
 from hko7env.synthetic import rain
-from hko7env.synthetic.field import mean_power, spectrum, wavenumbers
+from hko7env.synthetic.field import KM, mean_power, spectrum, wavenumbers
 from hko7env.synthetic.radar import SEEN, site
-from hko7env.synthetic.wind import NODE, Wind, weights
+from hko7env.synthetic.wind import NODE, Wind, between
 from hko7env.units import NOISE_LEVEL
 
 Tensor = torch.Tensor
@@ -108,10 +108,11 @@ class Generator:
     ) -> Tensor:
         """``state`` (B, n, m) one step on, carried along ``nodes`` (B, 2, n', m'), decayed and renewed."""
         _, keep, renew = modes
-        down, across = (
-            self._constant(weights(n, s, spacing / NODE)) for n, s in zip(nodes.shape[2:], size, strict=True)
-        )
-        moved = down @ nodes @ across.T / spacing
+        moved = nodes / spacing
+        for axis, n in zip((2, 3), size, strict=True):
+            low, high, part = (self._constant(a) for a in between(nodes.shape[axis], n, spacing / NODE))
+            share = part[:, None] if axis == 2 else part
+            moved = moved.index_select(axis, low) * (1 - share) + moved.index_select(axis, high) * share
         line = [torch.arange(n, device=self.device) for n in size]
         rows = (line[0][:, None] - moved[:, 0]) % size[0] + _PAD
         columns = (line[1] - moved[:, 1]) % size[1] + _PAD
@@ -133,7 +134,7 @@ def _modes(size, spacing, power, lifetime, cadence, device) -> tuple[Tensor, Ten
     """Amplitude, what is kept and what is renewed of each mode, as in ``hko7env.synthetic.field``."""
     amplitude, keep = spectrum(size, spacing, power=power, lifetime=lifetime, cadence=cadence)
     left = 1.0
-    for k in wavenumbers(size, 1 / (512 / 480)):
+    for k in wavenumbers(size, 1 / KM):
         left = left * mean_power(2 * np.pi * k, _cubic)
     renew = amplitude * np.sqrt(np.maximum(1 - keep**2 * left, 0))
     return tuple(torch.from_numpy(a.astype(np.float32)).to(device) for a in (amplitude, keep, renew))

@@ -150,11 +150,15 @@ def _second_half(archive: Archive, frame: int) -> int:
 
 
 def slope(power: npt.NDArray[np.float64]) -> float:
-    """Of the log of a band's mean power a mode against the log of its wavenumber; NaN without frames."""
-    if not power.any():
+    """Of the log of a band's mean power a mode against the log of its wavenumber; NaN where fewer than three have any.
+
+    A small picture has no mode in some bands.
+    """
+    there = power > 0
+    if there.sum() < 3:
         return float("nan")
     _, middles = bands(64)
-    return float(np.polyfit(np.log(middles), np.log(power), 1)[0])
+    return float(np.polyfit(np.log(middles[there]), np.log(power[there]), 1)[0])
 
 
 def _forecast(path: str, starts: list[int]) -> Skill:
