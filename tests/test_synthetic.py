@@ -21,6 +21,7 @@ from hko7env.synthetic import DEMO, Truth, Weather, make, making
 from hko7env.synthetic.field import COARSE, Field, spline
 from hko7env.synthetic.radar import radar_mask, site
 from hko7env.synthetic.rain import (
+    BETWEEN,
     CELLS_FROM,
     EXCEEDANCE,
     PLACE,
@@ -354,7 +355,7 @@ def test_wetness_is_stratified_and_follows_the_season():
     weather = small(7)
     drawn = means(weather, 7)
     assert drawn.mean() == pytest.approx(0, abs=1e-9)
-    assert drawn.std() == pytest.approx(0.8, abs=0.06)
+    assert drawn.std() == pytest.approx(BETWEEN, abs=0.05)
     month = np.array([int(w.start[5:7]) for w in hko7(7)])
     many = means(hko7(7), 7)
     assert many[(month >= 5) & (month <= 9)].mean() > many[(month <= 2) | (month == 12)].mean() + 0.3
