@@ -83,7 +83,7 @@ COLUMNS = ("step", "loss", "rate", "seconds", "valid")
 
 
 class Ranks:
-    """This process among those of a ``torchrun``, or alone; ``share`` of a batch is what it works on."""
+    """The processes of a ``torchrun``, or the one there is: which one this is, and sums over all."""
 
     def __init__(self) -> None:
         self.many = dist.is_initialized()

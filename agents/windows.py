@@ -8,6 +8,8 @@ from hko7env.schedule import INPUTS, LEADS, MAX_MISSING
 
 from .training import Batch
 
+Mask = npt.NDArray[np.bool_]
+
 WINDOW = INPUTS + LEADS
 
 

@@ -76,9 +76,7 @@ def parser() -> argparse.ArgumentParser:
     add("--valid", default="valid", help="the split to validate on, or none; default: valid")
     add("--valid-every", type=int, default=10_000, metavar="STEPS", help="default: 10000")
     add("--valid-limit", type=int, metavar="N", help="validate on N sequences, spread evenly; default: all")
-    add(
-        "--patience", type=int, default=0, metavar="N", help="stop after N validations without a better; default: never"
-    )
+    add("--patience", type=int, default=0, metavar="N", help="stop after N validations without a better one")
     add("--out", type=Path, help="folder of checkpoints and log; default: training/MODEL-SIZE")
     add("--size", default="small", help=f"{' or '.join(SIZES)} (as wide as in the paper); default: small")
     add("--steps", type=int, default=100_000, help="default: 100000")
