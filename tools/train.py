@@ -170,3 +170,7 @@ def prepare(words: argparse.Namespace, device: str, ranks: Ranks) -> Trainer:
         compiled=words.compile,
         remedy=remedy,
     )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
