@@ -196,13 +196,14 @@ class NetworkAgent:
         """Write weights, optimiser, stored frames and counters."""
         due = self._due or []
         kept = [*self.buffer.segments, *due]
+        present = np.array([segment.present for segment in kept], bool).reshape(len(kept), self.task.inputs)
         packed = np.frombuffer(b"".join(segment.frames for segment in kept), np.uint8)
         tensors = {
             **named("net", self.net.state_dict()),
             **named("adagrad", {n: self._optimiser.state[p]["sum"] for n, p in self.net.named_parameters()}),
             "buffer.frames": torch.from_numpy(packed.copy()),
             "buffer.sizes": torch.tensor([len(segment.frames) for segment in kept], dtype=torch.int64),
-            "buffer.present": torch.from_numpy(np.array([s.present for s in kept], bool).reshape(len(kept), -1)),
+            "buffer.present": torch.from_numpy(present),
             "buffer.episodes": torch.tensor([segment.episode for segment in kept], dtype=torch.int64),
             "frames": torch.from_numpy(self._frames.copy()),
         }

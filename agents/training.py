@@ -25,8 +25,8 @@ from torch import nn
 from hko7env import progress
 from hko7env.results import write_atomically
 
-from .checkpoint import fill, named, read, under, write
-from .models import check_facts, fitting
+from .checkpoint import CheckpointError, fill, named, read, under, write
+from .models import fitting
 from .online import CLIP, clip
 
 Tensor = torch.Tensor
@@ -149,7 +149,7 @@ class Trainer:
         if not self.ranks.many:
             return net
         return nn.parallel.DistributedDataParallel(
-            net, device_ids=[self.device] if self.device.type == "cuda" else None, broadcast_buffers=True
+            net, device_ids=[self.device] if self.device.type == "cuda" else None
         )
 
     # ------------------------------------------------------------ the loop
@@ -188,7 +188,7 @@ class Trainer:
         return 0 < self.settings.patience <= self.waited
 
     def _learn(self, batch: Any, rate: float) -> Tensor:
-        """One step on this process's share of the batch; its loss, still on the device."""
+        """One step, on this process's share of the batch; the loss of all of it, still on the device."""
         self.net.train()
         for group in self.adam.param_groups:
             group["lr"] = rate
@@ -198,7 +198,11 @@ class Trainer:
             value.backward()
             clip(self.net, self.settings.clip)
             self.adam.step()
-        return value.detach()
+        value = value.detach()
+        if self.ranks.many:
+            dist.all_reduce(value)
+            value /= self.ranks.count
+        return value
 
     def _judge(self) -> None:
         """Validate, and keep the weights if they are the best."""
@@ -243,10 +247,13 @@ class Trainer:
         if not path.exists():
             return
         tensors, found = read(path)
-        try:
-            check_facts(found, {"kind": "training", **self.facts}, path)
-        except ValueError as error:
-            raise ValueError(f"{error}; or choose another --out for a new training") from error
+        wanted = {"kind": "training", **self.facts}
+        other = [f"{name} {found.get(name)}, not {value}" for name, value in wanted.items() if found.get(name) != value]
+        if other:
+            raise CheckpointError(
+                f"{path} is of a training with {'; '.join(other)}: give the same options to go on with it, or choose "
+                "another --out for a new one"
+            )
         fill(self.net, under("net", tensors), path)
         for part in ("step", "exp_avg", "exp_avg_sq"):
             values = under(f"adam.{part}", tensors)

@@ -51,6 +51,8 @@ class Windows:
             )
         height, width = archive.shape
         fitting = min(height, width) // stride * stride
+        if fitting == 0:
+            raise ValueError(f"frames of {height} x {width} are smaller than strides of {stride} in all")
         if crop is None and (height % stride or width % stride):
             raise ValueError(
                 f"frames of {height} x {width} do not go through strides of {stride} in all: choose --crop {fitting}"

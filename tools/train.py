@@ -7,6 +7,7 @@ import argparse
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,7 @@ def join(device: str) -> str:
     if device == "cuda":
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
+    warnings.filterwarnings("ignore", message="Grad strides do not match")  # of 1 x 1 weights, channels last
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     return device
 
