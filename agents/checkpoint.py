@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from hko7env.agent import OptionError
 from hko7env.results import write_atomically
 
 Tensor = torch.Tensor
@@ -18,7 +19,7 @@ FORMAT, VERSION = "hko7env-checkpoint", 1
 _REMEDY = "take another copy, or train again with tools/train.py"
 
 
-class CheckpointError(ValueError):
+class CheckpointError(OptionError):
     """A checkpoint that cannot be used; the message names the file, what is wrong and what to do."""
 
 

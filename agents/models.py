@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from hko7env.agent import Task
+from hko7env.agent import OptionError, Task
 from hko7env.naming import meant
 
 from .checkpoint import CheckpointError, fill, read, under
@@ -30,10 +30,10 @@ WEIGHTS = Path(__file__).parent / "weights"  # what is shipped
 
 
 def table(model: str, size: str) -> Table:
-    """The rows of one of MODELS at one of SIZES. Raises ValueError for another."""
+    """The rows of one of MODELS at one of SIZES. Raises OptionError, a ValueError, for another."""
     for what, given, known in (("network", model, MODELS), ("size", size, SIZES)):
         if given not in known:
-            raise ValueError(f"there is no {what} {given!r}, {meant(given, known)}")
+            raise OptionError(f"there is no {what} {given!r}, {meant(given, known)}")
     rows = TABLES[f"hko7 {model}"]
     if size == "full":
         return rows
@@ -46,22 +46,25 @@ def build(
 ) -> Network:
     """The network for ``task``, its weights drawn from ``seed``.
 
-    Raises ValueError for names that are not known, a grid that does not go through the strides, a device that is not
+    Raises OptionError for names that are not known, a grid that does not go through the strides, a device that is not
     there, or a number of frames that the rows cannot make.
     """
     rows = table(model, size)
-    check_grid(rows, torch.empty(1, task.inputs, task.height, task.width, device="meta"))
-    return network(rows, task.inputs, task.leads, seed=seed, precision=precision, device=str(usable(device)))
+    try:
+        check_grid(rows, torch.empty(1, task.inputs, task.height, task.width, device="meta"))
+        return network(rows, task.inputs, task.leads, seed=seed, precision=precision, device=str(usable(device)))
+    except ValueError as error:
+        raise OptionError(f"{model}: {error}") from error
 
 
 def usable(device: str) -> torch.device:
-    """The device of that name. Raises ValueError if torch cannot use it here."""
+    """The device of that name. Raises OptionError if torch cannot use it here."""
     try:
         found = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(f"there is no device {device!r}: choose --device cpu or cuda") from error
+        raise OptionError(f"there is no device {device!r}: choose --device cpu or cuda") from error
     if found.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("this machine has no CUDA device that torch can use: choose --device cpu")
+        raise OptionError("this machine has no CUDA device that torch can use: choose --device cpu")
     return found
 
 
@@ -106,10 +109,10 @@ def load_weights(net: Network, path: Path, wanted: dict[str, Any]) -> dict[str, 
 
 
 def shipped(model: str, size: str) -> Path:
-    """The weights that come with the package. Raises ValueError, with what to do, if these do not."""
+    """The weights that come with the package. Raises OptionError, with what to do, if these do not."""
     path = WEIGHTS / f"{model}-{size}.safetensors"
     if not path.is_file():
-        raise ValueError(
+        raise OptionError(
             f"no weights of {model}, size {size}, come with this copy: train them with "
             f"python tools/train.py agents.{model} --size {size} --archive ARCHIVE and give --checkpoint "
             f"DIR/best.safetensors, or take --checkpoint none for weights drawn from --seed"

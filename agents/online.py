@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from numcodecs import Zstd
 
-from hko7env.agent import Observation, Task
+from hko7env.agent import Observation, OptionError, Task
 from hko7env.units import NOISE_LEVEL
 
 from .checkpoint import CheckpointError, fill, named, read, under, write
@@ -246,18 +246,18 @@ def clip(net: Any, norm: float) -> None:
 
 def _check(config: Config) -> None:
     if config.order not in ORDERS:
-        raise ValueError(f"there is no order {config.order!r} of updates, only {', '.join(ORDERS)}")
+        raise OptionError(f"there is no order {config.order!r} of updates, only {', '.join(ORDERS)}")
     if config.precision not in PRECISIONS:
-        raise ValueError(f"there is no precision {config.precision!r}, only {', '.join(PRECISIONS)}")
+        raise OptionError(f"there is no precision {config.precision!r}, only {', '.join(PRECISIONS)}")
     for name, least in (("online_rate", 0), ("replay_windows", 0), ("updates", 1), ("replay_megabytes", 0)):
         if not getattr(config, name) >= least:
-            raise ValueError(f"{name} must be at least {least}, got {getattr(config, name)}")
+            raise OptionError(f"{name} must be at least {least}, got {getattr(config, name)}")
 
 
 def agent(model: str, task: Task, config: Config) -> NetworkAgent:
     """The agent of one of :data:`agents.models.MODELS`, with the weights that ``config`` names.
 
-    Raises ValueError for a grid, device or checkpoint that does not fit, FileNotFoundError if there is none.
+    Raises OptionError for a grid, device or checkpoint that does not fit, FileNotFoundError if there is none.
     """
     _check(config)
     net = build(model, config.size, task, seed=config.seed, precision=config.precision, device=config.device)

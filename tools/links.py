@@ -39,12 +39,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--archive", help="path or URL of an archive; default: the embedded synthetic one")
     parser.add_argument("--split", help="a split of the archive; default: test if it has one, else all frames")
     parser.add_argument("--sequence", type=int, default=-1, help="index of a sequence; default: one in the middle")
-    parser.add_argument("--apart", type=int, default=5, help="draw at every so many locations; default: 5")
+    parser.add_argument("--across", type=int, default=8, help="locations with arrows along a side; default: 8")
     parser.add_argument("--out", type=Path, default=Path("links.png"), help="a .png or .webp file; default: links.png")
     words = parser.parse_args(arguments)
     try:
-        if words.apart < 1:
-            raise ValueError(f"--apart must be at least 1, got {words.apart}")
+        if words.across < 1:
+            raise ValueError(f"--across must be at least 1, got {words.across}")
         if words.out.suffix not in (".png", ".webp"):
             raise ValueError(f"--out ends in .png or .webp, got {words.out}")
         env = gymnasium.make("HKO7-Offline-v0", archive=words.archive, split=words.split).unwrapped
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         index = count // 2 if words.sequence < 0 else words.sequence
         observation, _ = env.reset(options={"start": min(index, count), "stop": count})
         rows = [
-            picture(links(path, env.task, observation["frames"]), observation["frames"][-1], words.apart)
+            picture(links(path, env.task, observation["frames"]), observation["frames"][-1], words.across)
             for path in words.checkpoints
         ]
         image = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"links: {error}", file=sys.stderr)
         return 1
-    print(f"{words.out}: links after the frame of {env.issued(index)}, at every {words.apart} locations of a map")
+    print(f"{words.out}: links after the frame of {env.issued(index)}")
     return 0
 
 
@@ -93,12 +93,15 @@ def _keeping(into: list[Flow], count: int) -> Any:
     return hook
 
 
-def arrows(flow: Flow, apart: int) -> npt.NDArray[np.float64]:
+def arrows(flow: Flow, across: int) -> npt.NDArray[np.float64]:
     """(N, 5) of ``flow`` (L, 2, H, W): x and y of a location, x and y of where a link looks from there, the link.
+
+    The locations are about ``across`` in each row of the map.
 
     All in px of the map, from the middle of its first pixel. A link looks at p - flow, see :mod:`agents.warp`.
     """
     _, _, height, width = flow.shape
+    apart = max(1, width // across)
     y, x = (axis.ravel() for axis in np.mgrid[apart // 2 : height : apart, apart // 2 : width : apart])
     parts = [
         np.stack([x, y, x - one[0, y, x], y - one[1, y, x], np.full(len(x), number)], 1)
@@ -107,7 +110,7 @@ def arrows(flow: Flow, apart: int) -> npt.NDArray[np.float64]:
     return np.concatenate(parts).astype(np.float64)
 
 
-def picture(flows: dict[str, Flow], frame: npt.NDArray[np.uint8], apart: int) -> Image.Image:
+def picture(flows: dict[str, Flow], frame: npt.NDArray[np.uint8], across: int) -> Image.Image:
     """The layers side by side, each a grey ``frame`` (H, W) under its arrows."""
     height, width = frame.shape
     scale = max(1, -(-360 // max(height, width)))  # small frames are shown larger
@@ -121,7 +124,7 @@ def picture(flows: dict[str, Flow], frame: npt.NDArray[np.uint8], apart: int) ->
         panel = shown.copy()
         pen = ImageDraw.Draw(panel)
         step = shown.width / flow.shape[-1]
-        for x0, y0, x1, y1, link in arrows(flow, apart).tolist():
+        for x0, y0, x1, y1, link in arrows(flow, across).tolist():
             begin, end = [((x + 0.5) * step, (y + 0.5) * step) for x, y in ((x0, y0), (x1, y1))]
             _arrow(pen, begin, end, COLOURS[int(link) % len(COLOURS)])
         left = column * (shown.width + 4)
