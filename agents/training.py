@@ -37,7 +37,7 @@ class Batch(NamedTuple):
 
     frames: npt.NDArray[np.uint8]  # (B, J + K, H, W) levels, missing ones 0
     present: npt.NDArray[np.bool_]  # (B, J + K)
-    scored: npt.NDArray[np.bool_]  # (B, H, W), the static mask
+    scored: npt.NDArray[np.bool_]  # (B, H, W) or (H, W), the static mask
 
 
 class Source(Protocol):
@@ -207,7 +207,6 @@ class Trainer:
     def _judge(self) -> None:
         """Validate, and keep the weights if they are the best."""
         if self.validate is None:
-            self._keep_best()
             return
         score = self.validate()
         self._rows[-1][-1] = score
@@ -234,6 +233,8 @@ class Trainer:
             return
         self.out.mkdir(parents=True, exist_ok=True)
         self._write_log()
+        if self.validate is None:
+            self._keep_best()
         tensors = named("net", self.net.state_dict())
         for name, parameter in self.net.named_parameters():
             for part, value in self.adam.state.get(parameter, {}).items():
@@ -312,6 +313,8 @@ def prefetched(source: Source, start: int, stop: int, device: torch.device, ahea
                 continue
 
     def work() -> None:
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # each thread has its own
         try:
             for step in range(start, stop):
                 if over.is_set():
@@ -325,7 +328,7 @@ def prefetched(source: Source, start: int, stop: int, device: torch.device, ahea
             item = ready.get()
             if isinstance(item, BaseException):
                 raise item
-            yield type(item)(*(part.to(device, non_blocking=True) for part in item))
+            yield _like(item, [part.to(device, non_blocking=True) for part in item])
 
     thread = threading.Thread(target=work, name="batches", daemon=True)
     thread.start()
@@ -341,4 +344,9 @@ def _pinned(batch: Any, device: torch.device) -> Any:
     parts = [torch.as_tensor(part) for part in batch]
     if device.type == "cuda":
         parts = [part if part.is_cuda else part.pin_memory() for part in parts]
-    return type(batch)(*parts)
+    return _like(batch, parts)
+
+
+def _like(batch: Any, parts: list[Tensor]) -> Any:
+    """``parts`` as the kind of tuple that ``batch`` is."""
+    return batch._make(parts) if hasattr(batch, "_make") else tuple(parts)

@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     stopping: list[int] = []
 
     def stop(signum: int, _: Any) -> None:
-        if stopping:
+        if stopping and "LOCAL_RANK" not in os.environ:  # torchrun passes on what its processes have had already
             raise KeyboardInterrupt
         stopping.append(signum)
 
@@ -61,7 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
         best = "" if trainer.best == float("inf") else f", best validation B-MSE + B-MAE {trainer.best:.1f}"
         state = "finished" if finished else "stopped; the same command goes on from there"
         print(f"{state}: {trainer.step} steps in {trainer.seconds:.0f} s{best}")
-        print(f"Weights: {trainer.out / 'best.safetensors'}, for --checkpoint of tools/evaluate.py")
+        weights = next(p for p in (trainer.out / f"{name}.safetensors" for name in ("best", "last")) if p.exists())
+        print(f"Weights: {weights}, for --checkpoint of tools/evaluate.py")
     return 0 if finished else 130
 
 
