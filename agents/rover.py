@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hko7env.agent import Observation, Task
+from hko7env.agent import Observation, OptionError, Task
 from hko7env.scores import scored
 from hko7env.units import dbz, pixel
 
@@ -39,7 +39,7 @@ class Rover:
         self.task, self.config = task, config
         self.device = torch.device(config.device)
         if self.device.type == "cuda" and not torch.cuda.is_available():
-            raise ValueError("this machine has no CUDA device that torch can use: choose --device cpu")
+            raise OptionError("this machine has no CUDA device that torch can use: choose --device cpu")
         self._frames = np.zeros((task.inputs, task.height, task.width), np.uint8)
         self._present = np.zeros(task.inputs, bool)
         levels = np.arange(256) / 255

@@ -19,6 +19,10 @@ from hko7env.scores import Tally, check_forecast
 from hko7env.units import HKO7, ZR
 
 
+class OptionError(ValueError):
+    """Options that an agent cannot be made with here; the message says what to choose, no traceback is needed."""
+
+
 class Observation(TypedDict):
     """What an agent sees in a step: the J newly observed frames.
 
@@ -121,6 +125,8 @@ def _naming(place: str) -> Iterator[None]:
     """Add a note to an error of the agent, so that it is known where it happened, and that it was the agent's."""
     try:
         yield
+    except OptionError:
+        raise
     except Exception as error:
         error.add_note(place)
         raise

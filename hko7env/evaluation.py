@@ -126,11 +126,18 @@ def open_folder(plan: Plan, env: NowcastingEnv, count: int, out: Path) -> RunFol
 
 
 def code_digest(agent: str) -> str:
-    """sha256 over the sources of hko7env and of all that lies beside the agent: a run is not resumed by other code."""
+    """sha256 over the sources of hko7env and of all that lies beside the agent, shipped weights too.
+
+    A run is not resumed by other code.
+    """
     make, _ = find(agent)
     beside = Path(inspect.getfile(make)).parent
     digest = hashlib.sha256()
-    for path in [*sorted(Path(__file__).parent.glob("*.py")), *sorted(beside.glob("*.py"))]:
+    for path in [
+        *sorted(Path(__file__).parent.glob("*.py")),
+        *sorted(beside.glob("*.py")),
+        *sorted(beside.glob("weights/*")),
+    ]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 

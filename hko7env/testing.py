@@ -59,7 +59,21 @@ def forecast(agent: Agent, *observations: Observation) -> Forecast:
 
 
 class AgentTests:
-    """What every agent must do. Subclass it and say in ``make`` how to make a fresh agent."""
+    """What every agent must do. Subclass it and say in ``make`` how to make a fresh agent.
+
+    An agent that cannot take any grid says of what height and width must be a ``multiple``, one that cannot forecast
+    any number of ``leads`` which ones it can.
+    """
+
+    multiple = 1  # px
+    leads: tuple[int, ...] = (20, 7)
+
+    def task(self, height: int = HEIGHT, width: int = WIDTH, leads: int = 0) -> Task:
+        """:func:`task` for at least that grid; unequal still, so that swapped axes show."""
+        rows, columns = (-(-size // self.multiple) * self.multiple for size in (height, width))
+        if rows == columns:
+            rows, columns = (rows + self.multiple, columns) if height > width else (rows, columns + self.multiple)
+        return task(rows, columns, leads or self.leads[0])
 
     def make(self, task: Task) -> Agent:
         """Return a fresh agent for ``task``, always the same one."""
@@ -71,12 +85,12 @@ class AgentTests:
 
     def test_is_an_agent(self) -> None:
         """It has store, update and predict."""
-        agent = self.make(task())
+        agent = self.make(self.task())
         assert isinstance(agent, Agent), f"{type(agent).__name__} lacks store, update or predict"
 
     def test_forecasts_what_the_environment_takes(self) -> None:
         """Each forecast is float32 (K, H, W) in [0, 1], on any grid and number of leads."""
-        for some in (task(), task(height=48, width=60, leads=7)):
+        for some in (self.task(), self.task(height=48, width=60, leads=self.leads[-1])):
             agent = self.make(some)
             for shown in self.stream(some):
                 ahead = forecast(agent, shown)
@@ -89,22 +103,21 @@ class AgentTests:
 
     def test_keeps_no_view_of_the_callers_arrays(self) -> None:
         """What the caller does to an observation after store() does not matter."""
-        some = task()
-        for kept in range(1, 7):
-            shown = list(self.stream(some))[:kept]
-            undisturbed = forecast(self.make(some), *copy.deepcopy(shown))
-            agent = self.make(some)
-            for one in shown:
-                agent.store(one)
-                for array in (one["frames"], one["present"], one["time"]):
-                    array[:] = 0
-                agent.update()
-                last = agent.predict()
-            np.testing.assert_array_equal(last, undisturbed, "store() kept a view of the caller's arrays: copy them")
+        some = self.task()
+        agent, undisturbed = self.make(some), self.make(some)
+        for one in self.stream(some):
+            wanted = forecast(undisturbed, copy.deepcopy(one))
+            agent.store(one)
+            for array in (one["frames"], one["present"], one["time"]):
+                array[:] = 0
+            agent.update()
+            np.testing.assert_array_equal(
+                agent.predict(), wanted, "store() kept a view of the caller's arrays: copy them"
+            )
 
     def test_leaves_the_callers_arrays_alone(self) -> None:
         """An observation is the same after the step as before."""
-        some = task()
+        some = self.task()
         shown = list(self.stream(some))
         before = copy.deepcopy(shown)
         forecast(self.make(some), *shown)
@@ -113,7 +126,7 @@ class AgentTests:
 
     def test_a_new_episode_forgets(self) -> None:
         """Frames of an earlier episode leave no trace, save through learning."""
-        some = task()
+        some = self.task()
         fresh, used = self.make(some), self.make(some)
         used.store(observation(some, seed=1))
         if not isinstance(used, Learner):
@@ -130,13 +143,13 @@ class AgentTests:
 
     def test_is_repeatable(self) -> None:
         """Two fresh agents shown the same forecast the same, bit by bit."""
-        some = task()
+        some = self.task()
         first, second = (forecast(self.make(some), *self.stream(some)) for _ in range(2))
         np.testing.assert_array_equal(first, second, "two runs differ: seed every random number from the config")
 
     def test_asking_twice_changes_nothing(self) -> None:
         """predict() has no effect on the next predict()."""
-        some = task()
+        some = self.task()
         agent = self.make(some)
         agent.store(observation(some))
         agent.update()
@@ -145,7 +158,7 @@ class AgentTests:
 
     def test_survives_missing_and_empty_frames(self) -> None:
         """No rain, and no frame at all, give a finite forecast."""
-        some = task()
+        some = self.task()
         for present in (
             np.ones(some.inputs, np.int8),
             np.zeros(some.inputs, np.int8),
@@ -162,17 +175,21 @@ class AgentTests:
 
     def test_goes_on_from_a_checkpoint(self, tmp_path: Path) -> None:
         """A learner that is saved and restored forecasts like one that was not stopped."""
-        some = task()
+        some = self.task()
         if not isinstance(self.make(some), Learner):
             return
         unbroken = forecast(self.make(some), *self.stream(some))
-        for stop in (1, 3, 5):
-            shown = list(self.stream(some))
-            first, second = self.make(some), self.make(some)
-            assert isinstance(first, Learner)
+        shown, stops = list(self.stream(some)), (1, 3, 5)
+        first = self.make(some)
+        assert isinstance(first, Learner)
+        for step, one in enumerate(shown, 1):
+            last = forecast(first, one)
+            if step in stops:
+                first.save(tmp_path / f"checkpoint {step}")
+        np.testing.assert_array_equal(last, unbroken, "save() changed the agent")
+        for stop in stops:
+            second = self.make(some)
             assert isinstance(second, Learner)
-            forecast(first, *shown[:stop])
-            first.save(tmp_path / "checkpoint")
-            second.restore(tmp_path / "checkpoint")
+            second.restore(tmp_path / f"checkpoint {stop}")
             resumed = forecast(second, *shown[stop:])
             np.testing.assert_array_equal(resumed, unbroken, f"restored after step {stop}, the forecast differs")

@@ -1,0 +1,10 @@
+"""The three-dimensional CNN of Shi et al. 2017, Table 14."""
+
+from hko7env.agent import Task
+
+from .online import Config, NetworkAgent, agent
+
+
+def make(task: Task, config: Config) -> NetworkAgent:
+    """The agent for ``task``; its grid must be a multiple of the network's strides."""
+    return agent("conv3d", task, config)

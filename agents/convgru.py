@@ -1,0 +1,10 @@
+"""ConvGRU as encoder and forecaster: Shi et al. 2017, Table 15."""
+
+from hko7env.agent import Task
+
+from .online import Config, NetworkAgent, agent
+
+
+def make(task: Task, config: Config) -> NetworkAgent:
+    """The agent for ``task``; its grid must be a multiple of the network's strides."""
+    return agent("convgru", task, config)

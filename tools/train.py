@@ -1,0 +1,179 @@
+"""Train a network: ``python tools/train.py agents.trajgru --archive radar.zarr``, on many GPUs by ``torchrun``.
+
+Stopped and started again with the same command, a training goes on where it was, and ends with the same weights.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:1] = [str(ROOT), str(Path.cwd())]  # our `agents`, whatever else is installed under that name
+
+import gymnasium  # noqa: E402
+import torch  # noqa: E402
+import torch.distributed as dist  # noqa: E402
+
+from agents.models import MODELS, SIZES, build, facts, table, usable  # noqa: E402
+from agents.networks import PRECISIONS  # noqa: E402
+from agents.offline import Validation, rain_loss  # noqa: E402
+from agents.tables import total_stride  # noqa: E402
+from agents.training import Ranks, Settings, Trainer  # noqa: E402
+from agents.windows import Windows  # noqa: E402
+from hko7env.agent import Task  # noqa: E402
+from hko7env.archive import Archive  # noqa: E402
+from hko7env.naming import meant  # noqa: E402
+from hko7env.schedule import INPUTS, LEADS  # noqa: E402
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, train, print; the exit status is 0, 1 for an error and 130 for an interrupt."""
+    words = parser().parse_args(arguments)
+    stopping: list[int] = []
+
+    def stop(signum: int, _: Any) -> None:
+        if stopping and "LOCAL_RANK" not in os.environ:  # torchrun passes on what its processes have had already
+            raise KeyboardInterrupt
+        stopping.append(signum)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        device = join(words.device)
+        ranks = Ranks()
+        trainer = prepare(words, device, ranks)
+        finished = trainer.run(lambda: bool(stopping))
+    except KeyboardInterrupt:
+        print("\nstopped at once; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, MemoryError, FloatingPointError) as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 1
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if dist.is_initialized():
+            dist.destroy_process_group()
+    if ranks.rank == 0:
+        best = "" if trainer.best == float("inf") else f", best validation B-MSE + B-MAE {trainer.best:.1f}"
+        state = "finished" if finished else "stopped; the same command goes on from there"
+        print(f"{state}: {trainer.step} steps in {trainer.seconds:.0f} s{best}")
+        weights = next(p for p in (trainer.out / f"{name}.safetensors" for name in ("best", "last")) if p.exists())
+        print(f"Weights: {weights}, for --checkpoint of tools/evaluate.py")
+    return 0 if finished else 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    result = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = result.add_argument
+    add("agent", metavar="AGENT", help="; ".join(f"agents.{name}" for name in MODELS))
+    add("--archive", required=True, help="path or URL of an archive")
+    add("--split", default="train", help="the split to learn from; default: train")
+    add("--valid", default="valid", help="the split to validate on, or none; default: valid")
+    add("--valid-every", type=int, default=10_000, metavar="STEPS", help="default: 10000")
+    add("--valid-limit", type=int, metavar="N", help="validate on N sequences, spread evenly; default: all")
+    add("--patience", type=int, default=0, metavar="N", help="stop after N validations without a better one")
+    add("--out", type=Path, help="folder of checkpoints and log; default: training/MODEL-SIZE")
+    add("--size", default="small", help=f"{' or '.join(SIZES)} (as wide as in the paper); default: small")
+    add("--steps", type=int, default=100_000, help="default: 100000")
+    add("--batch", type=int, default=4, help="windows a step, of all processes together; default: 4")
+    add("--crop", type=int, help="px a side of the part of a frame that is learned from; default: whole frames")
+    add("--seed", type=int, default=0, help="of weights and windows; default: 0")
+    add("--rate", type=float, default=1e-4, help="of Adam; default: 1e-4")
+    add("--decay", type=float, default=0.7, help="factor of the rate, every --decay-every; default: 0.7")
+    add("--decay-every", type=int, default=20_000, metavar="STEPS", help="default: 20000")
+    add("--balanced", type=flag, default=True, metavar="BOOL", help="B-MSE + B-MAE, else MSE + MAE; default: true")
+    add("--precision", default="float32", choices=PRECISIONS, help="default: float32")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: cuda if there is one")
+    add("--compile", type=flag, default=False, metavar="BOOL", help="by torch.compile; default: false")
+    add("--threads", type=int, help="of the processor; default: torch's choice")
+    add("--save-seconds", type=float, default=120.0, help="between checkpoints; default: 120")
+    return result
+
+
+def flag(text: str) -> bool:
+    """A truth value as a word."""
+    if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
+        raise argparse.ArgumentTypeError(f"true or false is expected, got {text!r}")
+    return text.lower() in ("true", "1", "yes")
+
+
+def join(device: str) -> str:
+    """Join the processes of a ``torchrun``, if this is one of them, and return the device that is its own."""
+    usable(device)
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return device
+    if device == "cuda":
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(device)
+    warnings.filterwarnings("ignore", message="Grad strides do not match")  # of 1 x 1 weights, channels last
+    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    return device
+
+
+def prepare(words: argparse.Namespace, device: str, ranks: Ranks) -> Trainer:
+    """The training that the words of the command ask for."""
+    model = words.agent.removeprefix("agents.")
+    if model not in MODELS:
+        raise ValueError(
+            f"{words.agent!r} cannot be trained, {meant(words.agent, [f'agents.{name}' for name in MODELS])}"
+        )
+    if words.threads:
+        torch.set_num_threads(words.threads)
+    archive = Archive(words.archive)
+    side = (words.crop, words.crop) if words.crop else archive.shape
+    task = Task(INPUTS, LEADS, *side, archive.cadence, archive.scored[: side[0], : side[1]], archive.zr)
+    stride = total_stride(table(model, words.size))
+    rows = ranks.share(words.batch)
+    source = Windows(archive, words.split, rows, seed=words.seed, crop=words.crop, stride=stride)
+    net: Any = build(model, words.size, task, seed=words.seed, precision=words.precision, device=device)
+    if ranks.many and device.startswith("cuda"):
+        net = torch.nn.SyncBatchNorm.convert_sync_batchnorm(net)
+    bound = facts(model, words.size, task) | {
+        "cadence": archive.cadence,
+        "archive": archive.fingerprint,
+        "split": words.split,
+        "batch": words.batch,
+        "crop": words.crop,
+        "seed": words.seed,
+        "balanced": words.balanced,
+        "precision": words.precision,
+        "valid": words.valid,
+        "valid_limit": words.valid_limit,
+    }
+    validate = None
+    if words.valid != "none":
+        env = gymnasium.make("HKO7-Offline-v0", archive=words.archive, split=words.valid).unwrapped
+        validate = Validation(env, net, ranks, words.valid_limit)
+    settings = Settings(
+        steps=words.steps,
+        rate=words.rate,
+        decay=words.decay,
+        decay_every=words.decay_every,
+        valid_every=words.valid_every,
+        patience=words.patience,
+        save_seconds=words.save_seconds,
+    )
+    remedy = f"choose a --batch below {words.batch}, a --crop below {min(side)}, --size small or --precision bf16"
+    return Trainer(
+        net,
+        source,
+        rain_loss(task, balanced=words.balanced),
+        settings,
+        words.out or Path("training") / f"{model}-{words.size}",
+        bound,
+        validate=validate,
+        ranks=ranks,
+        compiled=words.compile,
+        remedy=remedy,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
