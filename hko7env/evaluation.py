@@ -134,7 +134,7 @@ def code_digest(agent: str) -> str:
     beside = Path(inspect.getfile(make)).parent
     digest = hashlib.sha256()
     for path in [
-        *sorted(Path(__file__).parent.glob("*.py")),
+        *sorted(Path(__file__).parent.rglob("*.py")),
         *sorted(beside.glob("*.py")),
         *sorted(beside.glob("weights/*")),
     ]:
