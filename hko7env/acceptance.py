@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from hko7env.units import THRESHOLDS
 
 SHARE_TOLERANCE, CSI_TOLERANCE = 0.05, 0.05  # relative; absolute
 SLOPE, SLOPE_KM, DRIFT = (-3.0, -2.0), (4.0, 100.0), 0.15  # of the spectrum of wet frames; how far it may drift
+BANDS = 12
 WET = 0.1  # share of echo above which a frame is wet
 MINUTES = (6, 30, 60, 120)
 # CSI on HKO-7's test set at MINUTES, from the counts of the published evaluations
@@ -32,8 +33,7 @@ RANKING = ("last frame", "flow", "true motion", "true motion and growth")
 SEQUENCES = 200  # at most, evenly spread over the archive
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One line of the table: what, its target, its value, and whether the one meets the other."""
 
     what: str
@@ -54,7 +54,7 @@ class Skill:
 
 @dataclass(frozen=True, eq=False)
 class Spectra:
-    """Sums of the power spectra (bands,) of wet frames early and late in their episodes, and their number; it adds."""
+    """Sums of the power spectra (BANDS,) of wet frames early and late in their episodes, and their number; it adds."""
 
     early: npt.NDArray[np.float64]
     late: npt.NDArray[np.float64]
@@ -93,21 +93,25 @@ def _shares(archive: Archive, path: str, spread: dict[str, Any]) -> Iterator[Row
         yield Row(f"share of rain {name} mm/h", f"{paper:.2%} ± 5 %", f"{share:.2%}", bool(close))
 
 
+def spectra(path: str, frames: list[int], **spread: Any) -> Spectra:
+    """Spectra of the wet ones of every fifth of ``frames`` of the archive at ``path``; options as of ``add_up``."""
+    return add_up(partial(_measure_spectra, everywhere(path)), shares(frames, -(-len(frames) // 240)), **spread)
+
+
 def _spectrum(archive: Archive, path: str, spread: dict[str, Any]) -> Iterator[Row]:
-    frames = list(range(len(archive)))
-    spectra = add_up(partial(_measure_spectra, everywhere(path)), shares(frames, -(-len(frames) // 240)), **spread)
-    early, late = (_slope(power) for power in (spectra.early, spectra.late))
-    both = _slope(spectra.early + spectra.late)
-    value = f"{both:.2f} ({spectra.frames} frames)"
+    found = spectra(path, list(range(len(archive))), **spread)
+    early, late = (slope(power) for power in (found.early, found.late))
+    both = slope(found.early + found.late)
+    value = f"{both:.2f} ({found.frames} frames)"
     yield Row("spectral slope, 4 to 100 km", f"{SLOPE[0]} to {SLOPE[1]}", value, SLOPE[0] <= both <= SLOPE[1])
     value = f"{early:.2f}, {late:.2f}"
     yield Row("its first and second half of episodes", f"within {DRIFT}", value, abs(early - late) <= DRIFT)
 
 
-def _bands(size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def bands(size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Band of every mode of a size x size picture, and the bands' wavenumbers in cycles a km."""
     k = np.hypot(np.fft.fftfreq(size, KM)[:, None], np.fft.rfftfreq(size, KM)[None, :])
-    edges = np.geomspace(1 / SLOPE_KM[1], 1 / SLOPE_KM[0], 13)
+    edges = np.geomspace(1 / SLOPE_KM[1], 1 / SLOPE_KM[0], BANDS + 1)
     return np.searchsorted(edges, k) - 1, np.sqrt(edges[1:] * edges[:-1])
 
 
@@ -117,7 +121,7 @@ def _measure_spectra(path: str, frames: list[int]) -> Spectra:
     side = int(min(archive.shape) / np.sqrt(2)) // 2 * 2
     top, left = ((n - side) // 2 for n in archive.shape)
     window = np.hanning(side)[:, None] * np.hanning(side)
-    band, middles = _bands(side)
+    band, middles = bands(side)
     inside = (band >= 0) & (band < len(middles))
     count = np.maximum(np.bincount(band[inside], minlength=len(middles)), 1)
     halves = [np.zeros(len(middles)), np.zeros(len(middles))]
@@ -145,12 +149,16 @@ def _second_half(archive: Archive, frame: int) -> int:
     return int(time >= (begin + end) / 2)
 
 
-def _slope(power: npt.NDArray[np.float64]) -> float:
-    """Of the log of a band's mean power a mode against the log of its wavenumber; NaN without frames."""
-    if not power.any():
+def slope(power: npt.NDArray[np.float64]) -> float:
+    """Of the log of a band's mean power a mode against the log of its wavenumber; NaN where fewer than three have any.
+
+    A small picture has no mode in some bands.
+    """
+    there = power > 0
+    if there.sum() < 3:
         return float("nan")
-    _, middles = _bands(64)
-    return float(np.polyfit(np.log(middles), np.log(power), 1)[0])
+    _, middles = bands(64)
+    return float(np.polyfit(np.log(middles[there]), np.log(power[there]), 1)[0])
 
 
 def _forecast(path: str, starts: list[int]) -> Skill:

@@ -1,5 +1,6 @@
 """Rainy days and splits by lists of days, as HKO-7 chose its train, validation and test days."""
 
+import gzip
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -72,3 +73,24 @@ def ranges(days: Iterable[int]) -> list[tuple[str, str]]:
         else:
             joined.append([day, day + DAY])
     return [(iso(begin), iso(end)) for begin, end in joined]
+
+
+def read_times(path: Path) -> list[int]:
+    """Minutes since 1970-01-01 of the frames in a list, plain or gzip: a CSV with ISO times in its first column.
+
+    Raises ValueError for a line that holds no time, and for times that are not increasing.
+    """
+    raw = path.read_bytes()
+    text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()
+    found: list[int] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        first = line.split(",")[0].strip()
+        if number == 1 and not re.search(r"\d{4}", first):
+            continue
+        try:
+            found.append(minutes(first))
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {first!r} is no time such as 2015-01-07T00:06") from error
+    if (np.diff(found) <= 0).any():
+        raise ValueError(f"{path}: its times are not increasing")
+    return found

@@ -95,11 +95,15 @@ def tables(archive: Archive, summary: Summary) -> str:
 
 def page(archive: Archive, summary: Summary, outliers: Outliers) -> str:
     """The same as one HTML page, with its figures as SVG inside. Raises ValueError if matplotlib is not installed."""
-    figures = "".join(_figures(archive, summary, outliers))
+    return as_page(archive, tables(archive, summary), _figures(archive, summary, outliers))
+
+
+def as_page(archive: Archive, text: str, figures: list[str]) -> str:
+    """An HTML page about ``archive``: its source, ``text`` as it stands, and figures in SVG."""
     style = "<style>body{font:15px sans-serif;max-width:60em;margin:auto}</style>"
     head = f"<meta charset='utf-8'><title>Radar archive</title>{style}"
     source = archive.attributes.get("source") or archive.name
-    return f"<!doctype html>{head}<h1>{_escape(source)}</h1><pre>{_escape(tables(archive, summary))}</pre>{figures}\n"
+    return f"<!doctype html>{head}<h1>{_escape(source)}</h1><pre>{_escape(text)}</pre>{''.join(figures)}\n"
 
 
 def _escape(plain: str) -> str:
@@ -107,20 +111,10 @@ def _escape(plain: str) -> str:
 
 
 def _figures(archive: Archive, summary: Summary, outliers: Outliers) -> list[str]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ValueError("pictures need matplotlib: pip install 'hko7env[plots]'") from error
-    figure = Figure((11, 8.5), layout="constrained")
+    figure = new_figure(11, 8.5)
     share, month, distance, where = figure.subplots(2, 2).reshape(-1)
-    x = np.arange(len(TABLE_2))
-    share.bar(x - 0.2, summary.shares(archive.zr), 0.4, label="this archive")
-    share.bar(x + 0.2, TABLE_2, 0.4, label="HKO-7, Table 2")
-    share.set(yscale="log", xlabel="rain rate, mm/h", ylabel="share of scored locations", title="Rain rates")
-    share.set_xticks(x, ["<0.5", *(f"≥{t:g}" for t in THRESHOLDS)])
-    share.legend()
-    month.bar(MONTHS, np.nan_to_num(summary.monthly_mean(archive.zr)))
-    month.set(ylabel="mean rain rate, mm/h", title="By month (Figure 5)")
+    draw_shares(share, summary, archive.zr)
+    draw_months(month, summary, archive.zr)
     distance.hist(outliers.distance[np.isfinite(outliers.distance)], 100, log=True)
     distance.axvline(outliers.threshold, color="tab:red", label=f"threshold {outliers.threshold:.2f}")
     distance.set(xlabel="Mahalanobis distance", ylabel="locations", title="Distances (Figure 6)")
@@ -128,6 +122,36 @@ def _figures(archive: Archive, summary: Summary, outliers: Outliers) -> list[str
     found = outliers.mask == OUTLIER
     where.imshow(np.where(found, 1.0, np.where(np.isnan(outliers.distance), 0.4, 0.0)), cmap="gray_r")
     where.set(title=f"Outliers: {np.count_nonzero(found)} locations", xlabel="column", ylabel="row")
+    return [as_svg(figure)]
+
+
+def draw_shares(axes: Any, summary: Summary, zr: ZR) -> None:
+    """Shares of the rain-rate classes beside Table 2."""
+    x = np.arange(len(TABLE_2))
+    axes.bar(x - 0.2, summary.shares(zr), 0.4, label="this archive")
+    axes.bar(x + 0.2, TABLE_2, 0.4, label="HKO-7, Table 2")
+    axes.set(yscale="log", xlabel="rain rate, mm/h", ylabel="share of scored locations", title="Rain rates")
+    axes.set_xticks(x, ["<0.5", *(f"≥{t:g}" for t in THRESHOLDS)])
+    axes.legend()
+
+
+def draw_months(axes: Any, summary: Summary, zr: ZR) -> None:
+    """Mean rain rate by month, Figure 5."""
+    axes.bar(MONTHS, np.nan_to_num(summary.monthly_mean(zr)))
+    axes.set(ylabel="mean rain rate, mm/h", title="By month (Figure 5)")
+
+
+def new_figure(width: float, height: float) -> Any:
+    """A figure of so many inches. Raises ValueError if matplotlib is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ValueError("pictures need matplotlib: pip install 'hko7env[plots]'") from error
+    return Figure((width, height), layout="constrained")
+
+
+def as_svg(figure: Any) -> str:
+    """The figure as SVG, to stand in an HTML page."""
     svg = io.StringIO()
     figure.savefig(svg, format="svg", metadata={"Date": None})
-    return [svg.getvalue()[svg.getvalue().index("<svg") :]]
+    return svg.getvalue()[svg.getvalue().index("<svg") :]

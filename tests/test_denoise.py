@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hko7env.archive import Archive, create
 from hko7env.denoise import Histogram, boundary, clean, count_archive, find_outliers, histogram, load_mask
-from hko7env.synthetic import rain
+from hko7env.synthetic.rain import rain
 
 
 def some_frames(n, shape, seed=0):

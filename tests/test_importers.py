@@ -15,7 +15,8 @@ from hko7env.archive import Archive
 from hko7env.importers import ImportProblem, Window, eccc, find, hko7, import_radar
 from hko7env.layout import iso, minutes
 from hko7env.scores import scored
-from hko7env.synthetic import observe, radar_mask, rain
+from hko7env.synthetic.radar import site
+from hko7env.synthetic.rain import rain
 from hko7env.units import HKO7
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -550,9 +551,9 @@ def write_hko7(folder, frames, static, start="2015-01-07T00:00"):
 @pytest.fixture(scope="module")
 def official():
     """Thirty synthetic frames of the official size and the static mask that they were made with."""
-    static = radar_mask((480, 480), 7)
+    radar = site((480, 480), 7)
     clean = rain((480, 480), 30, key=(5, 0))
-    return np.stack([observe(frame, static, (5, 0), 2**40 + i) for i, frame in enumerate(clean)]), static
+    return np.stack([radar.observe(frame, 6 * i, (5, 0), i) for i, frame in enumerate(clean)]), radar.mask
 
 
 def test_official_folders_come_in_as_they_are(official, tmp_path):

@@ -226,3 +226,25 @@ def test_the_wheel_carries_the_agents_inside(small_archive, tmp_path):
     words = [sys.executable, "-P", "-c", code]
     done = subprocess.run(words, cwd=tmp_path, env=bare, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "13", done.stderr
+
+
+def test_synthetic_archives_are_made_checked_and_drawn(tmp_path):
+    """The smallest size on a tiny map; the archive is whole, the check says what is missed, the page is written."""
+    made = ("archive.py", "synthetic", "--out", "demo.zarr", "--shape", "32", "48", "--seed", "3")
+    first = tool(*made, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "833 frames, fingerprint" in first.stdout
+    assert tool(*made, cwd=tmp_path).stdout == first.stdout
+    other = tool(*made[:-1], "4", cwd=tmp_path)
+    assert other.returncode == 1
+    assert "other arguments" in other.stderr
+    other = tool(*made, "--test-times", "x.csv", cwd=tmp_path)
+    assert other.returncode == 1
+    assert "--size hko7" in other.stderr
+    checked = tool("archive.py", "check", "demo.zarr", "--sequences", "3", cwd=tmp_path)
+    assert checked.returncode == 1, "a map of 32 x 48 cannot be as HKO-7"
+    assert "MISSED" in checked.stdout
+    assert "of 17 targets met" in checked.stdout
+    drawn = tool("archive.py", "plot", "demo.zarr", "--out", "page.html", cwd=tmp_path)
+    assert drawn.returncode == 0, drawn.stderr
+    assert (tmp_path / "page.html").stat().st_size > 50_000

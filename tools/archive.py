@@ -1,4 +1,4 @@
-"""Make and inspect radar archives: import, describe, verify, denoise, mask, stats, split, pack."""
+"""Make radar archives, from files or of synthetic rain, and inspect, denoise, split and pack them."""
 
 import argparse
 import sys
@@ -10,14 +10,18 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from hko7env import progress  # noqa: E402
+from hko7env.acceptance import SEQUENCES, check, work  # noqa: E402
 from hko7env.archive import Archive, pack  # noqa: E402
-from hko7env.days import DAY, radar_days, ranges, read_days  # noqa: E402
+from hko7env.days import DAY, radar_days, ranges, read_days, read_times  # noqa: E402
 from hko7env.denoise import DEVIATIONS, count_archive, find_outliers, load_mask  # noqa: E402
+from hko7env.gallery import gallery  # noqa: E402
 from hko7env.importers import Window, formats, import_radar  # noqa: E402
 from hko7env.layout import CHUNK, DAY_SHARD, OUT_OF_RANGE, OUTLIER, SCORED, iso  # noqa: E402
 from hko7env.results import write_atomically  # noqa: E402
 from hko7env.schedule import schedule  # noqa: E402
 from hko7env.summary import page, summarise, tables  # noqa: E402
+from hko7env.synthetic import SEED, SIZES, make  # noqa: E402
+from hko7env.synthetic.weather import hko7  # noqa: E402
 from hko7env.units import THRESHOLDS, pixel  # noqa: E402
 
 
@@ -32,6 +36,20 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--keep-going", action="store_true", help="leave out what cannot be read, and list it at the end")
     places = ("ROW", "COLUMN", "HEIGHT", "WIDTH")
     one.add_argument("--window", type=int, nargs=4, metavar=places, help="cut the grid to this part, or pad it")
+    one = commands.add_parser("synthetic", help="make an archive of synthetic rain, with its truth beside it")
+    one.add_argument("--size", choices=SIZES, default="demo", help="demo: 840 frames; small: 4800; hko7: 235,254")
+    one.add_argument("--seed", type=int, default=SEED, help=f"default: {SEED}")
+    one.add_argument("--out", type=Path, required=True, metavar="ARCHIVE", help="made, or gone on with")
+    one.add_argument("--shape", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), default=(480, 480))
+    one.add_argument("--shard", type=int, help="frames a file, for archives that are not appended to")
+    text = "of hko7: test frames at the times in this CSV, such as the official list (ISO times in its first column)"
+    one.add_argument("--test-times", type=Path, metavar="FILE", help=text)
+    one = commands.add_parser("check", help="is a synthetic archive as wet, rough and hard to nowcast as HKO-7?")
+    one.add_argument("archive")
+    one.add_argument("--sequences", type=int, default=SEQUENCES, help=f"to forecast; default: {SEQUENCES}")
+    one = commands.add_parser("plot", help="draw frames, mask, clutter, spectrum, rain rates and months as a page")
+    one.add_argument("archive")
+    one.add_argument("--out", type=Path, required=True, metavar="FILE", help="the HTML page, with matplotlib")
     for name, text in (("describe", "say what is inside"), ("verify", "read and check every chunk")):
         commands.add_parser(name, help=text).add_argument("archive")
     one = commands.add_parser("denoise", help="find ground clutter and write it into the static mask")
@@ -59,13 +77,15 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("archive")
     one.add_argument("destination")
     one.add_argument("--shard", type=int, default=DAY_SHARD, help=f"frames a file; default: {DAY_SHARD}")
-    for name in ("import", "denoise", "stats"):
+    for name in ("import", "denoise", "stats", "synthetic", "check"):
         commands.choices[name].add_argument("--workers", type=int, default=1, help="processes; default: 1")
+    for name in ("import", "denoise", "stats"):
         commands.choices[name].add_argument("--scheduler", metavar="ADDRESS", help="work on this dask cluster")
     known = parser.parse_args(arguments)
     try:
         command = {"import": _import, "describe": _describe, "verify": _verify, "denoise": _denoise, "pack": _pack}
         command |= {"split": _split, "stats": _stats, "mask": _mask}
+        command |= {"synthetic": _synthetic, "check": _check, "plot": _plot}
         return command[known.command](known)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from there", file=sys.stderr)
@@ -89,6 +109,42 @@ def _import(known: argparse.Namespace) -> int:
     for text in problems:
         print(f"left out: {text}")
     print(f"{known.destination}: {len(archive)} frames, {len(problems)} files left out")
+    return 0
+
+
+def _synthetic(known: argparse.Namespace) -> int:
+    if known.test_times and known.size != "hko7":
+        raise ValueError("--test-times belongs to --size hko7")
+    weather = SIZES[known.size](known.seed)
+    if known.test_times:
+        weather = hko7(known.seed, read_times(known.test_times))
+    shape = (known.shape[0], known.shape[1])
+    arguments = {"seed": known.seed, "weather": weather, "workers": known.workers, "shard": known.shard}
+    archive = make(known.out, shape=shape, visible=True, **arguments)
+    print(f"{known.out}: {len(archive)} frames, fingerprint {archive.fingerprint}")
+    return 0
+
+
+def _check(known: argparse.Namespace) -> int:
+    archive = Archive(known.archive)
+    rows = []
+    with progress.bar(work(archive, known.sequences), "checking", "step") as bar:
+        rows += check(known.archive, sequences=known.sequences, workers=known.workers, step=bar.update)
+    widths = [max(len(column) for column in columns) for columns in zip(*(row[:3] for row in rows), strict=True)]
+    for row in rows:
+        cells = "  ".join(cell.ljust(width) for cell, width in zip(row[:3], widths, strict=True))
+        print(f"{'met   ' if row.passed else 'MISSED'}  {cells}".rstrip())
+    missed = sum(not row.passed for row in rows)
+    print(f"{known.archive}: {len(rows) - missed} of {len(rows)} targets met")
+    return 1 if missed else 0
+
+
+def _plot(known: argparse.Namespace) -> int:
+    archive = Archive(known.archive)
+    with progress.bar(2 * len(archive.select()), "reading", "frame") as bar:
+        written = gallery(archive, step=bar.update)
+    write_atomically(known.out, written.encode())
+    print(f"Pictures: {known.out}")
     return 0
 
 

@@ -3,6 +3,7 @@
     python tools/benchmark.py scores    one 5 -> 20 step scored
     python tools/benchmark.py stream    frames read from an archive
     python tools/benchmark.py pass      all 6053 sequences of a test split of HKO-7's size, with the last-frame agent
+    python tools/benchmark.py synthetic synthetic archives made, short and long
     python tools/benchmark.py import    import hko7env
     python tools/benchmark.py denoise   levels counted by location, and outliers found
     python tools/benchmark.py moving_mnist   MovingMNIST++ sequences, and with --mnist the official test set's figures
@@ -34,6 +35,7 @@ import gymnasium
 import numpy as np
 from numcodecs import Zstd
 from PIL import Image
+from scipy import fft, ndimage
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -46,6 +48,7 @@ from hko7env.layout import CHUNK, OUT_OF_RANGE, minutes  # noqa: E402
 from hko7env.schedule import schedule  # noqa: E402
 from hko7env.scores import averages, scored, tally  # noqa: E402
 from hko7env.synthetic import cache_folder, default_archive  # noqa: E402
+from hko7env.synthetic.rain import domain as rain_domain  # noqa: E402
 from hko7env.units import HKO7  # noqa: E402
 
 Line = dict[str, Any]
@@ -58,6 +61,7 @@ def main() -> None:
         "scores": measure_scores,
         "stream": measure_stream,
         "pass": measure_pass,
+        "synthetic": measure_synthetic,
         "import": measure_import,
         "denoise": measure_denoise,
         "moving_mnist": lambda rounds: measure_moving_mnist(rounds, known.mnist),
@@ -216,6 +220,50 @@ def measure_pass(rounds: int) -> Iterator[Line]:
         "name": "pass/PNG and plain numpy",
         "median": round(1e3 * plain, 3),
         "unit": "ms/sequence",
+        "ratio": 1.0,
+        "bytes": 0,
+    }
+
+
+def measure_synthetic(rounds: int) -> Iterator[Line]:
+    """Making synthetic archives of 480 x 480, short and four times as long, each in a process of its own.
+
+    The reference is what no generator of advected rain can do without: one interpolation and a transform each way.
+    """
+    code = (
+        "import resource, sys, time; from hko7env.synthetic import Weather, make;"
+        "n = int(sys.argv[1]); start = time.perf_counter();"
+        "make(sys.argv[2], weather=[Weather('test', f'2015-06-0{d}', n) for d in (1, 4)]);"
+        "print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    size = rain_domain((480, 480))
+    field = np.random.default_rng(0).standard_normal(size, dtype=np.float32)
+    where = np.indices(size, dtype=np.float32) + np.float32(0.3)
+
+    def bare() -> None:
+        moved = ndimage.map_coordinates(field, where, order=3, mode="grid-wrap", prefilter=False)
+        fft.irfft2(fft.rfft2(moved), size)
+
+    plain = compare({"bare": bare}, rounds)["bare"]
+    memory = []
+    for frames in (60, 240):
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, "-c", code, str(frames), str(Path(folder) / "a.zarr")]
+            printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+        seconds, peak = float(printed[0]) / (2 * frames), 1024 * int(printed[1])
+        memory.append(peak)
+        yield {
+            "name": f"synthetic/{2 * frames} frames, a thread a core",
+            "median": round(1e3 * seconds, 3),
+            "unit": "ms/frame",
+            "ratio": round(seconds / plain, 3),
+            "bytes": peak,
+            "peak memory to that of the short one": round(peak / memory[0], 3),
+        }
+    yield {
+        "name": "synthetic/one interpolation, one transform each way",
+        "median": round(1e3 * plain, 3),
+        "unit": "ms/frame",
         "ratio": 1.0,
         "bytes": 0,
     }

@@ -135,12 +135,17 @@ def spline(k: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDA
     Its value at the points for unit coefficients, and the share of power that interpolation at a random place leaves.
     """
     at_points = (2 + np.cos(k)) / 3
+    return at_points, mean_power(k, _b_spline) / at_points**2
+
+
+def mean_power(k: npt.NDArray[np.float64], kernel: Callable[[float], float]) -> npt.NDArray[np.float64]:
+    """Power of waves of ``k`` radians a point and unit power after interpolation by a ``kernel`` of four points."""
     power = np.zeros_like(k)
     places = (np.arange(8) + 0.5) / 8
     for place in places:
-        weights = [(m, _b_spline(place - m)) for m in (-1, 0, 1, 2)]
+        weights = [(m, kernel(place - m)) for m in (-1, 0, 1, 2)]
         power += np.abs(sum(w * np.exp(1j * k * m) for m, w in weights)) ** 2 / len(places)
-    return at_points, power / at_points**2
+    return power
 
 
 def _b_spline(x: float) -> float:

@@ -10,6 +10,7 @@ set so that last frame and ROVER score as they do on HKO-7 (``tools/archive.py c
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,17 +18,18 @@ from scipy import fft, special
 
 from hko7env.synthetic.field import COARSE, Array, Field, Key, random, wavenumbers, white
 from hko7env.synthetic.wind import NODE, Wind, spread
-from hko7env.units import HKO7, THRESHOLDS, level, pixel
+from hko7env.units import HKO7, level, pixel
+from hko7env.units import dbz as dbz_of
 
 Levels = npt.NDArray[np.uint8]
 
 SLOPE = 2.9  # 2-D power spectrum ~ k^-slope
 LONGEST = 256.0  # km: no structure is larger
-LIFETIME = (7.0, 1.1)  # minutes: 7 L^1.1 at wavelength L km
-CELL_KM, CELL_MINUTES = (4.0, 20.0), 30.0  # wavelengths and lifetime of convective cells
-CELLS_FROM, CELLS_FULL, CELLS = 1.7, 2.1, 0.8  # latent values where cells begin and are full, and their strength
+LIFETIME = (8.0, 1.1)  # minutes: 8 L^1.1 at wavelength L km
+CELL_KM, CELL_MINUTES = (6.0, 28.0), 40.0  # wavelengths and lifetime of convective cells
+CELLS_FROM, CELLS_FULL, CELLS = 1.75, 2.2, 0.45  # latent values where cells begin and are full, and their strength
 FLOOR = 0.3  # share of its excess that the latent field keeps where cells are weak
-BETWEEN, WITHIN, WITHIN_HOURS = 0.68, 0.3, 6.0  # standard deviation of the mean between and within episodes
+BETWEEN, WITHIN, WITHIN_HOURS = 0.68, 0.25, 6.0  # standard deviation of the mean between and within episodes
 DAILY = 0.12  # amplitude of the daily cycle
 PLACE, PLACE_KM = 0.15, (60.0, 300.0)  # standard deviation and wavelengths of the fixed factor: some 3 dB
 EXCEEDANCE = (0.0975, 0.0537, 0.0291, 0.0156, 0.0042)  # of THRESHOLDS, Shi et al. 2017, Table 2
@@ -90,10 +92,10 @@ def latent(
     """
     size, (top, left) = domain(shape), origin(shape)
     wind = Wind(size, shape, key, cadence=cadence)
-    large = Field(size, key, (0, 1 << 89), power=_power, lifetime=_lifetime, cadence=cadence, coarse=coarse)
+    large = Field(size, key, (0, 1 << 89), power=power, lifetime=lifetime, cadence=cadence, coarse=coarse)
     half = (size[0] // 2, size[1] // 2)
     cells = Field(
-        half, key, (_CELLS, _CELLS + (1 << 89)), power=_cell_power, lifetime=_cell_lifetime, cadence=cadence, spacing=2
+        half, key, (_CELLS, _CELLS + (1 << 89)), power=cell_power, lifetime=cell_lifetime, cadence=cadence, spacing=2
     )
     step = COARSE if coarse else 1
     points, half_points = (np.indices(s, dtype=np.float32) for s in (large.size, half))
@@ -122,29 +124,35 @@ def latent(
         wander = keep * wander + WITHIN * np.sqrt(1 - keep**2) * drift.standard_normal()
 
 
-def _power(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def power(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """2-D power spectral density of the large field at wavelengths in km."""
     return np.where(wavelength <= LONGEST, wavelength**SLOPE, 0.0)
 
 
-def _lifetime(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def lifetime(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Minutes until structures of wavelengths in km have decayed to 1/e."""
     factor, power = LIFETIME
     return np.asarray(factor * wavelength**power)
 
 
-def _cell_power(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def cell_power(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """As :func:`power`, of the cells."""
     return np.where((wavelength >= CELL_KM[0]) & (wavelength <= CELL_KM[1]), wavelength**2, 0.0)
 
 
-def _cell_lifetime(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def cell_lifetime(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """As :func:`lifetime`, of the cells."""
     return np.full_like(wavelength, CELL_MINUTES)
 
 
-def with_cells(field: Array, cells: Array) -> Array:
-    """The latent field with unit-variance ``cells`` in its high parts, which they lift or lower, but not below."""
-    excess = np.maximum(field - np.float32(CELLS_FROM), 0)
-    strength = CELLS * np.minimum(excess / np.float32(CELLS_FULL - CELLS_FROM), 1)
-    changed = np.maximum(excess + strength * cells, FLOOR * excess)
-    return np.asarray(np.minimum(field, np.float32(CELLS_FROM)) + changed, np.float32)
+def with_cells(field: Any, cells: Any) -> Any:
+    """The latent field with unit-variance ``cells`` in its high parts, which they lift or lower; numpy or torch.
+
+    Where cells are weak, ``FLOOR`` of what the field has above ``CELLS_FROM`` stays.
+    """
+    excess = (field - CELLS_FROM).clip(0)
+    strength = CELLS * (excess / (CELLS_FULL - CELLS_FROM)).clip(max=1)
+    return field - (1 - FLOOR) * excess + ((1 - FLOOR) * excess + strength * cells).clip(0)
 
 
 @dataclass(frozen=True)
@@ -155,12 +163,13 @@ class Marginal:
 
     def levels(self, latent: Array) -> Levels:
         """Levels 0..255 of latent values: dBZ is piecewise linear and goes on with the outer slopes."""
-        index = ((latent - np.float32(_GRID[0])) * np.float32(1000)).clip(0, len(self._table) - 1).astype(np.int32)
-        levels: Levels = self._table[index]
+        index = ((latent - np.float32(_GRID[0])) * np.float32(1000)).clip(0, len(self.table) - 1).astype(np.int32)
+        levels: Levels = self.table[index]
         return levels
 
     @cached_property
-    def _table(self) -> Levels:
+    def table(self) -> Levels:
+        """(16000,) uint8: the level of each thousandth from -8 to 8, the middle of its interval."""
         table: Levels = level(pixel(np.interp(np.arange(_GRID[0], -_GRID[0], 0.001) + 0.0005, *self._knots())))
         return table
 
@@ -170,7 +179,7 @@ class Marginal:
         return np.asarray(np.interp(levels, 255 * pixel(dbz), z))
 
     def _knots(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        z, dbz = np.array(self.quantiles), HKO7.dbz(np.array(THRESHOLDS))
+        z, dbz = np.array(self.quantiles), dbz_of((HKO7.threshold_levels - 0.5) / 255)  # from where levels round up
         below, above = (dbz[1] - dbz[0]) / (z[1] - z[0]), (dbz[-1] - dbz[-2]) / (z[-1] - z[-2])
         return np.array([z[0] - 1, *z, z[-1] + 3]), np.array([dbz[0] - below, *dbz, dbz[-1] + 3 * above])
 
@@ -196,6 +205,21 @@ def solve(histogram: npt.NDArray[np.float64], missing: float) -> Marginal:
     return Marginal(tuple(float(q) for q in quantiles))
 
 
+def climate() -> Marginal:
+    """The map that gives the shares of Table 2 to endless weather, whose latent field is normal."""
+    variance = 1 + PLACE**2 + DAILY**2 / 2
+    return solve(np.exp(-(_GRID**2) / (2 * variance)), 0.0)
+
+
+def rain(
+    shape: tuple[int, int], frames: int, *, cadence: int = 6, key: Key = (0, 0), mean: float = 0
+) -> Iterator[Levels]:
+    """Yield ``frames`` frames (H, W) uint8 of endless weather's episode ``key``, below level 71 too; see ``latent``."""
+    marginal = climate()
+    for moment in latent(shape, frames, cadence=cadence, start=0, key=key, mean=mean):
+        yield marginal.levels(moment.latent)
+
+
 def histogram(latents: Array, where: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     """How often latent values at ``where`` fall on each point of the grid of :func:`solve`; it adds."""
     bins = np.round((latents[where] - _GRID[0]) * 100).astype(int).clip(0, len(_GRID) - 1)
@@ -205,5 +229,5 @@ def histogram(latents: Array, where: npt.NDArray[np.bool_]) -> npt.NDArray[np.fl
 def short_waves(shape: tuple[int, int], cadence: int) -> float:
     """Variance that a coarse latent field lacks."""
     size = domain(shape)
-    coarse = Field(size, (0, 0), (0, 1 << 89), power=_power, lifetime=_lifetime, cadence=cadence, coarse=True)
+    coarse = Field(size, (0, 0), (0, 1 << 89), power=power, lifetime=lifetime, cadence=cadence, coarse=True)
     return (1 - BETWEEN**2 - WITHIN**2) * (1 - coarse.variance)

@@ -70,14 +70,18 @@ def _bend(x: npt.NDArray[np.float64], inner: float, margin: float) -> npt.NDArra
 
 def spread(nodes: Array, size: tuple[int, int], spacing: float = 1, node: float = NODE) -> Array:
     """(2, n, m) bilinear values at ``size`` points ``spacing`` pixels apart of periodic ``nodes``, ``node`` apart."""
-    down, across = (_weights(n, s, spacing / node) for n, s in zip(nodes.shape[1:], size, strict=True))
-    return np.asarray(down @ nodes @ across.T, np.float32)
+    along = nodes
+    for axis, n in zip((1, 2), size, strict=True):
+        low, high, part = between(nodes.shape[axis], n, spacing / node)
+        share = part.reshape((1, -1, 1) if axis == 1 else (1, 1, -1))
+        along = along.take(low, axis) * (1 - share) + along.take(high, axis) * share
+    return np.asarray(along, np.float32)
 
 
-def _weights(nodes: int, size: int, spacing: float) -> Array:
+def between(
+    nodes: int, size: int, spacing: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """The periodic ``nodes`` before and after each of ``size`` points, and how far between them it lies, 0 to 1."""
     place = spacing * np.arange(size)
-    below = np.floor(place).astype(int)
-    weights = np.zeros((size, nodes), np.float32)
-    np.add.at(weights, (np.arange(size), below % nodes), 1 - (place - below))
-    np.add.at(weights, (np.arange(size), (below + 1) % nodes), place - below)
-    return weights
+    low = np.floor(place).astype(np.int64)
+    return low % nodes, (low + 1) % nodes, (place - low).astype(np.float32)

@@ -1,0 +1,90 @@
+"""Acceptance of synthetic archives: the targets are HKO-7's, and what misses them is said to miss them."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from hko7env import acceptance
+from hko7env.acceptance import CSI_TOLERANCE, MINUTES, RANKING, REAL, Skill, bands, check, slope, work
+from hko7env.archive import Archive
+from hko7env.gallery import gallery
+from hko7env.scores import tally
+from hko7env.synthetic.field import KM
+from hko7env.units import THRESHOLDS
+
+
+def test_the_targets_are_the_published_curves(shared):
+    with (shared / "hko7" / "saved_evals.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for name, model in (("last frame", "last_frame"), ("flow", "rover_nonlinear")):
+        for threshold, targets in REAL[name].items():
+            found = {int(row["lead_min"]): float(row[f"csi_{threshold:g}"]) for row in rows if row["model"] == model}
+            np.testing.assert_allclose([found[m] for m in MINUTES], targets, atol=6e-4)
+
+
+@pytest.mark.parametrize("exponent", [-2.0, -2.7])
+def test_the_slope_of_a_known_spectrum(exponent):
+    draw, side = np.random.default_rng(3), 240
+    k = np.hypot(np.fft.fftfreq(side, KM)[:, None], np.fft.rfftfreq(side, KM)[None])
+    k[0, 0] = 1
+    band, middles = bands(side)
+    inside = (band >= 0) & (band < len(middles))
+    power = np.zeros(len(middles))
+    for _ in range(20):
+        mode = k ** (exponent / 2) * np.abs(np.fft.rfft2(draw.standard_normal((side, side))))
+        power += np.bincount(band[inside], (mode**2)[inside], len(middles)) / np.bincount(band[inside])
+    assert slope(power) == pytest.approx(exponent, abs=0.08)
+
+
+def skill(small_archive, *errors):
+    """Tallies of forecasts that miss more and more of one scene: the first of ``errors`` leaves out most rows."""
+    truth = np.zeros((20, 30, 40), np.uint8)
+    truth[:, :, 10:20] = 200
+    tallies = []
+    for rows in errors:
+        forecast = (truth / np.float32(255)).astype(np.float32)
+        forecast[:, :rows] = 0
+        tallies.append(tally(truth, np.ones(truth.shape, bool), forecast))
+    return list(acceptance._skill(Archive(str(small_archive)), Skill(tuple(tallies)), 1))
+
+
+def test_ranking_and_curves_are_judged(small_archive):
+    rows = {row.what: row for row in skill(small_archive, 15, 12, 12, 0)}
+    assert rows["mean CSI of flow above last frame"].passed
+    assert not rows["mean CSI of true motion above flow"].passed, "equal is not above"
+    assert rows["mean CSI of true motion and growth above true motion"].passed
+    assert rows["CSI of last frame, ≥ 0.5 mm/h, at 6, 30, 60, 120 min"].value == ".500 .500 .500 .500"
+    assert not any(row.passed for what, row in rows.items() if what.startswith("CSI"))
+
+
+def test_a_curve_within_tolerance_is_met(small_archive, monkeypatch):
+    near = 0.5 + 0.9 * CSI_TOLERANCE
+    monkeypatch.setattr(acceptance, "REAL", {"last frame": {THRESHOLDS[0]: (near,) * 4, THRESHOLDS[2]: (0.56,) * 4}})
+    rows = skill(small_archive, 15, 12, 9, 0)
+    assert [row.passed for row in rows[:2]] == [True, False]
+
+
+def test_a_whole_check(small_archive):
+    """On a map of 48 x 64 nothing need be met; every row is there and finite, in any number of processes."""
+    archive, told = Archive(str(small_archive)), []
+    rows = list(check(str(small_archive), sequences=4, step=told.append))
+    assert sum(told) == work(archive, 4)
+    assert len(rows) == 6 + 2 + 6 + len(RANKING) - 1
+    assert [row.value for row in rows] == [row.value for row in check(str(small_archive), sequences=4, workers=2)]
+
+
+def test_the_page_of_pictures(small_archive):
+    told = []
+    page = gallery(Archive(str(small_archive)), step=told.append)
+    assert sum(told) == 2 * len(Archive(str(small_archive)))
+    assert page.count("<svg") == 2
+    for words in ("recorded", "rain and its motion", "Spectrum of", "Static mask", "dry frames", "Rain rates", "month"):
+        assert words in page
+
+
+def test_a_page_without_truth(new_archive, tmp_path):
+    new_archive(24_000_000 + 6 * np.arange(40), np.full((40, 24, 24), 90, np.uint8))
+    page = gallery(Archive(str(tmp_path / "some.zarr")))
+    assert "rain and its motion" not in page
+    assert "Static mask" in page
