@@ -369,6 +369,14 @@ def test_the_command_is_stopped_goes_on_and_its_weights_are_evaluated(archive, t
     assert read(tmp_path / "whole/best.safetensors")[1]["score"] == score
 
 
+def test_the_command_learns_from_rain_that_is_made_as_it_goes(archive, tmp_path, command, capsys):
+    for name in ("one", "two"):
+        assert command(words(archive, name, generate=60, steps=1)) == 0
+    assert equal(*(content(tmp_path / name / "best.safetensors") for name in ("one", "two")))
+    assert command(words(archive, "three", generate=45)) == 1
+    assert "crop them to multiples of 30" in capsys.readouterr().err
+
+
 def test_two_processes_agree_with_one(archive, tmp_path, command):
     """To 1e-5 of a weight's size: gradients are added in another order."""
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
