@@ -51,12 +51,12 @@ class TestConv3D(Untrained):
 
 
 class TestConvGRU(Untrained):
-    name, multiple = "convgru", 30
+    name, multiple, leads = "convgru", 30, (7, 20)
     options = MappingProxyType({"replay_windows": 2, "updates": 2, "order": "official"})
 
 
 class TestTrajGRU(Untrained):
-    name, multiple = "trajgru", 30
+    name, multiple, leads = "trajgru", 30, (7, 20)
 
 
 SOME = task(60, 60)

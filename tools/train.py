@@ -15,9 +15,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:1] = [str(ROOT), str(Path.cwd())]  # our `agents`, whatever else is installed under that name
 
 import gymnasium  # noqa: E402
+import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
 
+from agents.generator import Generator  # noqa: E402
 from agents.models import MODELS, SIZES, build, facts, table, usable  # noqa: E402
 from agents.networks import PRECISIONS  # noqa: E402
 from agents.offline import Validation, rain_loss  # noqa: E402
@@ -84,6 +86,12 @@ def parser() -> argparse.ArgumentParser:
     add("--steps", type=int, default=100_000, help="default: 100000")
     add("--batch", type=int, default=4, help="windows a step, of all processes together; default: 4")
     add("--crop", type=int, help="px a side of the part of a frame that is learned from; default: whole frames")
+    add(
+        "--generate",
+        type=int,
+        metavar="PX",
+        help="learn from synthetic rain made as it goes, PX a side",
+    )
     add("--seed", type=int, default=0, help="of weights and windows; default: 0")
     add("--rate", type=float, default=1e-4, help="of Adam; default: 1e-4")
     add("--decay", type=float, default=0.7, help="factor of the rate, every --decay-every; default: 0.7")
@@ -127,11 +135,17 @@ def prepare(words: argparse.Namespace, device: str, ranks: Ranks) -> Trainer:
     if words.threads:
         torch.set_num_threads(words.threads)
     archive = Archive(words.archive)
-    side = (words.crop, words.crop) if words.crop else archive.shape
-    task = Task(INPUTS, LEADS, *side, archive.cadence, archive.scored[: side[0], : side[1]], archive.zr)
+    cut = words.generate or words.crop
+    side = (cut, cut) if cut else archive.shape
+    task = Task(INPUTS, LEADS, *side, archive.cadence, np.ones(side, bool), archive.zr)
     stride = total_stride(table(model, words.size))
     rows = ranks.share(words.batch)
-    source = Windows(archive, words.split, rows, seed=words.seed, crop=words.crop, stride=stride)
+    source: Any
+    if words.generate:
+        own = words.seed * ranks.count + ranks.rank  # weather of its own for each process
+        source = Generator(side, INPUTS + LEADS, len(rows), seed=own, cadence=archive.cadence, device=device)
+    else:
+        source = Windows(archive, words.split, rows, seed=words.seed, crop=words.crop, stride=stride)
     net: Any = build(model, words.size, task, seed=words.seed, precision=words.precision, device=device)
     if ranks.many and device.startswith("cuda"):
         net = torch.nn.SyncBatchNorm.convert_sync_batchnorm(net)
@@ -141,6 +155,7 @@ def prepare(words: argparse.Namespace, device: str, ranks: Ranks) -> Trainer:
         "split": words.split,
         "batch": words.batch,
         "crop": words.crop,
+        "generate": words.generate,
         "seed": words.seed,
         "balanced": words.balanced,
         "precision": words.precision,
