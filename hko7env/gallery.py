@@ -16,7 +16,8 @@ from hko7env.synthetic import Truth
 from hko7env.synthetic.wind import NODE
 from hko7env.units import NOISE_LEVEL
 
-FRAMES, APART = 6, 5  # pictures of the wettest episode, and the steps between them
+FRAMES, APART = 6, 5  # pictures of one stretch of rain, and the steps between them
+WETTER_THAN = 0.92  # of all stretches: rain enough to see, not a flood
 _SIDE = 64  # of the picture whose bands name the wavelengths: they are the same for every side
 
 
@@ -28,8 +29,8 @@ def gallery(archive: Archive, *, step: Callable[[int], Any] | None = None) -> st
     times = archive.select()
     summary = summarise(archive.name, times, step=step)
     echo, wetness = _look(archive, times, step)
-    middle = int(np.argmax(np.convolve(wetness, np.ones(FRAMES * APART), "same")))
-    first = int(np.clip(middle - FRAMES * APART // 2, 0, max(len(times) - FRAMES * APART, 0)))
+    stretch = np.convolve(wetness, np.ones(FRAMES * APART), "valid" if len(times) > FRAMES * APART else "same")
+    first = int(np.argsort(stretch)[int(WETTER_THAN * (len(stretch) - 1))])
     shown = times[first : first + FRAMES * APART : APART]
     truth = Truth(archive.name) if "synthetic" in archive.attributes else None
     figures = [_frames(archive, shown, truth), _statistics(archive, summary, echo, truth)]
