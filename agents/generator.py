@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 
-from hko7env.synthetic import rain
+from hko7env.synthetic import SEED, rain
 from hko7env.synthetic.field import KM, mean_power, spectrum, wavenumbers
 from hko7env.synthetic.radar import SEEN, site
 from hko7env.synthetic.wind import NODE, Wind, between
@@ -17,13 +17,15 @@ from hko7env.units import NOISE_LEVEL
 Tensor = torch.Tensor
 
 _SHARPNESS = -0.75  # of torch's cubic convolution
+_APART = 1 << 63  # archives' seeds are smaller
 _PAD = 2  # points about a periodic map, so that its edge interpolates like its middle
 
 
 class Generator:
     """Endless weather: ``batch(step)`` gives ``size`` new sequences of ``frames`` frames (H, W).
 
-    A batch is a function of ``seed`` and its step alone, on one kind of device.
+    A batch is a function of ``seed`` and its step alone, on one kind of device. ``place`` is the seed of the archives
+    whose radar, hills and coast it shares; the weather is none of theirs.
     """
 
     def __init__(
@@ -33,28 +35,29 @@ class Generator:
         size: int,
         *,
         seed: int = 0,
+        place: int = SEED,
         cadence: int = 6,
         device: str = "cpu",
     ) -> None:
         self.shape, self.frames, self.size, self.seed, self.cadence = shape, frames, size, seed, cadence
         self.device = torch.device(device)
         self.domain, self._origin = rain.domain(shape), rain.origin(shape)
-        self._radar = site(shape, seed)
+        self._radar = site(shape, place)
         half = (self.domain[0] // 2, self.domain[1] // 2)
         self._large = _modes(self.domain, 1, rain.power, rain.lifetime, cadence, self.device)
         self._cells = _modes(half, 2, rain.cell_power, rain.cell_lifetime, cadence, self.device)
         self._table = self._constant(rain.climate().table)
-        self._hills = self._constant(rain.place(shape, seed))
+        self._hills = self._constant(rain.place(shape, place))
         self._seen = self._constant(self._radar.mask != 2)
         self.scored = self._constant(self._radar.mask == 0)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """``frames`` (B, T, H, W) uint8, ``present`` (B, T) and ``scored`` (H, W) bool, on the device."""
         random = torch.Generator(self.device).manual_seed(
-            int(np.random.SeedSequence((self.seed, step)).generate_state(1)[0])
+            int(np.random.SeedSequence((self.seed, step)).generate_state(1, np.uint64)[0] >> 1)
         )
         winds = [
-            Wind(self.domain, self.shape, (self.seed, step * self.size + i), cadence=self.cadence)
+            Wind(self.domain, self.shape, (_APART + self.seed, step * self.size + i), cadence=self.cadence)
             for i in range(self.size)
         ]
         host = np.random.default_rng((self.seed, step, 1))

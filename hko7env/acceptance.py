@@ -23,7 +23,7 @@ SHARE_TOLERANCE, CSI_TOLERANCE = 0.05, 0.05  # relative; absolute
 SLOPE, SLOPE_KM, DRIFT = (-3.0, -2.0), (4.0, 100.0), 0.15  # of the spectrum of wet frames; how far it may drift
 BANDS = 12
 WET = 0.1  # share of echo above which a frame is wet
-MINUTES = (6, 30, 60, 120)
+CADENCE, MINUTES = 6, (6, 30, 60, 120)
 # CSI on HKO-7's test set at MINUTES, from the counts of the published evaluations
 REAL: dict[str, dict[float, tuple[float, ...]]] = {
     "last frame": {0.5: (.686, .463, .375, .294), 5: (.536, .287, .210, .147), 30: (.303, .082, .044, .025)},
@@ -67,8 +67,14 @@ class Spectra:
 def check(
     path: str, *, sequences: int = SEQUENCES, workers: int = 1, step: Callable[[int], Any] | None = None
 ) -> Iterator[Row]:
-    """The rows of the table for the synthetic archive at ``path``; ``step`` is told of frames and sequences done."""
+    """The rows of the table for the synthetic archive at ``path``; ``step`` is told of frames and sequences done.
+
+    Raises ValueError for an archive that keeps no truth, or of another cadence than HKO-7's.
+    """
     archive = Archive(path)
+    Truth(path)  # without one there is nothing to check, which is better said at once
+    if archive.cadence != CADENCE:
+        raise ValueError(f"{path} has a frame every {archive.cadence} min: HKO-7's curves are for {CADENCE}")
     spread: dict[str, Any] = {"workers": workers, "step": step}
     yield from _shares(archive, path, spread)
     yield from _spectrum(archive, path, spread)
@@ -76,7 +82,7 @@ def check(
     chosen = np.unique(np.linspace(0, len(walk) - 1, min(sequences, len(walk))).round().astype(int))
     starts = [int(walk.starts[i]) for i in chosen]
     skill = add_up(partial(_forecast, everywhere(path)), shares(starts, -(-len(starts) // 10)), **spread)
-    yield from _skill(archive, skill, len(starts))
+    yield from _skill(skill, len(starts))
 
 
 def work(archive: Archive, sequences: int = SEQUENCES) -> int:
@@ -125,28 +131,23 @@ def _measure_spectra(path: str, frames: list[int]) -> Spectra:
     inside = (band >= 0) & (band < len(middles))
     count = np.maximum(np.bincount(band[inside], minlength=len(middles)), 1)
     halves = [np.zeros(len(middles)), np.zeros(len(middles))]
-    found = 0
+    found, second = 0, _second_halves(archive.times)
     for i in frames[::5]:
         rain = truth.clean(int(archive.times[i]))[top : top + side, left : left + side]
         if (rain > 0).mean() < WET:
             continue
         field = rain * window - window * (rain * window).sum() / window.sum()
         power = np.abs(np.fft.rfft2(field)) ** 2
-        halves[_second_half(archive, i)] += np.bincount(band[inside], power[inside], len(middles)) / count
+        halves[second[i]] += np.bincount(band[inside], power[inside], len(middles)) / count
         found += 1
     return Spectra(halves[0], halves[1], found)
 
 
-def _second_half(archive: Archive, frame: int) -> int:
-    """Whether a frame lies in the second half of the unbroken stretch of its day or longer."""
-    time = int(archive.times[frame])
-    (begin, end) = next(
-        (b, e)
-        for ranges in archive.splits.values()
-        for b, e in ((np.datetime64(x, "m").astype(int), np.datetime64(y, "m").astype(int)) for x, y in ranges)
-        if b <= time < e
-    )
-    return int(time >= (begin + end) / 2)
+def _second_halves(times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """(N,) 1 for each of ``times`` (N,) in the second half of its stretch without a gap of an hour, else 0."""
+    breaks = np.flatnonzero(np.diff(times) >= 60) + 1
+    halves = [(run >= (run[0] + run[-1]) / 2).astype(np.int64) for run in np.split(times, breaks)]
+    return np.concatenate(halves)
 
 
 def slope(power: npt.NDArray[np.float64]) -> float:
@@ -191,9 +192,9 @@ def _ask(agent: Agent, seen: Observation) -> npt.NDArray[np.float32]:
     return agent.predict()
 
 
-def _skill(archive: Archive, skill: Skill, count: int) -> Iterator[Row]:
+def _skill(skill: Skill, count: int) -> Iterator[Row]:
     found = {name: scores(one) for name, one in zip(RANKING, skill.tallies, strict=True)}
-    leads = [m // archive.cadence - 1 for m in MINUTES]
+    leads = [m // CADENCE - 1 for m in MINUTES]
     for name, targets in REAL.items():
         for threshold, target in targets.items():
             csi = found[name]["csi"][leads, THRESHOLDS.index(threshold)]

@@ -13,10 +13,12 @@ from hko7env.pictures import colour
 from hko7env.scores import scored
 from hko7env.summary import as_page, as_svg, draw_months, draw_shares, new_figure, summarise, tables
 from hko7env.synthetic import Truth
+from hko7env.synthetic.truth import is_truth_at
 from hko7env.synthetic.wind import NODE
 from hko7env.units import NOISE_LEVEL
 
 FRAMES, APART = 6, 5  # pictures of one stretch of rain, and the steps between them
+DRY = 0.02  # share of rain below which a frame is dry: what is seen then is clutter
 WETTER_THAN = 0.92  # of all stretches: rain enough to see, not a flood
 _SIDE = 64  # of the picture whose bands name the wavelengths: they are the same for every side
 
@@ -32,7 +34,7 @@ def gallery(archive: Archive, *, step: Callable[[int], Any] | None = None) -> st
     stretch = np.convolve(wetness, np.ones(FRAMES * APART), "valid" if len(times) > FRAMES * APART else "same")
     first = int(np.argsort(stretch)[int(WETTER_THAN * (len(stretch) - 1))])
     shown = times[first : first + FRAMES * APART : APART]
-    truth = Truth(archive.name) if "synthetic" in archive.attributes else None
+    truth = Truth(archive.name) if is_truth_at(archive.name) else None
     figures = [_frames(archive, shown, truth), _statistics(archive, summary, echo, truth)]
     return as_page(archive, tables(archive, summary), figures)
 
@@ -40,18 +42,16 @@ def gallery(archive: Archive, *, step: Callable[[int], Any] | None = None) -> st
 def _look(
     archive: Archive, times: npt.NDArray[np.int64], step: Callable[[int], Any] | None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """(H, W) how often each location shows echo in the drier half of the frames, and the wet share of each frame."""
-    wetness, echo = np.zeros(len(times)), np.zeros((2, *archive.shape))
-    counted = np.zeros(2)
+    """(H, W) how often each location shows echo in dry frames, and the wet share of each frame."""
+    wetness, echo = np.zeros(len(times)), np.zeros(archive.shape)
     for i, time in enumerate(times):
         frame = archive.at([time])[0][0]
         wetness[i] = (scored(frame, archive.scored) & (frame >= NOISE_LEVEL)).mean()
-        dry = int(wetness[i] <= np.median(wetness[: i + 1]))
-        echo[dry] += frame > 0
-        counted[dry] += 1
+        if wetness[i] < DRY:
+            echo += frame > 0
         if step:
             step(1)
-    return echo[1] / max(counted[1], 1), wetness
+    return echo / max(int(np.count_nonzero(wetness < DRY)), 1), wetness
 
 
 def _frames(archive: Archive, times: npt.NDArray[np.int64], truth: Truth | None) -> str:

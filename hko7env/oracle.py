@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from hko7env.agent import Observation, Task
+from hko7env.agent import Observation, OptionError, Task
 from hko7env.synthetic import Truth, default_archive
 from hko7env.synthetic.wind import spread
 
@@ -32,6 +32,12 @@ class Oracle:
     def __init__(self, task: Task, config: Config) -> None:
         self.task, self.config = task, config
         self._truth = Truth(config.truth or str(default_archive()))
+        grid, cadence = self._truth.place.shape, self._truth.cadence
+        if (grid, cadence) != ((task.height, task.width), task.cadence):
+            raise OptionError(
+                f"the truth is of {grid[0]} x {grid[1]} px every {cadence} min, the frames are {task.height} x "
+                f"{task.width} every {task.cadence}: give --truth the archive that is evaluated"
+            )
         self._clean = np.zeros((task.height, task.width), np.uint8)
         self._time: int | None = None
         self._late = 0

@@ -309,7 +309,7 @@ def test_demo_has_what_the_protocol_must_handle():
     assert (len(walk), len(walk.episode_starts)) == (88, 2)
 
 
-@pytest.mark.parametrize("weather", [DEMO, small(7), small(8), hko7(7)], ids=["demo", "small", "small-8", "hko7"])
+@pytest.mark.parametrize("weather", [DEMO, *(small(seed) for seed in range(30)), hko7(7)])
 def test_splits_lie_in_different_years_and_days_apart(weather):
     years, ends = {}, []
     for w in weather:
@@ -318,7 +318,7 @@ def test_splits_lie_in_different_years_and_days_apart(weather):
         ends.append((times[0], times[-1], w.split))
     assert not years["train"] & years["valid"] | years["train"] & years["test"] | years["valid"] & years["test"]
     for (_, end, split), (begin, _, following) in pairwise(ends):
-        assert begin > end, "in the order of time"
+        assert begin - end >= 120, "in the order of time, and apart: no sequence spans two weathers"
         assert split == following or begin - end >= 2 * 1440
 
 
@@ -414,10 +414,69 @@ def test_a_stopped_making_goes_on(tmp_path, monkeypatch, stop_at):
     assert not list(tmp_path.glob("*.parts"))
 
 
+def test_a_making_stopped_before_its_truth_goes_on(tmp_path, monkeypatch):
+    whole = make(tmp_path / "a", shape=SHAPE, weather=TINY)
+    with monkeypatch.context() as patch:
+
+        def stopping(*_):
+            raise KeyboardInterrupt
+
+        patch.setattr(making, "create_truth", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            make(tmp_path / "b", shape=SHAPE, weather=TINY)
+    assert make(tmp_path / "b", shape=SHAPE, weather=TINY).fingerprint == whole.fingerprint
+
+
 def test_another_archive_is_not_gone_on_with(tmp_path):
     make(tmp_path / "a", shape=SHAPE, weather=TINY)
     with pytest.raises(ValueError, match="other arguments"):
         make(tmp_path / "a", shape=SHAPE, weather=TINY, seed=8)
+    (tmp_path / "foreign").mkdir()
+    with pytest.raises(ValueError, match="is no archive"):
+        make(tmp_path / "foreign", shape=SHAPE, weather=TINY)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"seed": -1}, "a seed is"),
+        ({"shape": (5, 200)}, "at least 8 x 8 px"),
+        ({"cadence": 0}, "a minute apart"),
+        ({"shard": 7}, "multiple of 5"),
+        ({"weather": ()}, "at least one episode"),
+        ({"weather": TINY[::-1]}, "of 2015-07-09T00:00 is not over when that of 2015-05-20T00:00 begins"),
+        ({"weather": (Weather("test", "2015-05-20T00:00", 20), Weather("test", "2015-05-20T01:00", 8))}, "not over"),
+    ],
+)
+def test_what_cannot_be_made_is_said_at_once(tmp_path, other, message):
+    with pytest.raises(ValueError, match=message):
+        make(tmp_path / "a", **({"shape": SHAPE, "weather": TINY} | other))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("shape", "cadence"), [((8, 8), 6), ((8, 200), 6), ((13, 40), 10), ((48, 31), 1)])
+def test_any_shape_and_cadence(tmp_path, shape, cadence):
+    archive = make(tmp_path / "a", shape=shape, cadence=cadence, weather=TINY)
+    assert archive.shape == shape
+    np.testing.assert_array_equal(np.diff(archive.times[-8:]), cadence)
+    assert len(list(Truth(str(tmp_path / "a")).ahead(int(archive.times[0]), 4))) == 4
+
+
+def test_the_truth_of_a_stopped_making_is_what_was_written(tmp_path, monkeypatch):
+    original = Archive.append
+
+    def stopping(self, *arguments):
+        if len(self):
+            raise KeyboardInterrupt
+        original(self, *arguments)
+
+    monkeypatch.setattr(Archive, "append", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / "a", shape=SHAPE, weather=TINY)
+    archive, truth = Archive(str(tmp_path / "a")), Truth(str(tmp_path / "a"))
+    assert len(archive) == 11
+    for time in archive.times:
+        assert truth.growth(int(time)) == pytest.approx(growth(int(time)), abs=1e-6)
 
 
 def test_the_truth_is_beside_the_frames(tmp_path):
@@ -467,6 +526,20 @@ def moving(tmp_path_factory):
     return str(path)
 
 
+def test_an_oracle_of_another_archive_is_refused(moving, small_archive):
+    task = NowcastingEnv(archive=str(small_archive), split="test").task
+    with pytest.raises(ValueError, match="give --truth the archive that is evaluated"):
+        load("hko7env.oracle", task, truth=moving)
+
+
+def test_the_eddies_have_the_strength_they_should(monkeypatch):
+    """Over many winds, and on maps where a single eddy fits."""
+    for size, view in (((64, 80), (48, 64)), ((576, 576), (480, 480))):
+        winds = [Wind(size, view, (seed, 0), cadence=6) for seed in range(60)]
+        ratio = [np.square(w._eddy_scale * w._eddies()).sum(0).mean() / w._speed**2 for w in winds]
+        assert np.sqrt(np.mean(ratio)) == pytest.approx(0.15, abs=0.02)
+
+
 def test_who_knows_more_forecasts_better(moving):
     csi = {}
     for name, agent, options in (
@@ -511,7 +584,7 @@ class TestOracle(AgentTests):
 
             def __init__(self, task):
                 self.shape = (task.height, task.width)
-                self.place = np.zeros(self.shape, np.float32)
+                self.place, self.cadence = np.zeros(self.shape, np.float32), task.cadence
                 self.marginal = Marginal((1.3, 1.6, 1.9, 2.2, 2.6))
 
             def clean(self, time):

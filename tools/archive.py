@@ -21,6 +21,7 @@ from hko7env.results import write_atomically  # noqa: E402
 from hko7env.schedule import schedule  # noqa: E402
 from hko7env.summary import page, summarise, tables  # noqa: E402
 from hko7env.synthetic import SEED, SIZES, make  # noqa: E402
+from hko7env.synthetic.radar import radar_mask  # noqa: E402
 from hko7env.synthetic.weather import hko7  # noqa: E402
 from hko7env.units import THRESHOLDS, pixel  # noqa: E402
 
@@ -40,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--size", choices=SIZES, default="demo", help="demo: 840 frames; small: 4800; hko7: 235,254")
     one.add_argument("--seed", type=int, default=SEED, help=f"default: {SEED}")
     one.add_argument("--out", type=Path, required=True, metavar="ARCHIVE", help="made, or gone on with")
+    one.add_argument("--cadence", type=int, default=6, metavar="MINUTES", help="between frames; default: 6")
     one.add_argument("--shape", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), default=(480, 480))
     one.add_argument("--shard", type=int, help="frames a file, for archives that are not appended to")
     text = "of hko7: test frames at the times in this CSV, such as the official list (ISO times in its first column)"
@@ -115,12 +117,14 @@ def _import(known: argparse.Namespace) -> int:
 def _synthetic(known: argparse.Namespace) -> int:
     if known.test_times and known.size != "hko7":
         raise ValueError("--test-times belongs to --size hko7")
+    if known.size == "hko7" and known.cadence != 6:
+        raise ValueError("--size hko7 has HKO-7's frames, which are 6 minutes apart: leave --cadence out")
     weather = SIZES[known.size](known.seed)
     if known.test_times:
         weather = hko7(known.seed, read_times(known.test_times))
     shape = (known.shape[0], known.shape[1])
     arguments = {"seed": known.seed, "weather": weather, "workers": known.workers, "shard": known.shard}
-    archive = make(known.out, shape=shape, visible=True, **arguments)
+    archive = make(known.out, shape=shape, cadence=known.cadence, visible=True, **arguments)
     print(f"{known.out}: {len(archive)} frames, fingerprint {archive.fingerprint}")
     return 0
 
@@ -209,7 +213,8 @@ def _denoise(known: argparse.Namespace) -> int:
     print(f"{counted.frames} frames, {int(in_range.sum())} locations in range, threshold {found.threshold:.3f}")
     print(f"{int(outliers.sum())} outliers")
     if known.against_truth:
-        planted = archive.mask == OUTLIER
+        made = archive.attributes.get("synthetic")  # knows what was planted, whatever the mask has become since
+        planted = (radar_mask(archive.shape, made["seed"]) if made else archive.mask) == OUTLIER
         hits, false = int((outliers & planted).sum()), int((outliers & ~planted).sum())
         print(f"found {hits} of {int(planted.sum())} ({hits / max(planted.sum(), 1):.1%})")
         print(f"false alarms {false} of {int((in_range & ~planted).sum())} ({false / (in_range & ~planted).sum():.2%})")

@@ -65,7 +65,7 @@ class Field:
         left = np.maximum(1 - keep**2 * power_rows * power_columns, 0)
         self._renew = (amplitude * np.sqrt(left)).astype(np.float32)
         self._state = amplitude.astype(np.float32) * self._noise()
-        self.variance = float((_both_halves(size) * amplitude**2).sum() / (size[0] * size[1]))
+        self.variance = float((both_halves(size) * amplitude**2).sum() / (size[0] * size[1]))
 
     def _noise(self) -> npt.NDArray[np.complex64]:
         """White noise in Fourier space; its longest waves are those of the coarse grid."""
@@ -104,15 +104,20 @@ def spectrum(
     k[0, 0] = 1
     density = power(1 / k)
     density[0, 0] = 0  # the mean is a process of its own
-    density *= size[0] * size[1] / (_both_halves(size) * density).sum()
+    density *= size[0] * size[1] / (both_halves(size) * density).sum()
     return np.sqrt(density), np.exp(-cadence / lifetime(1 / k))
 
 
-def _both_halves(size: tuple[int, int]) -> npt.NDArray[np.float64]:
+def both_halves(size: tuple[int, int]) -> npt.NDArray[np.float64]:
     """How many modes of the plane each one of a real transform stands for."""
     count = np.full((size[0], size[1] // 2 + 1), 2.0)
-    count[:, [0, -1]] = 1
+    count[:, _own(size)] = 1
     return count
+
+
+def _own(size: tuple[int, int]) -> list[int]:
+    """Columns of a real transform that have no mirror image beyond it."""
+    return [0] if size[1] % 2 else [0, -1]
 
 
 def cut(modes: npt.NDArray[np.float64], size: tuple[int, int]) -> npt.NDArray[np.float64]:
@@ -125,7 +130,7 @@ def white(generator: np.random.Generator, size: tuple[int, int]) -> npt.NDArray[
     """The real transform of unit white noise on a grid of ``size``."""
     parts = generator.standard_normal((2, size[0], size[1] // 2 + 1), dtype=np.float32)
     noise = (parts[0] + np.complex64(1j) * parts[1]) * np.float32(np.sqrt(size[0] * size[1] / 2))
-    noise[:, [0, -1]] *= np.float32(np.sqrt(2))  # of these the inverse transform takes the even part only
+    noise[:, _own(size)] *= np.float32(np.sqrt(2))  # of these the inverse transform takes the even part only
     return np.asarray(noise, np.complex64)
 
 

@@ -9,14 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hko7env import progress
-from hko7env.archive import Archive, ArchiveError, create
-from hko7env.layout import OUT_OF_RANGE, iso, minutes
+from hko7env.archive import Archive, create
+from hko7env.layout import CHUNK, OUT_OF_RANGE, iso, minutes
 from hko7env.parallel import Spread, spreading
 from hko7env.synthetic import weather as weathers
 from hko7env.synthetic.field import COARSE, KM
@@ -27,6 +28,7 @@ from hko7env.synthetic.weather import Weather
 
 GENERATOR_VERSION = 2  # part of the default archive's name: a change of any byte below needs a new one
 SEED = 7
+SMALLEST = 8  # px a side
 BLOCK = 240  # frames appended at once; what is held in memory does not grow with an episode
 
 _NOISE = 1 << 80  # random streams of the radar, one a slot
@@ -58,30 +60,35 @@ def make(
     """Make a synthetic archive at ``path``, or finish one that was begun there with the same arguments.
 
     The same arguments give the same frames, whatever ``workers`` (processes; with 1, this process with a thread a
-    core) and ``shard``. Episodes must be in the order of time. Raises ValueError if something else lies at ``path``.
+    core) and ``shard``. Raises ValueError if something else lies at ``path``, for episodes that are not one after the
+    other, and for a seed or shard that cannot be.
     """
     path = Path(path)
+    _check(shape, weather, seed, cadence, shard)
     episodes = [
         Episode(i, w, shape, seed, float(mean), cadence)
         for i, (w, mean) in enumerate(zip(weather, weathers.means(weather, seed), strict=True))
     ]
     total = sum(w.frames for w in weather)
     identity = {"generator": GENERATOR_VERSION, "seed": seed, "weather": _digest(weather, cadence)}
+    if path.exists():
+        if not (path / "zarr.json").exists():
+            raise ValueError(f"{path} exists and is no archive: choose another name")
+        archive = Archive(str(path), writable=True)
+        begun = archive.attributes.get("synthetic", {})
+        if {name: begun.get(name) for name in identity} != identity or archive.shape != shape:
+            raise ValueError(f"{path} was begun with other arguments or another generator: choose another name")
     with _working(workers) as (spread, stop):
-        if (path / "zarr.json").exists():
-            archive = Archive(str(path), writable=True)
-            begun = archive.attributes.get("synthetic", {})
-            if {name: begun.get(name) for name in identity} != identity or archive.shape != shape:
-                raise ValueError(f"{path} was begun with other arguments or another generator: choose another name")
-        else:
+        if not path.exists():
+            shutil.rmtree(_parts(path), ignore_errors=True)  # of an archive of this name that is gone
             with progress.bar(total, "measuring the weather", "frame") if visible else nullcontext() as bar:
                 identity["quantiles"] = _calibrate(episodes, spread, stop, bar.update if bar else _ignore).quantiles
-            _remove(path)
-            archive = create(str(path), shape=shape, cadence=cadence, shard=shard, **_describe(episodes[0], weather))
+            described = _describe(episodes[0], weather) | {"attributes": {"synthetic": identity}}
+            archive = create(str(path), shape=shape, cadence=cadence, shard=shard, **described)
+        if not len(archive):
             nodes = next(latent(shape, 1, cadence=cadence, start=0, key=(seed, 0), mean=0)).motion.shape[1:]
             create_truth(archive, total, (nodes[0], nodes[1]), place(shape, seed))
             archive = Archive(str(path), writable=True)
-            archive.update(attributes={"synthetic": identity})
         marginal = Marginal(tuple(archive.attributes["synthetic"]["quantiles"]))
         with progress.bar(total, f"making {path.stem}", "frame") if visible else nullcontext() as bar:
             _fill(archive, episodes, marginal, spread, stop, bar)
@@ -241,12 +248,25 @@ def _parts(path: Path) -> Path:
     return path.with_name(f"{path.name}.parts")
 
 
-def _remove(path: Path) -> None:
-    """Parts of an archive of this name that is gone."""
-    if _parts(path).exists():
-        shutil.rmtree(_parts(path))
-    if path.exists():
-        raise ArchiveError(f"{path} exists and is no archive: choose another name")
+def _check(shape: tuple[int, int], weather: Sequence[Weather], seed: int, cadence: int, shard: int | None) -> None:
+    """Raise ValueError for what cannot be made, before hours are spent on it."""
+    if min(shape) < SMALLEST or cadence < 1:
+        raise ValueError(
+            f"a map has at least {SMALLEST} x {SMALLEST} px and frames are at least a minute apart, "
+            f"got {shape[0]} x {shape[1]} and {cadence}"
+        )
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"a seed is a whole number from 0 to 2^63 - 1, got {seed}")
+    if shard is not None and (shard < CHUNK or shard % CHUNK):
+        raise ValueError(f"a shard holds a multiple of {CHUNK} frames, got {shard}")
+    if not weather:
+        raise ValueError("an archive needs at least one episode of weather")
+    for one, following in pairwise(weather):
+        if one.times(cadence)[-1] + cadence > minutes(following.start):
+            raise ValueError(
+                f"episodes must follow one another: with {cadence} min a frame, that of {one.start} is not over "
+                f"when that of {following.start} begins"
+            )
 
 
 def _ignore(_: int) -> None:

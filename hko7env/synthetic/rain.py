@@ -54,7 +54,7 @@ class Moment:
 
 def domain(shape: tuple[int, int]) -> tuple[int, int]:
     """Pixels of the periodic domain about a view of ``shape``: a fifth larger, so its edges do not meet at once."""
-    rows, columns = (NODE * fft.next_fast_len(-(-6 * s // (5 * NODE)), real=True) for s in shape)
+    rows, columns = (NODE * fft.next_fast_len(max(-(-6 * s // (5 * NODE)), 2), real=True) for s in shape)
     return rows, columns
 
 

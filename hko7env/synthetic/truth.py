@@ -45,8 +45,22 @@ def create_truth(archive: Archive, frames: int, nodes: tuple[int, int], place: n
     commit(root)
 
 
+def is_truth_at(path: str) -> bool:
+    """Whether the archive at ``path`` keeps its truth."""
+    try:
+        Truth(path)
+    except ArchiveError:
+        raise
+    except ValueError:
+        return False
+    return True
+
+
 class Truth:
-    """The hidden part of the synthetic archive at ``path``. Raises ValueError if it has none."""
+    """The hidden part of the synthetic archive at ``path``. Raises ValueError if it has none.
+
+    Of an archive that is still being made it is what has been written.
+    """
 
     def __init__(self, path: str, *, writable: bool = False) -> None:
         self.name = path
@@ -56,10 +70,13 @@ class Truth:
             self.marginal = Marginal(tuple(archive.attributes["synthetic"]["quantiles"]))
         except (FileNotFoundError, KeyError) as error:
             raise ValueError(
-                f"{path} keeps no truth beside its frames: only archives of `archive.py synthetic` do"
+                f"{path} keeps no truth beside its frames: only archives of `archive.py synthetic` do, "
+                "and a packed copy leaves it behind"
             ) from error
         self._times = archive.times
-        self.steps = np.asarray(self._array("step")[...])
+        steps = np.asarray(self._array("step")[...])
+        self.steps = steps[steps != NO_TIME]
+        self.cadence = archive.cadence
         self.place = np.asarray(self._array("place")[...])
 
     def _array(self, name: str) -> Any:
@@ -80,7 +97,7 @@ class Truth:
         index = int(np.searchsorted(self.steps, time, "right")) - 1  # a frame recorded late is of the slot before it
         last = self._read("motion", index)
         for ahead in range(index + 1, index + steps + 1):
-            known = ahead < len(self.steps) and 0 <= self.steps[ahead] - self.steps[ahead - 1] < 60
+            known = ahead < len(self.steps) and self.steps[ahead] - self.steps[ahead - 1] == self.cadence
             motion = self._read("motion", ahead) if known else np.zeros_like(last)
             yield motion, float(self._read("growth", min(ahead, len(self.steps) - 1)))
 

@@ -58,12 +58,12 @@ DEMO = (
 
 
 def small(seed: int) -> tuple[Weather, ...]:
-    """Forty half days: 24 to train on, 6 to validate, 10 to test; some frames missing."""
+    """Forty half days, hours apart: 24 to train on, 6 to validate, 10 to test; some frames missing."""
     draw = random((seed, 0), _DAYS)
     found = []
     for split, years, count in (("train", range(2009, 2014), 24), ("valid", [2014], 6), ("test", [2015], 10)):
         for day in _rainy_days(years, count, draw):
-            start = day + 60 * int(draw.integers(0, 13))
+            start = day + 60 * int(draw.integers(0, 10))
             first = int(draw.integers(0, 110))
             gone = draw.random(), int(draw.integers(1, 3))
             missing = tuple(range(first, first + gone[1])) if gone[0] < 0.3 else ()

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from hko7env.synthetic.field import KM, Array, Key, random, wavenumbers, white
+from hko7env.synthetic.field import KM, Array, Key, both_halves, random, wavenumbers, white
 
 NODE = 16  # pixels between nodes
 SPEED = (12.0, 28.0)  # km/h, one draw an episode
@@ -38,7 +38,9 @@ class Wind:
         self._speed, self._heading = self._random.uniform(*SPEED), self._random.uniform(0, 2 * np.pi)
         self._deviations = self._random.standard_normal(6)
         self._stream_function = self._eddy * white(self._random, self.nodes)
-        self._eddy_scale = EDDIES * self._speed / np.sqrt(np.square(self._eddies()).sum(0).mean() + 1e-30)
+        curl = np.abs(self._ky) ** 2 + np.abs(self._kx) ** 2
+        expected = (both_halves(self.nodes) * curl * self._eddy).sum() / (self.nodes[0] * self.nodes[1])
+        self._eddy_scale = EDDIES * self._speed / np.sqrt(expected)
 
     def step(self) -> Array:
         """(2, n, m) float32 displacement of the next step on the nodes."""
