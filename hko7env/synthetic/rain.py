@@ -25,7 +25,7 @@ Levels = npt.NDArray[np.uint8]
 
 SLOPE = 2.9  # 2-D power spectrum ~ k^-slope
 LONGEST = 256.0  # km: no structure is larger
-LIFETIME = (8.0, 1.1)  # minutes: 8 L^1.1 at wavelength L km
+LIFETIME = (8.0, 1.1)  # minutes: 8 L^1.1 at L km; in radar studies about 2 L^1.1, winds and cells that we add included
 CELL_KM, CELL_MINUTES = (6.0, 28.0), 40.0  # wavelengths and lifetime of convective cells
 CELLS_FROM, CELLS_FULL, CELLS = 1.75, 2.2, 0.45  # latent values where cells begin and are full, and their strength
 FLOOR = 0.3  # share of its excess that the latent field keeps where cells are weak
