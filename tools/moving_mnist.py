@@ -13,10 +13,11 @@ sys.path[:1] = [str(ROOT), str(Path.cwd())]  # our `agents`, whatever else is in
 
 import torch  # noqa: E402
 
-from agents import digit_results, digits  # noqa: E402
+from agents import digit_film, digit_results, digits  # noqa: E402
 from agents.networks import PRECISIONS  # noqa: E402
 from agents.training import Trainer, interruptible  # noqa: E402
-from hko7env.moving_mnist import PAPER_ROTATION, ROTATION, official, read_mnist  # noqa: E402
+from hko7env.moving_mnist import PAPER_ROTATION, ROTATION, official, read_mnist, render  # noqa: E402
+from hko7env.results import write_atomically  # noqa: E402
 
 OUT = Path("mnist")
 
@@ -24,7 +25,12 @@ OUT = Path("mnist")
 def main(arguments: list[str] | None = None) -> int:
     """Parse, call, print; the exit status is 0, 1 for an error and 130 for an interrupt."""
     words = parser().parse_args(arguments)
-    work: dict[str, Callable[[argparse.Namespace], int]] = {"train": train, "test": test, "table": table}
+    work: dict[str, Callable[[argparse.Namespace], int]] = {
+        "train": train,
+        "test": test,
+        "table": table,
+        "draw": draw,
+    }
     try:
         if getattr(words, "threads", None):
             torch.set_num_threads(words.threads)
@@ -76,6 +82,11 @@ def parser() -> argparse.ArgumentParser:
 
     add = command("table", "print Table 1 of what was tested, and paired differences", computes=False)
     add("--root", type=Path, default=OUT, help="folder of the trainings; default: mnist")
+
+    add = command("draw", "draw input, truth, forecast and the links of a TrajGRU as an animation")
+    add("run", type=Path, metavar="RUN", help="folder of a training")
+    add("--rows", type=int, nargs="+", default=[0, 1, 2], metavar="ROW", help="of the test file; default: 0 1 2")
+    add("--out", type=Path, default=Path("digits.webp"), help="a .webp file; default: digits.webp")
     return result
 
 
@@ -142,6 +153,22 @@ def table(words: argparse.Namespace) -> int:
     print(digit_results.table(found))
     print()
     print(digit_results.differences(found))
+    return 0
+
+
+def draw(words: argparse.Namespace) -> int:
+    """Draw some of the official sequences."""
+    if words.out.suffix != ".webp":
+        raise ValueError(f"--out ends in .webp, got {words.out}")
+    parameters = official(words.mnist)
+    wrong = [row for row in words.rows if not 0 <= row < len(parameters)]
+    if wrong:
+        raise ValueError(f"--rows are 0 to {len(parameters) - 1}, got {wrong[0]}")
+    images = read_mnist(words.mnist)
+    run = digits.Run.read(words.run, words.device)
+    frames = torch.cat([render(images, parameters[row : row + 1]) for row in words.rows])
+    write_atomically(words.out, digit_film.encoded(digit_film.film(run.net, frames)))
+    print(f"{words.out}: {run.facts['model']} after {run.facts['step']} steps")
     return 0
 
 
