@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from hko7env.moving_mnist import FRAMES, SEEN, SIZE
 
 from .digits import LEADS
-from .links import Flow, drawn, flows
+from .links import Flow, drawn, watched
 from .models import Network
 
 Frames = npt.NDArray[np.float32]
@@ -27,14 +27,10 @@ def film(net: Network, frames: torch.Tensor) -> list[Image.Image]:
     While it sees, the second column is what it sees. Links are drawn over that column, those of the encoder over what
     it sees and those of the forecaster over what it says. Pixels above 1 look like 1.
     """
-    net.train(False)
-    device = next(net.parameters()).device
-    seen = frames[:, :SEEN].to(device)
-    with torch.no_grad():
-        ahead = net(seen).cpu()
+    seen = frames[:, :SEEN].to(next(net.parameters()).device)
+    ahead, links = watched(net.train(False), seen)
     truth = frames.cpu().numpy()
-    said = np.concatenate([truth[:, :SEEN], ahead.numpy()], 1)
-    links = flows(net, seen)
+    said = np.concatenate([truth[:, :SEEN], ahead.cpu().numpy()], 1)
     return [_picture(truth[:, t], said[:, t], _links(links, t), t) for t in range(FRAMES)]
 
 

@@ -14,10 +14,10 @@ COLOURS = ("#e6194b", "#3cb44b", "#ffe119", "#4363d8", "#f58231", "#911eb4", "#4
            "#fabebe", "#008080", "#e6beff", "#9a6324")  # fmt: skip
 
 
-def flows(net: torch.nn.Module, frames: torch.Tensor) -> dict[str, Flow]:
-    """The flow (S, B, L, 2, H', W') px of each TrajGRU layer's map in each of its S steps, by the row's name.
+def watched(net: torch.nn.Module, frames: torch.Tensor) -> tuple[torch.Tensor, dict[str, Flow]]:
+    """What ``net`` makes of ``frames`` (B, J, H, W), and where its links looked meanwhile.
 
-    ``frames`` (B, J, H, W) go through ``net`` once, which stays as it is.
+    That is the flow (S, B, L, 2, H', W') px of each TrajGRU layer's map in each of its S steps, by the row's name.
     """
     found: dict[str, list[Flow]] = {}
     hooks = []
@@ -26,10 +26,10 @@ def flows(net: torch.nn.Module, frames: torch.Tensor) -> dict[str, Flow]:
             into = found.setdefault(name.split(".")[-1], [])
             hooks.append(cell.flow.register_forward_hook(_keeping(into, cell.links)))
     with torch.no_grad():
-        net(frames)
+        forecast: torch.Tensor = net(frames)
     for hook in hooks:
         hook.remove()
-    return {name: np.stack(seen) for name, seen in found.items()}
+    return forecast, {name: np.stack(seen) for name, seen in found.items()}
 
 
 def _keeping(into: list[Flow], count: int) -> Any:

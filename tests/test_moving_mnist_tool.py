@@ -150,7 +150,7 @@ def test_a_small_network_learns(tool):
     sequences = draw(1, 0, 60, **POOLED)
     truth = render(BLOTS, sequences)[:, 10:]
     found = digits.errors(run.net, BLOTS, sequences).mean()
-    assert found < 0.95 * float(truth.var())
+    assert found < float(truth.var())
 
 
 # ---------------------------------------------------------------- test

@@ -18,7 +18,7 @@ import torch  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
 
 from agents.checkpoint import read  # noqa: E402
-from agents.links import Flow, drawn, flows  # noqa: E402
+from agents.links import Flow, drawn, watched  # noqa: E402
 from agents.models import build, check_facts, facts, load_weights  # noqa: E402
 from hko7env.agent import Task  # noqa: E402
 from hko7env.env import NowcastingEnv  # noqa: E402
@@ -73,7 +73,7 @@ def links(path: Path, task: Task, frames: npt.NDArray[np.uint8]) -> dict[str, Fl
     size = str(found.get("size"))
     net = build("trajgru", size, task)
     load_weights(net, path, facts("trajgru", size, task))
-    seen = flows(net.train(False), torch.from_numpy(frames)[None] / 255)
+    _, seen = watched(net.train(False), torch.from_numpy(frames)[None] / 255)
     return {name: each[-1 if name.startswith("e") else 0, 0] for name, each in seen.items()}
 
 
