@@ -8,6 +8,7 @@ import csv
 import dataclasses
 import io
 import queue
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -297,6 +298,24 @@ def _tensorboard(out: Path) -> Any:
     except ImportError:
         return None
     return SummaryWriter(str(out / "tensorboard"))
+
+
+@contextmanager
+def interruptible(*, once: bool = True) -> Iterator[Callable[[], bool]]:
+    """Inside, SIGINT and SIGTERM ask to stop: gives whether one came. A second one stops at once if ``once``."""
+    stopping: list[int] = []
+
+    def stop(signum: int, _: Any) -> None:
+        if stopping and once:
+            raise KeyboardInterrupt
+        stopping.append(signum)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(stopping)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

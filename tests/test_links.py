@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from agents.checkpoint import named, write
+from agents.links import arrows
 from agents.models import build, facts
 from agents.warp import warp
 from hko7env.synthetic import Weather, make
@@ -34,12 +35,12 @@ def checkpoint(path, model="trajgru", flow=(0.0, 0.0)):
     return path
 
 
-def test_an_arrow_ends_where_the_link_reads(links):
+def test_an_arrow_ends_where_the_link_reads():
     state = torch.zeros(1, 1, 6, 8)
     state[0, 0, 4, 1] = 1
     flow = torch.tensor([2.0, -1.0]).reshape(1, 1, 2, 1, 1).expand(1, 1, 2, 6, 8)
     seen = warp(state, flow)[0, 0, 0]
-    found = [(x1, y1) for x0, y0, x1, y1, _ in links.arrows(flow[0].numpy(), 8) if seen[int(y0), int(x0)] > 0.99]
+    found = [(x1, y1) for x0, y0, x1, y1, _ in arrows(flow[0].numpy(), 8) if seen[int(y0), int(x0)] > 0.99]
     assert found == [(1, 4)]
 
 

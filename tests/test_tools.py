@@ -187,7 +187,7 @@ def test_the_readme_names_every_command_and_no_other():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for path in re.findall(r"python (tools/\w+\.py)", text):
         assert (ROOT / path).is_file(), path
-    for name in ("evaluate", "archive", "benchmark", "train", "links"):
+    for name in ("evaluate", "archive", "benchmark", "train", "links", "moving_mnist"):
         assert f"tools/{name}.py" in text
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"^make (\w+)", text, re.MULTILINE)) <= set(targets)

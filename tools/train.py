@@ -5,7 +5,6 @@ Stopped and started again with the same command, a training goes on where it was
 
 import argparse
 import os
-import signal
 import sys
 import warnings
 from pathlib import Path
@@ -24,7 +23,7 @@ from agents.models import MODELS, SIZES, build, facts, table, usable  # noqa: E4
 from agents.networks import PRECISIONS  # noqa: E402
 from agents.offline import Validation, rain_loss  # noqa: E402
 from agents.tables import total_stride  # noqa: E402
-from agents.training import Ranks, Settings, Trainer  # noqa: E402
+from agents.training import Ranks, Settings, Trainer, interruptible  # noqa: E402
 from agents.windows import Windows  # noqa: E402
 from hko7env.agent import Task  # noqa: E402
 from hko7env.archive import Archive  # noqa: E402
@@ -35,19 +34,13 @@ from hko7env.schedule import INPUTS, LEADS  # noqa: E402
 def main(arguments: list[str] | None = None) -> int:
     """Parse, train, print; the exit status is 0, 1 for an error and 130 for an interrupt."""
     words = parser().parse_args(arguments)
-    stopping: list[int] = []
-
-    def stop(signum: int, _: Any) -> None:
-        if stopping and "LOCAL_RANK" not in os.environ:  # torchrun passes on what its processes have had already
-            raise KeyboardInterrupt
-        stopping.append(signum)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    torchrun = "LOCAL_RANK" in os.environ  # it passes on what its processes have had already
     try:
-        device = join(words.device)
-        ranks = Ranks()
-        trainer = prepare(words, device, ranks)
-        finished = trainer.run(lambda: bool(stopping))
+        with interruptible(once=not torchrun) as stopped:
+            device = join(words.device)
+            ranks = Ranks()
+            trainer = prepare(words, device, ranks)
+            finished = trainer.run(stopped)
     except KeyboardInterrupt:
         print("\nstopped at once; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
@@ -55,8 +48,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"train: {error}", file=sys.stderr)
         return 1
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         if dist.is_initialized():
             dist.destroy_process_group()
     if ranks.rank == 0:
