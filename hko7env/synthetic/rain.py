@@ -9,7 +9,7 @@ set so that last frame and ROVER score as they do on HKO-7 (``tools/archive.py c
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -205,6 +205,7 @@ def solve(histogram: npt.NDArray[np.float64], missing: float) -> Marginal:
     return Marginal(tuple(float(q) for q in quantiles))
 
 
+@cache
 def climate() -> Marginal:
     """The map that gives the shares of Table 2 to endless weather, whose latent field is normal."""
     variance = 1 + PLACE**2 + DAILY**2 / 2
