@@ -29,7 +29,7 @@ from hko7env.synthetic.weather import Weather
 GENERATOR_VERSION = 2  # part of the default archive's name: a change of any byte below needs a new one
 SEED = 7
 SMALLEST = 8  # px a side
-BLOCK = 240  # frames appended at once; what is held in memory does not grow with an episode
+BLOCK = 40  # frames written, read and appended at once: what is held in memory does not grow with an episode
 
 _NOISE = 1 << 80  # random streams of the radar, one a slot
 
@@ -115,24 +115,21 @@ def _fill(
     folder.mkdir(exist_ok=True)
     tell = bar.update if bar and stop else None  # threads tell of every frame, processes of every episode
     for episode, part in zip(left, spread(partial(_make_part, folder, marginal, stop, tell), left), strict=True):
-        frames, clean, motion, growth = (
-            np.load(part / f"{name}.npy", mmap_mode="r") for name in ("frames", "clean", "motion", "growth")
-        )
         w = episode.weather
-        truth.write("motion", steps, motion)
-        truth.write("growth", steps, growth)
+        for name in ("motion", "growth"):
+            truth.write(name, steps, np.load(part / f"{name}.npy"))
         truth.write("step", steps, minutes(w.start) + episode.cadence * np.arange(w.frames))
         times, slots = w.times(episode.cadence), w.slots
         done = int(np.searchsorted(times, archive.times[-1], "right")) if len(archive) else 0
         while done < len(times):
             upto = min(done + BLOCK - len(archive) % BLOCK, len(times))
+            clean, frames = (np.load(part / f"{name}.npy", mmap_mode="r") for name in ("clean", "frames"))
             truth.write("clean", len(archive), clean[slots[done:upto]])
             archive.append(times[done:upto], frames[slots[done:upto]])
             done = upto
         steps += w.frames
         if bar and not tell:
             bar.update(w.frames)
-        del frames, clean, motion, growth
         shutil.rmtree(part)
 
 
@@ -164,6 +161,8 @@ def _make_part(
                 arrays[name] = np.lib.format.open_memmap(
                     partial_ / f"{name}.npy", mode="w+", dtype=value.dtype, shape=size
                 )
+            elif i % BLOCK == 0:  # a new map, so that the written part leaves the memory
+                arrays[name] = np.load(partial_ / f"{name}.npy", mmap_mode="r+")
             arrays[name][i] = value
         if tell:
             tell(1)
