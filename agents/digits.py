@@ -5,7 +5,6 @@ sequences, and states begin as zero in each.
 """
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from hko7env.moving_mnist import FRAMES, POOL, ROTATION, RULE_VERSION, SEEN, Par
 from hko7env.naming import meant
 
 from .checkpoint import CheckpointError, fill, read, under
-from .models import Network, fitting, usable
+from .models import Network, fitting, table_digest, usable
 from .networks import network
 from .tables import TABLES, Table, is_recurrent, narrowed
 from .training import Settings
@@ -125,7 +124,7 @@ def build(
 
 def facts(model: str, narrow: list[int] | None) -> dict[str, Any]:
     """What the weights of a network are bound to."""
-    rows = hashlib.sha256(json.dumps(table(model, narrow)).encode()).hexdigest()
+    rows = table_digest(table(model, narrow))
     return {"data": DATA, "rule": RULE_VERSION, "model": model, "narrow": narrow, "table": rows}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 
+from hko7env.layout import OUT_OF_RANGE, SCORED
 from hko7env.synthetic import SEED, rain
 from hko7env.synthetic.field import KM, mean_power, spectrum, wavenumbers
 from hko7env.synthetic.radar import SEEN, site
@@ -48,8 +49,11 @@ class Generator:
         self._cells = _modes(half, 2, rain.cell_power, rain.cell_lifetime, cadence, self.device)
         self._table = self._constant(rain.climate().table)
         self._hills = self._constant(rain.place(shape, place))
-        self._seen = self._constant(self._radar.mask != 2)
-        self.scored = self._constant(self._radar.mask == 0)
+        self._loss = self._constant(self._radar.loss)
+        self._clutter = [self._constant(a) for a in self._radar.clutter]
+        self._sea = [self._constant(a) for a in self._radar.sea]
+        self._seen = self._constant(self._radar.mask != OUT_OF_RANGE)
+        self.scored = self._constant(self._radar.mask == SCORED)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """``frames`` (B, T, H, W) uint8, ``present`` (B, T) and ``scored`` (H, W) bool, on the device."""
@@ -65,14 +69,14 @@ class Generator:
         wander = rain.WITHIN * host.standard_normal((self.size, 1, 1))
         keep = np.exp(-self.cadence / (60 * rain.WITHIN_HOURS))
         start = host.integers(0, 1440, (self.size, 1, 1))
-        scale = float(np.sqrt(1 - rain.BETWEEN**2 - rain.WITHIN**2))
+        scale = float(np.sqrt(rain.LARGE))
         half = (self.domain[0] // 2, self.domain[1] // 2)
         large = self._large[0] * self._white(self.domain, random)
         cells = self._cells[0] * self._white(half, random)
         view = tuple(slice(o, o + n) for o, n in zip(self._origin, self.shape, strict=True))
         made = []
         for t in range(self.frames):
-            daily = rain.DAILY * np.cos(2 * np.pi * (start + self.cadence * t - rain.AFTERNOON) / 1440)
+            daily = rain.growth(start + self.cadence * t)
             field = scale * torch.fft.irfft2(large, self.domain)[:, view[0], view[1]] + self._hills
             field = field + mean + self._constant((wander + daily).astype(np.float32))
             fine = _refined(cells, half, self.domain)[:, view[0], view[1]]
@@ -87,14 +91,14 @@ class Generator:
     def _observe(self, field: Tensor, random: torch.Generator) -> Tensor:
         """Levels (B, H, W) as the radar records them: blocked beams, ground and sea clutter; no sun."""
         index = ((field + 8) * 1000).clip(0, len(self._table) - 1).int()
-        seen = (self._table[index].float() - self._constant(self._radar.loss)).clip(0)
+        seen = (self._table[index].float() - self._loss).clip(0)
         seen = torch.where(seen < NOISE_LEVEL, 0, seen)
-        places, strength = (self._constant(a) for a in self._radar.clutter)
+        places, strength = self._clutter
         chance = torch.rand((3, len(seen), len(places)), generator=random, device=self.device)
         echo = strength.float() * (-2 * (1 - chance[0]).log()).sqrt() * (chance[1] < SEEN)
         flat = seen.flatten(1)
         flat[:, places] = torch.maximum(flat[:, places], echo.clip(max=255))
-        places, share = (self._constant(a) for a in self._radar.sea)
+        places, share = self._sea
         chance = torch.rand((2, len(seen), len(places)), generator=random, device=self.device)
         drizzle = (1 + chance[0] * (NOISE_LEVEL - 1)).floor() * (chance[1] < share)
         flat[:, places] = torch.where(flat[:, places] == 0, drizzle.float(), flat[:, places])

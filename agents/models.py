@@ -68,13 +68,17 @@ def usable(device: str) -> torch.device:
     return found
 
 
+def table_digest(rows: Table) -> str:
+    """Names the rows that weights are for."""
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
 def facts(model: str, size: str, task: Task) -> dict[str, Any]:
     """What weights are bound to: another network, size, number of frames or relation of level to rain is an error."""
-    rows = json.dumps(table(model, size)).encode()
     return {
         "model": model,
         "size": size,
-        "table": hashlib.sha256(rows).hexdigest(),
+        "table": table_digest(table(model, size)),
         "inputs": task.inputs,
         "leads": task.leads,
         "zr": [task.zr.a, task.zr.b],

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 
 from hko7env.agent import Task, run
 from hko7env.env import NowcastingEnv
+from hko7env.schedule import evenly
 from hko7env.scores import Tally
 
 from .online import Config, NetworkAgent, objective, scorable
@@ -39,8 +39,7 @@ class Validation:
         if not isinstance(env, NowcastingEnv) or env.online:
             raise ValueError("validation needs the offline environment")
         self.env, self.net, self.ranks = env, net, ranks
-        count = len(env.schedule)
-        self.chosen = np.unique(np.linspace(0, count - 1, min(limit or count, count)).round().astype(int))
+        self.chosen = evenly(len(env.schedule), limit or len(env.schedule))
 
     def __call__(self) -> float:
         """The score, less being better."""

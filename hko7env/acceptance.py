@@ -12,11 +12,11 @@ import numpy.typing as npt
 from hko7env.agent import Agent, Observation, Task, load
 from hko7env.archive import Archive, everywhere
 from hko7env.parallel import add_up, shares
-from hko7env.schedule import INPUTS, LEADS, schedule
+from hko7env.schedule import INPUTS, LEADS, evenly, schedule
 from hko7env.scores import Tally, scored, scores, tally
 from hko7env.summary import TABLE_2, summarise
 from hko7env.synthetic import Truth
-from hko7env.synthetic.field import KM
+from hko7env.synthetic.field import wavenumbers
 from hko7env.units import THRESHOLDS
 
 SHARE_TOLERANCE, CSI_TOLERANCE = 0.05, 0.05  # relative; absolute
@@ -79,8 +79,7 @@ def check(
     yield from _shares(archive, path, spread)
     yield from _spectrum(archive, path, spread)
     walk = schedule(archive.select(), cadence=archive.cadence)
-    chosen = np.unique(np.linspace(0, len(walk) - 1, min(sequences, len(walk))).round().astype(int))
-    starts = [int(walk.starts[i]) for i in chosen]
+    starts = [int(walk.starts[i]) for i in evenly(len(walk), sequences)]
     skill = add_up(partial(_forecast, everywhere(path)), shares(starts, -(-len(starts) // 10)), **spread)
     yield from _skill(skill, len(starts))
 
@@ -116,7 +115,7 @@ def _spectrum(archive: Archive, path: str, spread: dict[str, Any]) -> Iterator[R
 
 def bands(size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Band of every mode of a size x size picture, and the bands' wavenumbers in cycles a km."""
-    k = np.hypot(np.fft.fftfreq(size, KM)[:, None], np.fft.rfftfreq(size, KM)[None, :])
+    k = np.hypot(*wavenumbers((size, size), 1))
     edges = np.geomspace(1 / SLOPE_KM[1], 1 / SLOPE_KM[0], BANDS + 1)
     return np.searchsorted(edges, k) - 1, np.sqrt(edges[1:] * edges[:-1])
 

@@ -34,6 +34,7 @@ from hko7env.layout import (
     SUSPECT,
     VERSION,
     check_mask,
+    check_shard,
     check_splits,
     commit,
     iso,
@@ -79,8 +80,7 @@ def create(
     height, width = shape
     if min(height, width) < 1 or cadence < 1 or cadence != int(cadence):
         raise ValueError(f"an archive needs H, W and whole minutes of at least 1, got {height}, {width} and {cadence}")
-    if shard is not None and (shard < CHUNK or shard % CHUNK):
-        raise ValueError(f"a shard holds a multiple of {CHUNK} frames, got {shard}")
+    check_shard(shard)
     static = np.full(shape, SCORED, np.uint8) if mask is None else np.asarray(mask)
     check_mask(static, shape)
     axes = {

@@ -13,7 +13,7 @@ from hko7env.pictures import colour
 from hko7env.scores import scored
 from hko7env.summary import as_page, as_svg, draw_months, draw_shares, new_figure, summarise, tables
 from hko7env.synthetic import Truth
-from hko7env.synthetic.truth import is_truth_at
+from hko7env.synthetic.truth import truth_of
 from hko7env.synthetic.wind import NODE
 from hko7env.units import NOISE_LEVEL
 
@@ -34,7 +34,7 @@ def gallery(archive: Archive, *, step: Callable[[int], Any] | None = None) -> st
     stretch = np.convolve(wetness, np.ones(FRAMES * APART), "valid" if len(times) > FRAMES * APART else "same")
     first = int(np.argsort(stretch)[int(WETTER_THAN * (len(stretch) - 1))])
     shown = times[first : first + FRAMES * APART : APART]
-    truth = Truth(archive.name) if is_truth_at(archive.name) else None
+    truth = truth_of(archive.name)
     figures = [_frames(archive, shown, truth), _statistics(archive, summary, echo, truth)]
     return as_page(archive, tables(archive, summary), figures)
 

@@ -71,6 +71,12 @@ def commit(group: zarr.Group) -> None:
         zarr.consolidate_metadata(group.store, path=group.path or None, zarr_format=3)
 
 
+def check_shard(shard: int | None) -> None:
+    """Raise ValueError unless ``shard`` is None or a number of frames that a file can hold."""
+    if shard is not None and (shard < CHUNK or shard % CHUNK):
+        raise ValueError(f"a shard holds a multiple of {CHUNK} frames, got {shard}")
+
+
 def check_mask(mask: npt.NDArray[Any], shape: tuple[int, int]) -> None:
     """Raise ValueError unless ``mask`` is uint8 of (H, W) ``shape`` and holds only the codes of the static mask."""
     if mask.shape != shape or mask.dtype != np.uint8 or mask.max() > OUT_OF_RANGE:

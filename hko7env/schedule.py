@@ -118,3 +118,8 @@ def _is_valid(cursor: int, existing: set[int], window: int, cadence: int, max_mi
             if run > max_missing:
                 return False
     return seen
+
+
+def evenly(count: int, limit: int) -> npt.NDArray[np.int64]:
+    """Indices of at most ``limit`` of ``count`` sequences, spread evenly from the first to the last."""
+    return np.unique(np.linspace(0, count - 1, min(limit, count)).round().astype(np.int64))

@@ -50,6 +50,17 @@ def new_archive(tmp_path):
     return build
 
 
+@pytest.fixture
+def one_thread():
+    """Torch on one thread: sums in one order, and no fight over the processor."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def cluster():
     """Address of a local dask cluster of two processes, or None where dask is not installed."""

@@ -36,12 +36,7 @@ TINY = {name: ["--narrow", "1", "1", "1", "1"] for name in COUNTS} | {
 TEST = draw(7, 0, 6, **POOLED)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

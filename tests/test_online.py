@@ -18,13 +18,7 @@ from hko7env.agent import load
 from hko7env.scores import scored
 from hko7env.testing import AgentTests, forecast, observation, task
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Untrained(AgentTests):

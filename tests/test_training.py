@@ -35,12 +35,7 @@ SOME = task(60, 60)
 TINY = narrowed(TABLES["hko7 convgru"], (2, 2, 3, 3))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import numpy as np
 
 from hko7env import progress
 from hko7env.archive import Archive, create
-from hko7env.layout import CHUNK, OUT_OF_RANGE, iso, minutes
+from hko7env.layout import OUT_OF_RANGE, check_shard, iso, minutes
 from hko7env.parallel import Spread, spreading
 from hko7env.synthetic import weather as weathers
 from hko7env.synthetic.field import COARSE, KM
@@ -256,8 +256,7 @@ def _check(shape: tuple[int, int], weather: Sequence[Weather], seed: int, cadenc
         )
     if not 0 <= seed < 2**63:
         raise ValueError(f"a seed is a whole number from 0 to 2^63 - 1, got {seed}")
-    if shard is not None and (shard < CHUNK or shard % CHUNK):
-        raise ValueError(f"a shard holds a multiple of {CHUNK} frames, got {shard}")
+    check_shard(shard)
     if not weather:
         raise ValueError("an archive needs at least one episode of weather")
     for one, following in pairwise(weather):

@@ -2,7 +2,7 @@
 
 The latent field is a Gaussian cascade whose wavelengths live the longer the larger they are, in the frame that moves
 with the wind. To it come the episode's mean, which wanders, a daily cycle, and a fixed factor of place; where it is
-high, convective cells take over, which live half an hour. A monotone map then gives the shares of Shi et al. 2017,
+high, convective cells take over, which live less than an hour. A monotone map then gives the shares of Shi et al. 2017,
 Table 2. The recipe follows STEPS and String of Beads (Bowler et al. 2006; Pegram and Clothier 2001); its numbers were
 set so that last frame and ROVER score as they do on HKO-7 (``tools/archive.py check``).
 """
@@ -30,6 +30,7 @@ CELL_KM, CELL_MINUTES = (6.0, 28.0), 40.0  # wavelengths and lifetime of convect
 CELLS_FROM, CELLS_FULL, CELLS = 1.75, 2.2, 0.45  # latent values where cells begin and are full, and their strength
 FLOOR = 0.3  # share of its excess that the latent field keeps where cells are weak
 BETWEEN, WITHIN, WITHIN_HOURS = 0.68, 0.25, 6.0  # standard deviation of the mean between and within episodes
+LARGE = 1 - BETWEEN**2 - WITHIN**2  # variance that is left for the large field
 DAILY = 0.12  # amplitude of the daily cycle
 PLACE, PLACE_KM = 0.15, (60.0, 300.0)  # standard deviation and wavelengths of the fixed factor: some 3 dB
 EXCEEDANCE = (0.0975, 0.0537, 0.0291, 0.0156, 0.0042)  # of THRESHOLDS, Shi et al. 2017, Table 2
@@ -77,9 +78,9 @@ def place(shape: tuple[int, int], seed: int) -> Array:
     return np.asarray(field[top : top + height, left : left + width], np.float32)
 
 
-def growth(minute: int) -> float:
-    """What the daily cycle adds to the latent field at ``minute`` (UTC, since 1970-01-01)."""
-    return DAILY * float(np.cos(2 * np.pi * (minute - AFTERNOON) / 1440))
+def growth(minute: Any) -> Any:
+    """What the daily cycle adds to the latent field at ``minute`` (UTC, since 1970-01-01), a number or an array."""
+    return DAILY * np.cos(2 * np.pi * (minute - AFTERNOON) / 1440)
 
 
 def latent(
@@ -94,15 +95,16 @@ def latent(
     wind = Wind(size, shape, key, cadence=cadence)
     large = Field(size, key, (0, 1 << 89), power=power, lifetime=lifetime, cadence=cadence, coarse=coarse)
     half = (size[0] // 2, size[1] // 2)
-    cells = Field(
-        half, key, (_CELLS, _CELLS + (1 << 89)), power=cell_power, lifetime=cell_lifetime, cadence=cadence, spacing=2
-    )
+    streams = (_CELLS, _CELLS + (1 << 89))
+    cells = None
+    if not coarse:
+        cells = Field(half, key, streams, power=cell_power, lifetime=cell_lifetime, cadence=cadence, spacing=2)
     step = COARSE if coarse else 1
     points, half_points = (np.indices(s, dtype=np.float32) for s in (large.size, half))
     drift = random(key, _MEAN)
     wander, keep = WITHIN * drift.standard_normal(), np.exp(-cadence / (60 * WITHIN_HOURS))
     hills = place(shape, key[0])[::step, ::step]
-    scale = np.float32(np.sqrt(1 - BETWEEN**2 - WITHIN**2))
+    scale = np.float32(np.sqrt(LARGE))
     view = tuple(slice(a // step, a // step + n) for a, n in zip((top, left), hills.shape, strict=True))
     first = (top // NODE, left // NODE)
     last = tuple(-(-(t + s) // NODE) + 1 for t, s in zip((top, left), shape, strict=True))
@@ -110,16 +112,16 @@ def latent(
     for frame in range(frames):
         daily = growth(start + cadence * frame)
         field = scale * large.values()[view] + hills + np.float32(mean + wander + daily)
-        if not coarse:
+        if cells:
             field = with_cells(field, cells.values(size)[view])
-        yield Moment(field, motion, daily)
+        yield Moment(field, motion, float(daily))
         if frame == frames - 1:
             return
         nodes = wind.step()
         rows, columns = (np.arange(a, b) % n for a, b, n in zip(first, last, nodes.shape[1:], strict=True))
         motion = nodes[:, rows[:, None], columns[None, :]]
         large.step(points - spread(nodes, large.size, step) / np.float32(step))
-        if not coarse:
+        if cells:
             cells.step(half_points - spread(nodes, half, 2) / np.float32(2))
         wander = keep * wander + WITHIN * np.sqrt(1 - keep**2) * drift.standard_normal()
 
@@ -231,4 +233,4 @@ def short_waves(shape: tuple[int, int], cadence: int) -> float:
     """Variance that a coarse latent field lacks."""
     size = domain(shape)
     coarse = Field(size, (0, 0), (0, 1 << 89), power=power, lifetime=lifetime, cadence=cadence, coarse=True)
-    return (1 - BETWEEN**2 - WITHIN**2) * (1 - coarse.variance)
+    return LARGE * (1 - coarse.variance)

@@ -45,15 +45,14 @@ def create_truth(archive: Archive, frames: int, nodes: tuple[int, int], place: n
     commit(root)
 
 
-def is_truth_at(path: str) -> bool:
-    """Whether the archive at ``path`` keeps its truth."""
+def truth_of(path: str) -> "Truth | None":
+    """The truth that the archive at ``path`` keeps, if it does."""
     try:
-        Truth(path)
+        return Truth(path)
     except ArchiveError:
         raise
     except ValueError:
-        return False
-    return True
+        return None
 
 
 class Truth:
