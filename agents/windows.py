@@ -5,12 +5,15 @@ import numpy.typing as npt
 
 from hko7env.archive import Archive
 from hko7env.schedule import INPUTS, LEADS, MAX_MISSING
+from hko7env.scores import scored
 
 from .training import Batch
 
 Mask = npt.NDArray[np.bool_]
 
 WINDOW = INPUTS + LEADS
+MIDDLE = INPUTS + LEADS // 2
+Place = tuple[np.int64, tuple[slice, slice]]  # first slot and crop
 
 
 def starts(times: npt.NDArray[np.int64], cadence: int) -> npt.NDArray[np.int64]:
@@ -27,9 +30,11 @@ def starts(times: npt.NDArray[np.int64], cadence: int) -> npt.NDArray[np.int64]:
 class Windows:
     """Windows of 25 frames, drawn evenly from the valid starts of ``split``, cut to ``crop`` x ``crop`` px.
 
-    ``crop`` None is the whole frame; corners are multiples of ``stride``. ``rows`` are those rows of the batch that
-    this process works on. Frames of another split are missing, as in the environment. Raises ValueError if the split
-    has no window, or the crop does not fit the frame or the stride.
+    ``crop`` None is the whole frame; corners are multiples of ``stride``. Of ``draws`` windows drawn for a row the one
+    is taken whose middle frame of truth weighs most in the balanced loss: most crops of a radar hold little rain to
+    learn from. ``rows`` are those rows of the batch that this process works on. Frames of another split are missing,
+    as in the environment. Raises ValueError if the split has no window, or the crop does not fit the frame or the
+    stride.
     """
 
     def __init__(
@@ -41,8 +46,11 @@ class Windows:
         seed: int = 0,
         crop: int | None = None,
         stride: int = 1,
+        draws: int = 1,
     ) -> None:
-        self.archive, self.rows, self.seed = archive, rows, seed
+        if draws < 1:
+            raise ValueError(f"at least 1 window must be drawn, got {draws}")
+        self.archive, self.rows, self.seed, self.draws = archive, rows, seed, draws
         self._times = archive.select(split)
         self.starts = starts(self._times, archive.cadence)
         if len(self.starts) == 0:
@@ -63,6 +71,7 @@ class Windows:
         self._corners = [(whole - part) // stride + 1 for whole, part in zip((height, width), self._size, strict=True)]
         self._stride = stride
         self._static = archive.scored
+        self._weights = np.array(archive.zr.weights)
 
     def batch(self, step: int) -> Batch:
         """The rows of the batch of ``step``."""
@@ -73,9 +82,8 @@ class Windows:
         self, step: int, row: int
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         random = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, row, step]))
-        start = self.starts[random.integers(len(self.starts))]
-        y, x = (self._stride * int(random.integers(n)) for n in self._corners)
-        here = slice(y, y + self._size[0]), slice(x, x + self._size[1])
+        drawn = [self._draw(random) for _ in range(self.draws)]
+        start, here = max(drawn, key=self._weight) if self.draws > 1 else drawn[0]
         slots = start + self.archive.cadence * np.arange(WINDOW)
         frames, present = self.archive.at(slots)
         present &= np.isin(slots, self._times)
@@ -83,3 +91,15 @@ class Windows:
         for k in np.flatnonzero(present):
             cut[k] = frames[k][here]
         return cut, present, self._static[here]
+
+    def _draw(self, random: np.random.Generator) -> Place:
+        start = self.starts[random.integers(len(self.starts))]
+        y, x = (self._stride * int(random.integers(n)) for n in self._corners)
+        return start, (slice(y, y + self._size[0]), slice(x, x + self._size[1]))
+
+    def _weight(self, place: Place) -> float:
+        """What the balanced loss gives the middle frame of truth, 0 if it is missing."""
+        start, here = place
+        frames, _ = self.archive.at(np.array([start + self.archive.cadence * MIDDLE]))
+        levels = frames[0][here]
+        return float(self._weights[levels].sum(where=scored(levels, self._static[here])))

@@ -23,10 +23,11 @@ from agents.networks import network
 from agents.offline import Validation, rain_loss
 from agents.tables import TABLES, narrowed
 from agents.training import Batch, Ranks, Settings, Trainer, prefetched
-from agents.windows import WINDOW, Windows, starts
+from agents.windows import MIDDLE, WINDOW, Windows, starts
 from hko7env.agent import load
 from hko7env.archive import Archive
 from hko7env.schedule import schedule
+from hko7env.scores import scored
 from hko7env.synthetic import Weather, make
 from hko7env.testing import task
 
@@ -140,6 +141,24 @@ def test_all_windows_and_corners_are_drawn(archive):
     assert len(source.starts) == 8 + 5, "of the three missing together, at either end, no more than two"
     seen = {source.batch(step).frames.tobytes() for step in range(600)}
     assert len(seen) > 0.8 * 13 * 9
+
+
+def test_of_many_windows_drawn_the_one_of_most_rain_is_taken(archive):
+    opened = Archive(str(archive))
+    weights = np.array(opened.zr.weights)
+
+    def weight(batch):
+        levels = batch.frames[0, MIDDLE]
+        return weights[levels][scored(levels, batch.scored[0])].sum()
+
+    one, many = (Windows(opened, "train", range(1), crop=30, stride=30, draws=draws) for draws in (1, 400))
+    most = max(weight(one.batch(step)) for step in range(400))
+    assert weight(many.batch(0)) == pytest.approx(most)
+    assert weight(one.batch(0)) < most
+    for a, b in zip(many.batch(0), many.batch(0), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="at least 1 window must be drawn, got 0"):
+        Windows(opened, "train", range(1), draws=0)
 
 
 def test_what_windows_cannot_be_had_is_said(archive):

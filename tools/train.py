@@ -83,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="PX",
         help="learn from synthetic rain made as it goes, PX a side",
     )
+    add("--draws", type=int, default=1, metavar="N", help="learn from the rainiest of N windows drawn; default: 1")
     add("--seed", type=int, default=0, help="of weights and windows; default: 0")
     add("--rate", type=float, default=1e-4, help="of Adam; default: 1e-4")
     add("--decay", type=float, default=0.7, help="factor of the rate, every --decay-every; default: 0.7")
@@ -136,7 +137,8 @@ def prepare(words: argparse.Namespace, device: str, ranks: Ranks) -> Trainer:
         own = words.seed * ranks.count + ranks.rank  # weather of its own for each process
         source = Generator(side, INPUTS + LEADS, len(rows), seed=own, cadence=archive.cadence, device=device)
     else:
-        source = Windows(archive, words.split, rows, seed=words.seed, crop=words.crop, stride=stride)
+        where = {"crop": words.crop, "stride": stride, "draws": words.draws}
+        source = Windows(archive, words.split, rows, seed=words.seed, **where)
     net: Any = build(model, words.size, task, seed=words.seed, precision=words.precision, device=device)
     if ranks.many and device.startswith("cuda"):
         net = torch.nn.SyncBatchNorm.convert_sync_batchnorm(net)
@@ -146,6 +148,7 @@ def prepare(words: argparse.Namespace, device: str, ranks: Ranks) -> Trainer:
         "split": words.split,
         "batch": words.batch,
         "crop": words.crop,
+        "draws": words.draws,
         "generate": words.generate,
         "seed": words.seed,
         "balanced": words.balanced,
