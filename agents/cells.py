@@ -40,6 +40,12 @@ class ConvGRU(nn.Module):
             states.append(state)
         return states
 
+    def prolong(self, bias: float) -> None:
+        """Set the bias of the update gate: a state then lives about 1 + e^bias steps, if nothing else speaks."""
+        assert self.h2h.bias is not None
+        with torch.no_grad():
+            self.h2h.bias.chunk(3)[1].fill_(bias)
+
     def _prepare(self, inputs: Tensor | None, steps: int) -> list[Any]:
         """What each step needs of the inputs."""
         return _by_step(self.i2h, inputs, steps)

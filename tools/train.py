@@ -18,6 +18,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
 
+from agents.cells import ConvGRU  # noqa: E402
 from agents.generator import Generator  # noqa: E402
 from agents.models import MODELS, SIZES, build, facts, table, usable  # noqa: E402
 from agents.networks import PRECISIONS  # noqa: E402
@@ -85,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--draws", type=int, default=1, metavar="N", help="learn from the rainiest of N windows drawn; default: 1")
     add("--seed", type=int, default=0, help="of weights and windows; default: 0")
+    add("--memory", type=float, default=0, metavar="BIAS", help="of the update gates at the start; default: 0")
     add("--rate", type=float, default=1e-4, help="of Adam; default: 1e-4")
     add("--decay", type=float, default=0.7, help="factor of the rate, every --decay-every; default: 0.7")
     add("--decay-every", type=int, default=20_000, metavar="STEPS", help="default: 20000")
@@ -140,6 +142,9 @@ def prepare(words: argparse.Namespace, device: str, ranks: Ranks) -> Trainer:
         where = {"crop": words.crop, "stride": stride, "draws": words.draws}
         source = Windows(archive, words.split, rows, seed=words.seed, **where)
     net: Any = build(model, words.size, task, seed=words.seed, precision=words.precision, device=device)
+    for layer in net.modules():
+        if isinstance(layer, ConvGRU):
+            layer.prolong(words.memory)
     if ranks.many and device.startswith("cuda"):
         net = torch.nn.SyncBatchNorm.convert_sync_batchnorm(net)
     bound = facts(model, words.size, task) | {
@@ -151,6 +156,7 @@ def prepare(words: argparse.Namespace, device: str, ranks: Ranks) -> Trainer:
         "draws": words.draws,
         "generate": words.generate,
         "seed": words.seed,
+        "memory": words.memory,
         "balanced": words.balanced,
         "precision": words.precision,
         "valid": words.valid,
