@@ -1,5 +1,7 @@
 """What the networks are trained for: B-MSE + B-MAE, from the table of weights that the scores use too."""
 
+import itertools
+
 import torch
 
 from hko7env.units import HKO7, ZR
@@ -25,5 +27,11 @@ def loss(forecast: Tensor, truth: Tensor, mask: Tensor, zr: ZR = HKO7, *, balanc
     error = torch.where(mask, forecast.float() - truth / 255, 0).abs()
     weighted = error.square() + error
     if balanced:
-        weighted = weighted * torch.tensor(zr.weights, device=forecast.device)[truth.int()]
+        weighted = weighted * _weights(zr, forecast.device)[truth.int()]
     return weighted.sum((2, 3)).mean() * (BALANCED_SCALE if balanced else PLAIN_SCALE)
+
+
+def _weights(zr: ZR, device: torch.device) -> Tensor:
+    """The 256 weights of levels; made on the device, as a graph of its kernels needs it."""
+    runs = [(weight, len(list(run))) for weight, run in itertools.groupby(zr.weights)]
+    return torch.cat([torch.full((length,), weight, device=device, dtype=torch.float32) for weight, length in runs])

@@ -17,6 +17,7 @@ from numcodecs import Zstd
 from hko7env.agent import Observation, OptionError, Task
 from hko7env.units import NOISE_LEVEL
 
+from .captured import Captured
 from .checkpoint import CheckpointError, fill, named, read, under, write
 from .loss import BALANCED_SCALE, PLAIN_SCALE, loss
 from .models import Network, build, check_facts, facts, fitting, load_weights, shipped
@@ -41,6 +42,7 @@ class Config:
     order: str = "paper"  # "official": learn from the segments before the newest, as the released code does
     precision: str = "float32"  # or "bf16"
     compile: bool = False
+    graph: bool = False  # one CUDA graph of a step of learning
     replay_windows: int = 0  # windows of the past that are learned from with the newest one
     updates: int = 1  # steps after each segment
     replay_megabytes: float = 64.0  # of compressed frames kept for replay
@@ -142,6 +144,7 @@ class NetworkAgent:
         self.task, self.net, self.config, self._bound = task, net, config, bound or {}
         self.device = next(net.parameters()).device
         self._forward: Any = torch.compile(net) if config.compile else net
+        self._graph = Captured(net, self._value) if config.graph else None
         self._static = torch.from_numpy(task.scored.copy()).to(self.device)
         self._optimiser = torch.optim.Adagrad(
             net.parameters(), lr=config.online_rate, lr_decay=0, initial_accumulator_value=FLOOR, eps=0
@@ -174,14 +177,20 @@ class NetworkAgent:
         windows = [newest, *self.buffer.draw(self.config.replay_windows, newest, random)]
         pairs = [self.buffer.frames(window) for window in windows]
         frames, present = (torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*pairs, strict=True))
-        where = scorable(frames[:, self.task.inputs :], self._static)
         self.net.train(False)
-        self._optimiser.zero_grad(set_to_none=True)
-        value = objective(self._forward, frames, present, where, self.task, balanced=self.config.balanced)
-        value.backward()
+        if self._graph:
+            self._graph(frames, present)
+        else:
+            self._optimiser.zero_grad(set_to_none=True)
+            self._value(frames, present).backward()
         clip(self.net, CLIP)
         self._optimiser.step()
         self._steps += 1
+
+    def _value(self, frames: Tensor, present: Tensor) -> Tensor:
+        """The loss of windows (B, J + K, H, W)."""
+        where = scorable(frames[:, self.task.inputs :], self._static)
+        return objective(self._forward, frames, present, where, self.task, balanced=self.config.balanced)
 
     def predict(self) -> npt.NDArray[np.float32]:
         """(K, H, W) float32 pixels in [0, 1]."""

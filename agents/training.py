@@ -11,7 +11,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +24,10 @@ import torch.distributed as dist
 from torch import nn
 
 from hko7env import progress
+from hko7env.agent import OptionError
 from hko7env.results import write_atomically
 
+from .captured import Captured
 from .checkpoint import CheckpointError, fill, named, read, under, write
 from .models import fitting
 from .online import CLIP, clip
@@ -113,7 +115,8 @@ class Ranks:
 class Trainer:
     """Trains ``net`` on the batches of ``source``, by Adam, into a folder; made anew on that folder, it goes on.
 
-    ``loss(forward, batch)`` gives the mean over the batch; ``facts`` are what the weights are bound to and what the
+    ``loss(forward, batch)`` gives the mean over the batch; ``graph`` makes one CUDA graph of it and its gradients, see
+    :mod:`agents.captured`. ``facts`` are what the weights are bound to and what the
     training is made of: other ones in the folder are an error. ``validate()`` gives a score, less being better, of the
     network as it stands. ``out`` holds ``last.safetensors``, with the optimiser, ``best.safetensors``, the weights of
     the best validation (without one, the newest), and ``log.csv``.
@@ -131,6 +134,7 @@ class Trainer:
         validate: Callable[[], float] | None = None,
         ranks: Ranks | None = None,
         compiled: bool = False,
+        graph: bool = False,
         remedy: str = "choose a smaller batch",
     ) -> None:
         self.net, self.source, self.loss, self.settings = net, source, loss, settings
@@ -144,6 +148,10 @@ class Trainer:
         self._rows: list[list[Any]] = []  # of the log, not written yet; losses still on the device
         self._resume()
         self._forward = self._wrapped(torch.compile(net) if compiled else net)
+        if graph and self.ranks.many:
+            raise OptionError("several processes have no graph of their step: choose --graph false")
+        self._graph: Captured | None = None
+        self._captures = graph
         self._board = _tensorboard(out) if self.ranks.rank == 0 else None
 
     def _wrapped(self, net: Any) -> Any:
@@ -194,16 +202,24 @@ class Trainer:
         for group in self.adam.param_groups:
             group["lr"] = rate
         with fitting(self.remedy):
-            self.adam.zero_grad(set_to_none=True)
-            value = self.loss(self._forward, batch)
-            value.backward()
+            value = self._descend(batch)
             clip(self.net, self.settings.clip)
             self.adam.step()
-        value = value.detach()
         if self.ranks.many:
             dist.all_reduce(value)
             value /= self.ranks.count
         return value
+
+    def _descend(self, batch: Any) -> Tensor:
+        """The loss of ``batch``; its gradients are left in the parameters."""
+        if self._captures:
+            if self._graph is None:
+                self._graph = Captured(self.net, lambda *parts: self.loss(self._forward, _like(batch, parts)))
+            return self._graph(*batch)
+        self.adam.zero_grad(set_to_none=True)
+        value = self.loss(self._forward, batch)
+        value.backward()
+        return value.detach()
 
     def _judge(self) -> None:
         """Validate, and keep the weights if they are the best."""
@@ -366,6 +382,6 @@ def _pinned(batch: Any, device: torch.device) -> Any:
     return _like(batch, parts)
 
 
-def _like(batch: Any, parts: list[Tensor]) -> Any:
+def _like(batch: Any, parts: Sequence[Tensor]) -> Any:
     """``parts`` as the kind of tuple that ``batch`` is."""
     return batch._make(parts) if hasattr(batch, "_make") else tuple(parts)

@@ -18,9 +18,7 @@ Tensor = torch.Tensor
 def warp(state: Tensor, flow: Tensor) -> Tensor:
     """``state`` (B, C, H, W) seen through the L links of ``flow`` (B, L, 2, H, W): (B, L, C, H, W)."""
     (batch, channels, height, width), links = state.shape, flow.shape[1]
-    scale = torch.tensor([2 / max(n - 1, 1) for n in (width, height)], dtype=flow.dtype, device=flow.device)
-    grid = (_places(flow) * scale - 1).reshape(batch, height, width * links, 2)  # all links in one call
-    seen = F.grid_sample(state, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+    seen = F.grid_sample(state, _grid(flow), mode="bilinear", padding_mode="zeros", align_corners=True)
     return seen.reshape(batch, channels, height, width, links).permute(0, 4, 1, 2, 3)
 
 
@@ -30,6 +28,18 @@ def _places(flow: Tensor) -> Tensor:
     x, y = (torch.arange(n, dtype=flow.dtype, device=flow.device) for n in (width, height))
     here = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)[:, :, None]
     return here - flow.permute(0, 3, 4, 1, 2)
+
+
+def _grid(flow: Tensor) -> Tensor:
+    """:func:`_places` in ``grid_sample``'s units, all links in one call: (B, H, W L, 2)."""
+    places = _places(flow)
+    return (places * _scale(flow) - 1).flatten(2, 3)
+
+
+def _scale(flow: Tensor) -> Tensor:
+    """``grid_sample``'s units a pixel, in x and in y; made on the device, as a graph of its kernels needs it."""
+    height, width = flow.shape[-2:]
+    return torch.cat([flow.new_full((1,), 2 / max(n - 1, 1)) for n in (width, height)])
 
 
 def aggregate(state: Tensor, flow: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -87,9 +97,14 @@ def _sample(state: Tensor, flow: Tensor) -> Tensor:
 
 def _sample_backward(gradient: Tensor, state: Tensor, flow: Tensor) -> tuple[Tensor, ...]:
     """Gradients by ``state`` and ``flow``, given that by what :func:`_sample` gave."""
-    with torch.enable_grad():
-        inputs = state.detach().requires_grad_(), flow.detach().requires_grad_()
-        return torch.autograd.grad(_sample(*inputs), inputs, gradient)
+    batch, links, _, height, width = flow.shape
+    given = gradient.unflatten(1, (links, -1)).permute(0, 2, 3, 4, 1).reshape(batch, -1, height, width * links)
+    bilinear, zeros, aligned = 0, 0, True
+    by_state, by_grid = torch.ops.aten.grid_sampler_2d_backward(
+        given, state, _grid(flow), bilinear, zeros, aligned, [True, True]
+    )
+    by_places = by_grid.unflatten(2, (width, links)) * _scale(flow)
+    return by_state, -by_places.permute(0, 3, 4, 1, 2)
 
 
 # On the processor the same as bags of four weighted rows, a row being the channels of one location: several times

@@ -94,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
     add("--precision", default="float32", choices=PRECISIONS, help="default: float32")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: cuda if there is one")
     add("--compile", type=flag, default=False, metavar="BOOL", help="by torch.compile; default: false")
+    add("--graph", type=flag, default=False, metavar="BOOL", help="one CUDA graph of a step; default: false")
     add("--threads", type=int, help="of the processor; default: torch's choice")
     add("--save-seconds", type=float, default=120.0, help="between checkpoints; default: 120")
     return result
@@ -186,6 +187,7 @@ def prepare(words: argparse.Namespace, device: str, ranks: Ranks) -> Trainer:
         validate=validate,
         ranks=ranks,
         compiled=words.compile,
+        graph=words.graph,
         remedy=remedy,
     )
 
