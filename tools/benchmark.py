@@ -8,16 +8,14 @@
     python tools/benchmark.py denoise   levels counted by location, and outliers found
     python tools/benchmark.py moving_mnist   MovingMNIST++ sequences, and with --mnist the official test set's figures
     python tools/benchmark.py flow      time and skill of last frame, ROVER and its variants, on --archives
-    python tools/benchmark.py nets      forward and training step of every network, on CPU and GPU, or of --models
+    python tools/benchmark.py nets      forecast, training and online step of every network, or of --models
     python tools/benchmark.py nets --list    parameters of every network
 
 Rounds of all competitors alternate and the median round counts, because these machines are noisy: trust the ratios.
 """
 
 import argparse
-import functools
 import importlib.util
-import itertools
 import json
 import resource
 import subprocess
@@ -66,7 +64,7 @@ def main() -> None:
         "denoise": measure_denoise,
         "moving_mnist": lambda rounds: measure_moving_mnist(rounds, known.mnist),
         "flow": lambda rounds: measure_flow(known.archives or [str(default_archive())]),
-        "nets": lambda rounds: list_nets() if known.list else measure_nets(rounds, known.models, known.precisions),
+        "nets": lambda rounds: measure_nets(rounds, known),
     }
     parser.add_argument("names", nargs="+", choices=benchmarks)
     parser.add_argument("--rounds", type=int, default=15)
@@ -535,96 +533,13 @@ class DIS:
         return np.stack(ahead)
 
 
-def list_nets() -> Iterator[Line]:
-    """Parameters of every network of the paper."""
-    from agents.networks import network
-    from agents.tables import TABLES
+def measure_nets(rounds: int, known: argparse.Namespace) -> Iterator[Line]:
+    """The networks, or with ``--list`` no more than their parameters."""
+    from tools import benchmark_nets  # needs torch, as nothing above does
 
-    for name, table in TABLES.items():
-        net = network(table, *frames_of(name)[:2], device="meta")
-        yield {"name": name, "parameters": sum(p.numel() for p in net.parameters())}
-
-
-def frames_of(name: str) -> tuple[int, int, int]:
-    """Frames in, frames out and px of a network's data set."""
-    return (10, 10, 64) if name.startswith("mnist") else (5, 20, 480)
-
-
-def measure_nets(rounds: int, models: list[str] | None, precisions: list[str]) -> Iterator[Line]:
-    """Forward and training step at full size, batch 1, beside a TrajGRU that samples one link at a time.
-
-    Bytes: on the CPU what the forward pass keeps for the backward pass, on a GPU the peak of the step.
-    """
-    import torch
-
-    from agents.networks import network
-    from agents.tables import TABLES
-    from tools.reference_trajgru import plain
-
-    names = models or list(TABLES)
-    if unknown := [name for name in names if name not in TABLES]:
-        raise SystemExit(f"there is no network {unknown[0]!r}, only {', '.join(TABLES)}")
-    for device, data in itertools.product(["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"], ["mnist", "hko7"]):
-        chosen = [name for name in names if name.startswith(data)]
-        if not chosen:
-            continue
-        inputs, leads, size = frames_of(data)
-        first = "mnist trajgru L13" if data == "mnist" else "hko7 trajgru"
-        reference = f"{first}, link by link"
-        nets: dict[str, Any] = {reference: plain(network(TABLES[first], inputs, leads, device=device))}
-        for name, precision in itertools.product(chosen, precisions):
-            nets[f"{name}, {precision}"] = network(TABLES[name], inputs, leads, precision=precision, device=device)
-        frames = torch.rand(1, inputs, size, size, generator=torch.Generator().manual_seed(0)).to(device)
-        for what, work in (("forward", forward), ("training step", step)):
-            jobs = {name: functools.partial(work, net, frames) for name, net in nets.items()}
-            medians = compare(jobs, max(rounds // 5, 1))
-            for name, seconds in medians.items():
-                yield {
-                    "name": f"nets/{device}/{name}/{what}",
-                    "median": round(1e3 * seconds, 1),
-                    "unit": "ms",
-                    "ratio": round(seconds / medians[reference], 3),
-                    "bytes": kept(nets[name], frames) if what == "training step" else 0,
-                }
-
-
-def forward(net: Any, frames: Any) -> None:
-    """One forecast of a batch, finished when this returns."""
-    import torch
-
-    with torch.no_grad():
-        net.train(False)(frames).sum().item()
-
-
-def step(net: Any, frames: Any) -> None:
-    """Forecast and gradients, finished when this returns; the optimiser is the same for all and left out."""
-    net.zero_grad()
-    # Batch normalisation with running statistics, as in fine-tuning.
-    net.train(False)(frames).square().mean().backward()
-    next(net.parameters()).grad.sum().item()
-
-
-def kept(net: Any, frames: Any) -> int:
-    """Bytes that the forward pass keeps for the backward pass, weights not counted; on a GPU the peak of a step."""
-    import torch
-
-    if frames.is_cuda:
-        torch.cuda.reset_peak_memory_stats()
-        step(net, frames)
-        return torch.cuda.max_memory_allocated()
-    own = {parameter.untyped_storage().data_ptr() for parameter in net.parameters()}
-    storages: dict[int, int] = {}
-
-    def pack(tensor: Any) -> Any:
-        storage = tensor.untyped_storage()
-        storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        result = net.train(False)(frames)
-    total = sum(size for pointer, size in storages.items() if pointer not in own)
-    del result
-    return total
+    if known.list:
+        return benchmark_nets.list_nets()
+    return benchmark_nets.measure_nets(compare, rounds, known.models, known.precisions)
 
 
 if __name__ == "__main__":
