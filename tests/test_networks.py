@@ -254,6 +254,18 @@ def test_convgru_dilates_its_state_kernel():
     torch.testing.assert_close(dilated(x, state, 2), wide(x, state, 2))
 
 
+@pytest.mark.parametrize("kind, links", [(ConvGRU, 3), (TrajGRU, 2)])
+def test_a_prolonged_state_fades_by_the_update_gate_alone(kind, links):
+    made = kind(row("", links), has_input=False)
+    for parameter in made.parameters():
+        torch.nn.init.zeros_(parameter)
+    made.prolong(2.0)
+    state = random(1, 4, 5, 5).float()
+    kept = 1 / (1 + math.exp(-2))
+    for k, after in enumerate(made(None, state, 3), 1):
+        torch.testing.assert_close(after, state * kept**k)
+
+
 # The networks
 
 
