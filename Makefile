@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 .PHONY: evaluate test lint clean
 
 evaluate: $(READY)
-	$(BIN)/python tools/evaluate.py agents.last_frame agents.rover --env both
+	$(BIN)/python tools/evaluate.py agents.last_frame agents.rover agents.convgru agents.trajgru --env both $(WORDS)
 
 test: $(READY)
 	$(BIN)/python -m pytest

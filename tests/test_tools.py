@@ -213,6 +213,7 @@ def test_the_wheel_carries_the_agents_inside(small_archive, tmp_path):
         assert {t for t in tops if not t.endswith(".dist-info")} == {"hko7env"}, "no top-level agents or tools"
         assert not [name for name in file.namelist() if "__pycache__" in name]
         assert "hko7env/py.typed" in file.namelist()
+        assert "hko7env/agents/weights/trajgru-small.safetensors" in file.namelist()
         file.extractall(tmp_path / "site")
     code = (
         f"import sys; sys.path.remove({str(ROOT)!r});"  # put there by the editable install

@@ -1,0 +1,62 @@
+"""The shipped weights: they are what their card says, and they forecast."""
+
+import hashlib
+import re
+
+import gymnasium
+import pytest
+
+import hko7env
+from agents.checkpoint import read
+from agents.models import WEIGHTS, shipped
+from hko7env.agent import load
+from hko7env.synthetic import Weather, make
+from tools.train import parser
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SHIPPED = ("convgru", "trajgru")
+
+
+@pytest.fixture(scope="module")
+def card():
+    return (WEIGHTS / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("model", SHIPPED)
+def test_the_card_tells_how_the_file_was_made(model, card):
+    path = shipped(model, "small")
+    assert path.stat().st_size < 3e6
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in card
+    _, facts = read(path)
+    command = re.search(rf"^python tools/train.py (agents.{model} .+)$", card, re.MULTILINE)[1].split()
+    words = vars(parser().parse_args(command))
+    told = {name: value for name, value in facts.items() if name in words and name not in ("archive", "decay")}
+    assert len(told) > 12
+    assert told == {name: words[name] for name in told}
+    assert facts["archive"] in card
+    assert facts["step"] <= words["steps"]
+
+
+def test_nothing_is_shipped_that_the_card_does_not_name():
+    assert {path.name for path in WEIGHTS.glob("*.safetensors")} == {f"{model}-small.safetensors" for model in SHIPPED}
+
+
+@pytest.fixture(scope="module")
+def rain(tmp_path_factory):
+    """Rain of a place and a year that no training has seen."""
+    path = tmp_path_factory.mktemp("archives") / "rain.zarr"
+    make(path, shape=(240, 240), weather=(Weather("test", "2016-06-10T00:00", 60),), seed=11)
+    return path
+
+
+def error(name, archive):
+    env = gymnasium.make("HKO7-Offline-v0", archive=str(archive), split="test")
+    total = hko7env.run(env, load(name, env.unwrapped.task))
+    return float(total.balanced_squared.sum())
+
+
+def test_shipped_networks_are_nearer_than_the_last_frame(rain):
+    last = error("agents.last_frame", rain)
+    for model in SHIPPED:
+        assert error(f"agents.{model}", rain) < 0.9 * last
