@@ -71,7 +71,7 @@ class Windows:
         self._corners = [(whole - part) // stride + 1 for whole, part in zip((height, width), self._size, strict=True)]
         self._stride = stride
         self._static = archive.scored
-        self._weights = np.array(archive.zr.weights)
+        self._weights = archive.zr.weights
 
     def batch(self, step: int) -> Batch:
         """The rows of the batch of ``step``."""

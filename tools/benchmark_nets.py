@@ -39,7 +39,7 @@ def frames_of(name: str) -> tuple[int, int, int]:
 def measure_nets(
     compare: Callable[[Jobs, int], dict[str, float]], rounds: int, models: list[str] | None, precisions: list[str]
 ) -> Iterator[Line]:
-    """Median milliseconds, ratio to the reference, and bytes of a step.
+    """Median milliseconds, ratio to the reference, and bytes of a training step.
 
     Bytes: on the CPU what the forward pass keeps for the backward pass, on a GPU the peak of the step.
     """
@@ -52,23 +52,24 @@ def measure_nets(
             continue
         first = "mnist trajgru L13" if data == "mnist" else "hko7 trajgru"
         reference = f"{first}, link by link"
+        nets: dict[str, Any] = {reference: plain(build(first, "float32", device))}
+        for name, precision in itertools.product(chosen, precisions):
+            nets[f"{name}, {precision}"] = build(name, precision, device)
         for what, make in (("forward", forecasts), ("training step", trainings), ("online step", online)):
             if what == "online step" and data == "mnist":
                 continue
-            jobs: dict[str, Callable[[], Any]] = {}
-            nets: dict[str, Any] = {reference: plain(build(first, "float32", device))}
-            for name, precision in itertools.product(chosen, precisions):
-                nets[f"{name}, {precision}"] = build(name, precision, device)
+            jobs: Jobs = {}
             for name, net in nets.items():
                 jobs |= make(name, net, frames_of(data), device, name != reference)
             medians = compare(jobs, max(rounds // 5, 1))
             for name, seconds in medians.items():
+                counted = what == "training step" and name in nets
                 yield {
                     "name": f"nets/{device}/{name}/{what}",
                     "median": round(1e3 * seconds, 1),
                     "unit": "ms",
                     "ratio": round(seconds / medians[reference], 3),
-                    "bytes": kept(nets[name], jobs[name], frames_of(data)) if name in nets else 0,
+                    "bytes": kept(nets[name], jobs[name], frames_of(data)) if counted else 0,
                 }
 
 
