@@ -85,12 +85,16 @@ class Windows:
         drawn = [self._draw(random) for _ in range(self.draws)]
         start, here = max(drawn, key=self._weight) if self.draws > 1 else drawn[0]
         slots = start + self.archive.cadence * np.arange(WINDOW)
-        frames, present = self.archive.at(slots)
-        present &= np.isin(slots, self._times)
+        frames, present = self._at(slots)
         cut = np.zeros((WINDOW, *self._size), np.uint8)
         for k in np.flatnonzero(present):
             cut[k] = frames[k][here]
         return cut, present, self._static[here]
+
+    def _at(self, slots: npt.NDArray[np.int64]) -> tuple[list[npt.NDArray[np.uint8]], Mask]:
+        """The frames (H, W) of ``slots`` (n,) and which of them are present, in this split."""
+        frames, present = self.archive.at(slots)
+        return frames, present & np.isin(slots, self._times)
 
     def _draw(self, random: np.random.Generator) -> Place:
         start = self.starts[random.integers(len(self.starts))]
@@ -100,6 +104,8 @@ class Windows:
     def _weight(self, place: Place) -> float:
         """What the balanced loss gives the middle frame of truth, 0 if it is missing."""
         start, here = place
-        frames, _ = self.archive.at(np.array([start + self.archive.cadence * MIDDLE]))
+        frames, present = self._at(np.array([start + self.archive.cadence * MIDDLE]))
+        if not present[0]:
+            return 0.0
         levels = frames[0][here]
         return float(self._weights[levels].sum(where=scored(levels, self._static[here])))

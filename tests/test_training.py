@@ -157,6 +157,9 @@ def test_of_many_windows_drawn_the_one_of_most_rain_is_taken(archive):
     assert weight(one.batch(0)) < most
     for a, b in zip(many.batch(0), many.batch(0), strict=True):
         np.testing.assert_array_equal(a, b)
+    place = next(place for place in (many._draw(np.random.default_rng(k)) for k in range(400)) if many._weight(place))
+    many._times = many._times[many._times != place[0] + opened.cadence * MIDDLE]
+    assert many._weight(place) == 0, "a frame of another split is missing here too"
     with pytest.raises(ValueError, match="at least 1 window must be drawn, got 0"):
         Windows(opened, "train", range(1), draws=0)
 
