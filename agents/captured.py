@@ -16,8 +16,25 @@ Tensor = torch.Tensor
 Replay = Callable[[], Any]
 
 
+def gradients(net: nn.Module, value: Callable[[Any], Tensor], *, graph: bool) -> Callable[[Any], Tensor]:
+    """What gives ``value(batch)`` and leaves its gradients in the parameters of ``net``: a graph, or kernel by kernel.
+
+    Raises OptionError where there can be no graph, see :class:`Captured`.
+    """
+    if graph:
+        return Captured(net, value)
+
+    def plain(batch: Any) -> Tensor:
+        net.zero_grad(set_to_none=True)
+        loss = value(batch)
+        loss.backward()
+        return loss.detach()
+
+    return plain
+
+
 class Captured:
-    """``value(*batch)``, a scalar, and its gradients in the parameters of ``net``, as ``value(*batch).backward()``.
+    """``value(batch)``, a scalar, and its gradients in the parameters of ``net``, as ``value(batch).backward()``.
 
     What is called with batches of one shape is recorded once and replayed from then on; other shapes have graphs of
     their own. Parameters and gradients stay where they are in memory: nobody may set them to None in between.
@@ -25,26 +42,28 @@ class Captured:
     normalisation, whose statistics the trial runs before a recording would move.
     """
 
-    def __init__(self, net: nn.Module, value: Callable[..., Tensor], record: Callable[[Replay], Replay] | None = None):
+    def __init__(
+        self, net: nn.Module, value: Callable[[Any], Tensor], record: Callable[[Replay], Replay] | None = None
+    ):
         if record is None and next(net.parameters()).device.type != "cuda":
             raise OptionError("a graph of the step is a GPU's: choose --device cuda, or --graph false")
         if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules()):
             raise OptionError("a network with batch normalisation has no graph of its step: choose --graph false")
         self.net, self.value, self.record = net, value, record or recorded
-        self._graphs: dict[tuple[torch.Size, ...], tuple[list[Tensor], Tensor, Replay]] = {}
+        self._graphs: dict[tuple[torch.Size, ...], tuple[Any, Tensor, Replay]] = {}
 
-    def __call__(self, *batch: Tensor) -> Tensor:
-        """The loss; the gradients are those of this batch, whatever was in them."""
+    def __call__(self, batch: Any) -> Tensor:
+        """The loss of a tuple of tensors; the gradients are those of this batch, whatever was in them."""
         shapes = tuple(part.shape for part in batch)
         if shapes not in self._graphs:
-            self._graphs[shapes] = self._capture([part.clone() for part in batch])
+            self._graphs[shapes] = self._capture(alike(batch, [part.clone() for part in batch]))
         inputs, loss, replay = self._graphs[shapes]
         for place, part in zip(inputs, batch, strict=True):
             place.copy_(part)
         replay()
         return loss.clone()
 
-    def _capture(self, inputs: list[Tensor]) -> tuple[list[Tensor], Tensor, Replay]:
+    def _capture(self, inputs: Any) -> tuple[Any, Tensor, Replay]:
         loss = torch.zeros((), device=inputs[0].device)
         for parameter in self.net.parameters():
             if parameter.grad is None:
@@ -54,11 +73,16 @@ class Captured:
             for parameter in self.net.parameters():
                 assert parameter.grad is not None
                 parameter.grad.zero_()
-            value = self.value(*inputs)
+            value = self.value(inputs)
             value.backward()
             loss.copy_(value.detach())
 
         return inputs, loss, self.record(work)
+
+
+def alike(batch: Any, parts: list[Tensor]) -> Any:
+    """``parts`` as the kind of tuple that ``batch`` is."""
+    return batch._make(parts) if hasattr(batch, "_make") else tuple(parts)
 
 
 def recorded(work: Replay) -> Replay:

@@ -17,7 +17,7 @@ from numcodecs import Zstd
 from hko7env.agent import Observation, OptionError, Task
 from hko7env.units import NOISE_LEVEL
 
-from .captured import Captured
+from .captured import gradients
 from .checkpoint import CheckpointError, fill, named, read, under, write
 from .loss import BALANCED_SCALE, PLAIN_SCALE, loss
 from .models import Network, build, check_facts, facts, fitting, load_weights, shipped
@@ -144,7 +144,7 @@ class NetworkAgent:
         self.task, self.net, self.config, self._bound = task, net, config, bound or {}
         self.device = next(net.parameters()).device
         self._forward: Any = torch.compile(net) if config.compile else net
-        self._graph = Captured(net, self._value) if config.graph else None
+        self._descend = gradients(net, self._value, graph=config.graph)
         self._static = torch.from_numpy(task.scored.copy()).to(self.device)
         self._optimiser = torch.optim.Adagrad(
             net.parameters(), lr=config.online_rate, lr_decay=0, initial_accumulator_value=FLOOR, eps=0
@@ -178,17 +178,14 @@ class NetworkAgent:
         pairs = [self.buffer.frames(window) for window in windows]
         frames, present = (torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*pairs, strict=True))
         self.net.train(False)
-        if self._graph:
-            self._graph(frames, present)
-        else:
-            self._optimiser.zero_grad(set_to_none=True)
-            self._value(frames, present).backward()
+        self._descend((frames, present))
         clip(self.net, CLIP)
         self._optimiser.step()
         self._steps += 1
 
-    def _value(self, frames: Tensor, present: Tensor) -> Tensor:
-        """The loss of windows (B, J + K, H, W)."""
+    def _value(self, windows: tuple[Tensor, Tensor]) -> Tensor:
+        """The loss of windows: frames (B, J + K, H, W), and (B, J + K) which of them are present."""
+        frames, present = windows
         where = scorable(frames[:, self.task.inputs :], self._static)
         return objective(self._forward, frames, present, where, self.task, balanced=self.config.balanced)
 

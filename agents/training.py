@@ -11,7 +11,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from hko7env import progress
 from hko7env.agent import OptionError
 from hko7env.results import write_atomically
 
-from .captured import Captured
+from .captured import alike, gradients
 from .checkpoint import CheckpointError, fill, named, read, under, write
 from .models import fitting
 from .online import CLIP, clip
@@ -116,10 +116,10 @@ class Trainer:
     """Trains ``net`` on the batches of ``source``, by Adam, into a folder; made anew on that folder, it goes on.
 
     ``loss(forward, batch)`` gives the mean over the batch; ``graph`` makes one CUDA graph of it and its gradients, see
-    :mod:`agents.captured`. ``facts`` are what the weights are bound to and what the
-    training is made of: other ones in the folder are an error. ``validate()`` gives a score, less being better, of the
-    network as it stands. ``out`` holds ``last.safetensors``, with the optimiser, ``best.safetensors``, the weights of
-    the best validation (without one, the newest), and ``log.csv``.
+    :mod:`agents.captured`. ``facts`` are what the weights are bound to and what the training is made of: other ones in
+    the folder are an error. ``validate()`` gives a score, less being better, of the network as it stands. ``out`` holds
+    ``last.safetensors``, with the optimiser, ``best.safetensors``, the weights of the best validation (without one, the
+    newest), and ``log.csv``.
     """
 
     def __init__(
@@ -150,8 +150,7 @@ class Trainer:
         self._forward = self._wrapped(torch.compile(net) if compiled else net)
         if graph and self.ranks.many:
             raise OptionError("several processes have no graph of their step: choose --graph false")
-        self._graph: Captured | None = None
-        self._captures = graph
+        self._descend = gradients(net, lambda batch: self.loss(self._forward, batch), graph=graph)
         self._board = _tensorboard(out) if self.ranks.rank == 0 else None
 
     def _wrapped(self, net: Any) -> Any:
@@ -209,17 +208,6 @@ class Trainer:
             dist.all_reduce(value)
             value /= self.ranks.count
         return value
-
-    def _descend(self, batch: Any) -> Tensor:
-        """The loss of ``batch``; its gradients are left in the parameters."""
-        if self._captures:
-            if self._graph is None:
-                self._graph = Captured(self.net, lambda *parts: self.loss(self._forward, _like(batch, parts)))
-            return self._graph(*batch)
-        self.adam.zero_grad(set_to_none=True)
-        value = self.loss(self._forward, batch)
-        value.backward()
-        return value.detach()
 
     def _judge(self) -> None:
         """Validate, and keep the weights if they are the best."""
@@ -363,7 +351,7 @@ def prefetched(source: Source, start: int, stop: int, device: torch.device, ahea
             item = ready.get()
             if isinstance(item, BaseException):
                 raise item
-            yield _like(item, [part.to(device, non_blocking=True) for part in item])
+            yield alike(item, [part.to(device, non_blocking=True) for part in item])
 
     thread = threading.Thread(target=work, name="batches", daemon=True)
     thread.start()
@@ -379,9 +367,4 @@ def _pinned(batch: Any, device: torch.device) -> Any:
     parts = [torch.as_tensor(part) for part in batch]
     if device.type == "cuda":
         parts = [part if part.is_cuda else part.pin_memory() for part in parts]
-    return _like(batch, parts)
-
-
-def _like(batch: Any, parts: Sequence[Tensor]) -> Any:
-    """``parts`` as the kind of tuple that ``batch`` is."""
-    return batch._make(parts) if hasattr(batch, "_make") else tuple(parts)
+    return alike(batch, parts)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from agents import online, training
 from agents.captured import Captured
 from agents.models import build
 from agents.networks import network
@@ -42,9 +41,9 @@ def gradients(net):
 def test_every_batch_has_its_own_loss_and_gradients(model):
     net = build(model, "small", SOME, seed=1)
     value = rain_loss(SOME, balanced=True)
-    captured = Captured(net, lambda *parts: value(net, parts), again)
+    captured = Captured(net, lambda windows: value(net, windows), again)
     for seed, rows in ((1, 2), (2, 2), (3, 1), (4, 2)):
-        ours = captured(*batch(seed, rows)), gradients(net)
+        ours = captured(batch(seed, rows)), gradients(net)
         net.zero_grad(set_to_none=False)
         theirs = value(net, batch(seed, rows))
         theirs.backward()
@@ -59,9 +58,9 @@ def test_each_shape_is_recorded_once():
         records.append(work)
         return work
 
-    captured = Captured(net, lambda x: net(x).sum(), record)
+    captured = Captured(net, lambda parts: net(*parts).sum(), record)
     for rows in (3, 3, 5, 3, 5):
-        captured(torch.ones(rows, 2))
+        captured((torch.ones(rows, 2),))
     assert len(records) == 2
 
 
@@ -85,8 +84,7 @@ def learn(graph, device="cpu"):
 
 
 def test_training_and_online_learning_by_graphs_end_with_the_same_weights(tmp_path, monkeypatch):
-    for module in (training, online):
-        monkeypatch.setattr(module, "Captured", partial(Captured, record=again))
+    monkeypatch.setattr("agents.captured.Captured", partial(Captured, record=again))
     for one, other in (
         (train(tmp_path / "graph", True), train(tmp_path / "plain", False)),
         (learn(True), learn(False)),
@@ -108,9 +106,9 @@ def test_where_there_is_no_graph_it_is_said():
 def test_a_graph_gives_the_gradients_of_plain_steps(model):
     net = build(model, "small", SOME, seed=1, device="cuda")
     value = rain_loss(SOME, balanced=True)
-    captured = Captured(net, lambda *parts: value(net, parts))
+    captured = Captured(net, lambda windows: value(net, windows))
     for seed in range(3):
-        loss, graph = captured(*batch(seed, 2, "cuda")), gradients(net)
+        loss, graph = captured(batch(seed, 2, "cuda")), gradients(net)
         net.zero_grad(set_to_none=False)
         plain = value(net, batch(seed, 2, "cuda"))
         plain.backward()

@@ -107,8 +107,8 @@ def trainings(name: str, net: Any, size: tuple[int, int, int], device: str, grap
     jobs: Jobs = {name: work}
     if graphs and device == "cuda" and isinstance(net, EncoderForecaster):
         own = copy.deepcopy(net)  # its gradients must stay where they are
-        captured = Captured(own, functools.partial(squared, own))
-        jobs[f"{name}, graph"] = lambda: captured(frames).item()
+        captured = Captured(own, lambda batch: squared(own, *batch))
+        jobs[f"{name}, graph"] = lambda: captured((frames,)).item()
     return jobs
 
 
