@@ -10,7 +10,7 @@ evaluate: $(READY)
 	$(BIN)/python tools/evaluate.py agents.last_frame agents.rover agents.convgru agents.trajgru --env both $(WORDS)
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .
