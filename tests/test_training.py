@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import importlib
 import itertools
 import os
@@ -17,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hko7env
-from agents.checkpoint import read
+from agents.checkpoint import read, under
 from agents.loss import loss
+from agents.models import shipped
 from agents.networks import network
 from agents.offline import Validation, rain_loss
 from agents.tables import TABLES, narrowed
@@ -394,6 +396,20 @@ def test_the_command_learns_from_rain_that_is_made_as_it_goes(archive, tmp_path,
     assert "crop them to multiples of 30" in capsys.readouterr().err
 
 
+def test_a_training_begins_with_the_weights_of_another(archive, tmp_path, command, capsys):
+    for name in ("first", "other"):
+        assert command(words(archive, name, steps=1, seed=len(name))) == 0
+    first, other = tmp_path / "first/best.safetensors", tmp_path / "other/last.safetensors"
+    second = words(archive, "second", steps=1, crop=60, rate=0, checkpoint=first)
+    assert command(second) == 0
+    assert equal(*(under("net", content(path)) for path in (first, tmp_path / "second/best.safetensors")))
+    _, facts = read(tmp_path / "second/best.safetensors")
+    assert facts["checkpoint"] == hashlib.sha256(first.read_bytes()).hexdigest()
+    capsys.readouterr()
+    assert command(words(archive, "second", steps=2, crop=60, rate=0, checkpoint=other)) == 1
+    assert "second/last.safetensors is of a training with checkpoint" in capsys.readouterr().err
+
+
 def test_two_processes_agree_with_one(archive, tmp_path, command):
     """To 1e-5 of a weight's size: gradients are added in another order."""
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -423,6 +439,9 @@ def test_two_processes_agree_with_one(archive, tmp_path, command):
         (["--steps", "0"], "steps must be at least 1"),
         (["--device", "cuda"], "choose --device cpu"),
         (["--valid-limit", "0"], "at least 1 sequence"),
+        (["--checkpoint", "lost.safetensors"], "no checkpoint at lost.safetensors"),
+        (["--checkpoint", str(shipped("trajgru", "small"))], "has model trajgru, needed is convgru"),
+        (["--checkpoint", str(shipped("convgru", "small")), "--memory", "2"], "give one of both"),
     ],
 )
 def test_the_command_names_what_is_wrong(archive, tmp_path, command, monkeypatch, capsys, given, message):

@@ -4,6 +4,7 @@ Stopped and started again with the same command, a training goes on where it was
 """
 
 import argparse
+import hashlib
 import os
 import sys
 import warnings
@@ -20,7 +21,7 @@ import torch.distributed as dist  # noqa: E402
 
 from agents.cells import ConvGRU  # noqa: E402
 from agents.generator import Generator  # noqa: E402
-from agents.models import MODELS, SIZES, build, facts, table, usable  # noqa: E402
+from agents.models import MODELS, SIZES, build, facts, load_weights, table, usable  # noqa: E402
 from agents.networks import PRECISIONS  # noqa: E402
 from agents.offline import Validation, rain_loss  # noqa: E402
 from agents.tables import total_stride  # noqa: E402
@@ -75,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     add("--patience", type=int, default=0, metavar="N", help="stop after N validations without a better one")
     add("--out", type=Path, help="folder of checkpoints and log; default: training/MODEL-SIZE")
     add("--size", default="small", help=f"{' or '.join(SIZES)} (as wide as in the paper); default: small")
+    add("--checkpoint", type=Path, metavar="FILE", help="begin with its weights; default: drawn from --seed")
     add("--steps", type=int, default=100_000, help="default: 100000")
     add("--batch", type=int, default=4, help="windows a step, of all processes together; default: 4")
     add("--crop", type=int, help="px a side of the part of a frame that is learned from; default: whole frames")
@@ -143,12 +145,12 @@ def prepare(words: argparse.Namespace, device: str, ranks: Ranks) -> Trainer:
         where = {"crop": words.crop, "stride": stride, "draws": words.draws}
         source = Windows(archive, words.split, rows, seed=words.seed, **where)
     net: Any = build(model, words.size, task, seed=words.seed, precision=words.precision, device=device)
-    for layer in net.modules():
-        if isinstance(layer, ConvGRU):
-            layer.prolong(words.memory)
+    bound = facts(model, words.size, task)
+    begun = begin(net, words, bound)
     if ranks.many and device.startswith("cuda"):
         net = torch.nn.SyncBatchNorm.convert_sync_batchnorm(net)
-    bound = facts(model, words.size, task) | {
+    bound |= {
+        "checkpoint": begun,
         "cadence": archive.cadence,
         "archive": archive.fingerprint,
         "split": words.split,
@@ -190,6 +192,19 @@ def prepare(words: argparse.Namespace, device: str, ranks: Ranks) -> Trainer:
         graph=words.graph,
         remedy=remedy,
     )
+
+
+def begin(net: Any, words: argparse.Namespace, bound: dict[str, Any]) -> str | None:
+    """Give ``net`` the weights that training begins with; the sha256 of the file they come from, or None."""
+    if words.checkpoint is None:
+        for layer in net.modules():
+            if isinstance(layer, ConvGRU):
+                layer.prolong(words.memory)
+        return None
+    if words.memory:
+        raise ValueError("--memory is of weights drawn anew, those of a --checkpoint have their own: give one of both")
+    load_weights(net, words.checkpoint, bound)
+    return hashlib.sha256(words.checkpoint.read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":
