@@ -27,7 +27,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -
     """Replace ``path`` by a file of ``tensors`` and ``facts``, which must go through JSON. Raises OSError."""
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps({"format": FORMAT, "version": VERSION, **facts}, sort_keys=True)
-    write_atomically(path, save(kept, metadata={"facts": text, "sha256": _digest(kept, text)}))
+    write_atomically(path, save(kept, metadata={"facts": text, "sha256": digest(kept, text)}))
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -58,20 +58,20 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path} has version {facts['version']} of the checkpoint format and this hko7env reads version {VERSION}: "
             "use the hko7env that wrote it, or train again with tools/train.py"
         )
-    if marks.get("sha256") != _digest(tensors, marks["facts"]):
+    if marks.get("sha256") != digest(tensors, marks["facts"]):
         raise CheckpointError(f"{path} is damaged (its content does not have its checksum): {_REMEDY}")
     return tensors, facts
 
 
-def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
-    """sha256 over the facts and over name, type, shape and bytes of every tensor."""
-    digest = hashlib.sha256(text.encode())
+def digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
+    """sha256 over ``text`` and over name, type, shape and bytes of every tensor, wherever it is."""
+    found = hashlib.sha256(text.encode())
     for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        tensor = tensors[name].detach().cpu().contiguous()
+        found.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         if tensor.numel():
-            digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
+            found.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -4,7 +4,6 @@ Stopped and started again with the same command, a training goes on where it was
 """
 
 import argparse
-import hashlib
 import os
 import sys
 import warnings
@@ -20,6 +19,7 @@ import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
 
 from agents.cells import ConvGRU  # noqa: E402
+from agents.checkpoint import digest  # noqa: E402
 from agents.generator import Generator  # noqa: E402
 from agents.models import MODELS, SIZES, build, facts, load_weights, table, usable  # noqa: E402
 from agents.networks import PRECISIONS  # noqa: E402
@@ -195,7 +195,7 @@ def prepare(words: argparse.Namespace, device: str, ranks: Ranks) -> Trainer:
 
 
 def begin(net: Any, words: argparse.Namespace, bound: dict[str, Any]) -> str | None:
-    """Give ``net`` the weights that training begins with; the sha256 of the file they come from, or None."""
+    """Give ``net`` the weights that training begins with, and return their digest, or None if they are drawn."""
     if words.checkpoint is None:
         for layer in net.modules():
             if isinstance(layer, ConvGRU):
@@ -204,7 +204,7 @@ def begin(net: Any, words: argparse.Namespace, bound: dict[str, Any]) -> str | N
     if words.memory:
         raise ValueError("--memory is of weights drawn anew, those of a --checkpoint have their own: give one of both")
     load_weights(net, words.checkpoint, bound)
-    return hashlib.sha256(words.checkpoint.read_bytes()).hexdigest()
+    return digest(net.state_dict())
 
 
 if __name__ == "__main__":
