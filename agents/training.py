@@ -63,6 +63,7 @@ class Settings:
     decay_every: int = 20_000
     floor: float = 1e-6
     clip: float = CLIP  # norm of the gradients of each part of the network
+    ema: float = 0.0  # share that a step leaves of the average of the weights, which is then what is kept; 0: none
     valid_every: int = 10_000  # steps
     patience: int = 0  # validations in a row without a better one, after which to stop; 0: never
     save_seconds: float = 120.0
@@ -75,6 +76,8 @@ class Settings:
         for name in ("rate", "floor", "clip", "patience"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema must be from 0 to below 1, got {self.ema}")
 
     def rate_at(self, step: int) -> float:
         """The rate of ``step``, counted from 0."""
@@ -119,7 +122,7 @@ class Trainer:
     :mod:`agents.captured`. ``facts`` are what the weights are bound to and what the training is made of: other ones in
     the folder are an error. ``validate()`` gives a score, less being better, of the network as it stands. ``out`` holds
     ``last.safetensors``, with the optimiser, ``best.safetensors``, the weights of the best validation (without one, the
-    newest), and ``log.csv``.
+    newest), and ``log.csv``. With ``ema`` the best ones, and those that are validated, are the average.
     """
 
     def __init__(
@@ -145,6 +148,7 @@ class Trainer:
         self.device = next(net.parameters()).device
         self.adam = torch.optim.Adam(net.parameters(), lr=settings.rate, betas=(0.5, 0.999), eps=1e-8)
         self.step, self.best, self.waited, self.seconds = 0, float("inf"), 0, 0.0
+        self._mean = {name: p.detach().clone() for name, p in net.named_parameters()} if settings.ema else {}
         self._rows: list[list[Any]] = []  # of the log, not written yet; losses still on the device
         self._resume()
         self._forward = self._wrapped(torch.compile(net) if compiled else net)
@@ -204,16 +208,37 @@ class Trainer:
             value = self._descend(batch)
             clip(self.net, self.settings.clip)
             self.adam.step()
+        self._average()
         if self.ranks.many:
             dist.all_reduce(value)
             value /= self.ranks.count
         return value
 
+    def _average(self) -> None:
+        """Move the average of the weights; it is a short one at first, as it begins with weights of no worth."""
+        left = min(self.settings.ema, (1 + self.step) / (10 + self.step))
+        for name, parameter in self.net.named_parameters() if self._mean else ():
+            self._mean[name].lerp_(parameter.detach(), 1 - left)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Inside, the network has the average of its weights, if there is one."""
+        pairs = [(p.data, self._mean[name]) for name, p in self.net.named_parameters()] if self._mean else []
+        own = [weights.clone() for weights, _ in pairs]
+        for weights, mean in pairs:
+            weights.copy_(mean)
+        try:
+            yield
+        finally:
+            for (weights, _), before in zip(pairs, own, strict=True):
+                weights.copy_(before)
+
     def _judge(self) -> None:
         """Validate, and keep the weights if they are the best."""
         if self.validate is None:
             return
-        score = self.validate()
+        with self._averaged():
+            score = self.validate()
         self._rows[-1][-1] = score
         if self._board:
             self._board.add_scalar("valid", score, self.step)
@@ -229,7 +254,8 @@ class Trainer:
         if self.ranks.rank == 0:
             facts = {"kind": "weights", **self.facts, "step": self.step, "score": _plain(self.best)}
             self.out.mkdir(parents=True, exist_ok=True)
-            write(self.out / "best.safetensors", named("net", self.net.state_dict()), facts)
+            with self._averaged():
+                write(self.out / "best.safetensors", named("net", self.net.state_dict()), facts)
 
     def save(self) -> None:
         """Write the log and ``last.safetensors``, from which a training goes on."""
@@ -240,7 +266,7 @@ class Trainer:
         self._write_log()
         if self.validate is None:
             self._keep_best()
-        tensors = named("net", self.net.state_dict())
+        tensors = named("net", self.net.state_dict()) | named("ema", self._mean)
         for name, parameter in self.net.named_parameters():
             for part, value in self.adam.state.get(parameter, {}).items():
                 tensors[f"adam.{part}.{name}"] = value.detach().clone()
@@ -261,6 +287,8 @@ class Trainer:
                 "another --out for a new one"
             )
         fill(self.net, under("net", tensors), path)
+        for name, value in under("ema", tensors).items():
+            self._mean[name].copy_(value)
         for part in ("step", "exp_avg", "exp_avg_sq"):
             values = under(f"adam.{part}", tensors)
             for name, parameter in self.net.named_parameters():

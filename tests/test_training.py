@@ -205,12 +205,13 @@ def test_an_error_while_reading_comes_out():
             next(batches)
 
 
-def test_a_stopped_training_goes_on_bit_by_bit(tmp_path):
-    whole = trainer(tmp_path / "whole")
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_stopped_training_goes_on_bit_by_bit(tmp_path, ema):
+    whole = trainer(tmp_path / "whole", ema=ema)
     assert whole.run()
     for part in range(1, 4):
         asked = itertools.count()
-        done = trainer(tmp_path / "parts").run(lambda count=asked: next(count) == 2)
+        done = trainer(tmp_path / "parts", ema=ema).run(lambda count=asked: next(count) == 2)
         assert done == (part == 3)
     for name in ("last", "best"):
         files = [tmp_path / folder / f"{name}.safetensors" for folder in ("whole", "parts")]
@@ -218,9 +219,30 @@ def test_a_stopped_training_goes_on_bit_by_bit(tmp_path):
     logs = [[(row["step"], row["loss"], row["rate"]) for row in log(tmp_path / f)] for f in ("whole", "parts")]
     assert logs[0] == logs[1]
     assert [step for step, _, _ in logs[0]] == [*"123456"]
-    again = trainer(tmp_path / "other", seed=4)
+    again = trainer(tmp_path / "other", seed=4, ema=ema)
     again.run()
     assert not equal(content(tmp_path / "other/best.safetensors"), content(files[0]))
+
+
+def test_the_average_of_the_weights_is_what_is_validated_and_kept(tmp_path):
+    """By hand: of the average a step leaves 1/10, 2/11, 3/12, and from then on 0.3."""
+    judged, raw = [], []
+    one = trainer(tmp_path, ema=0.3, steps=6, valid_every=6)
+
+    def weights():
+        return one.net.state_dict()["encoder.econv1.weight"].clone()
+
+    one.validate = lambda: judged.append(weights()) or 1.0
+    mean = weights()
+    assert one.run(lambda: raw.append(weights()))
+    raw.append(weights())
+    for after, left in zip(raw[1:], (1 / 10, 2 / 11, 3 / 12, 0.3, 0.3, 0.3), strict=True):
+        mean = left * mean + (1 - left) * after
+    torch.testing.assert_close(judged[0], mean, rtol=1e-5, atol=1e-7)
+    assert not torch.equal(raw[-1], judged[0])
+    best, last = (content(tmp_path / f"{name}.safetensors")["net.encoder.econv1.weight"] for name in ("best", "last"))
+    assert torch.equal(best, judged[0])
+    assert torch.equal(last, raw[-1])
 
 
 def test_rows_of_steps_that_were_lost_are_written_once(tmp_path):
@@ -438,6 +460,7 @@ def test_two_processes_agree_with_one(archive, tmp_path, command):
         (["--steps", "0"], "steps must be at least 1"),
         (["--device", "cuda"], "choose --device cpu"),
         (["--valid-limit", "0"], "at least 1 sequence"),
+        (["--ema", "1"], "ema must be from 0 to below 1"),
         (["--checkpoint", "lost.safetensors"], "no checkpoint at lost.safetensors"),
         (["--checkpoint", str(shipped("trajgru", "small"))], "has model trajgru, needed is convgru"),
         (["--checkpoint", str(shipped("convgru", "small")), "--memory", "2"], "give one of both"),

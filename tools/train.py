@@ -92,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
     add("--rate", type=float, default=1e-4, help="of Adam; default: 1e-4")
     add("--decay", type=float, default=0.7, help="factor of the rate, every --decay-every; default: 0.7")
     add("--decay-every", type=int, default=20_000, metavar="STEPS", help="default: 20000")
+    add("--ema", type=float, default=0.0, metavar="SHARE", help="keep an average of the weights, as 0.998; default: 0")
     add("--balanced", type=flag, default=True, metavar="BOOL", help="B-MSE + B-MAE, else MSE + MAE; default: true")
     add("--precision", default="float32", choices=PRECISIONS, help="default: float32")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: cuda if there is one")
@@ -174,6 +175,7 @@ def prepare(words: argparse.Namespace, device: str, ranks: Ranks) -> Trainer:
         rate=words.rate,
         decay=words.decay,
         decay_every=words.decay_every,
+        ema=words.ema,
         valid_every=words.valid_every,
         patience=words.patience,
         save_seconds=words.save_seconds,
