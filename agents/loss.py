@@ -11,11 +11,14 @@ Tensor = torch.Tensor
 BALANCED_SCALE, PLAIN_SCALE = 1e-5, 5e-5  # of the released code; Adam hardly minds, clipping and AdaGrad do
 
 
-def loss(forecast: Tensor, truth: Tensor, mask: Tensor, zr: ZR = HKO7, *, balanced: bool = True) -> Tensor:
+def loss(
+    forecast: Tensor, truth: Tensor, mask: Tensor, zr: ZR = HKO7, *, balanced: bool = True, lead_power: float = 0
+) -> Tensor:
     """1e-5 (B-MSE + B-MAE), or 5e-5 (MSE + MAE) if not ``balanced``; Shi et al. 2017, section 5.1.
 
     ``forecast`` (B, K, H, W) float pixels, not clipped; ``truth`` the same shape, uint8 levels; ``mask`` the same
-    shape, bool, True = scored. Errors are summed over the frame and averaged over leads and batch, as the scores are.
+    shape, bool, True = scored. Errors are summed over the frame and averaged over leads and batch, as the scores are;
+    in that average lead k, counted from 1, has the weight k ** -``lead_power``, relative to the mean of those weights.
     Raises ValueError for other shapes or types: a broadcast loss would look like a good one.
     """
     if not forecast.shape == truth.shape == mask.shape or forecast.ndim != 4:
@@ -28,7 +31,9 @@ def loss(forecast: Tensor, truth: Tensor, mask: Tensor, zr: ZR = HKO7, *, balanc
     weighted = error.square() + error
     if balanced:
         weighted = weighted * _weights(zr, forecast.device)[truth.int()]
-    return weighted.sum((2, 3)).mean() * (BALANCED_SCALE if balanced else PLAIN_SCALE)
+    leads = torch.arange(1, forecast.shape[1] + 1, device=forecast.device) ** -float(lead_power)
+    errors = weighted.sum((2, 3)) * (leads / leads.mean())
+    return errors.mean() * (BALANCED_SCALE if balanced else PLAIN_SCALE)
 
 
 def _weights(zr: ZR, device: torch.device) -> Tensor:

@@ -16,13 +16,13 @@ from .training import Batch, Ranks
 Tensor = torch.Tensor
 
 
-def rain_loss(task: Task, *, balanced: bool) -> Callable[[Any, Batch], Tensor]:
+def rain_loss(task: Task, *, balanced: bool, lead_power: float = 0) -> Callable[[Any, Batch], Tensor]:
     """The loss of a network on a batch, missing frames and unscored pixels left out."""
 
     def value(forward: Any, batch: Any) -> Tensor:
         frames, present, static = batch
         where = scorable(frames[:, task.inputs :], static.expand(len(frames), *static.shape[-2:])[:, None])
-        return objective(forward, frames, present, where, task, balanced=balanced)
+        return objective(forward, frames, present, where, task, balanced=balanced, lead_power=lead_power)
 
     return value
 

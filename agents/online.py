@@ -114,7 +114,9 @@ class ReplayBuffer:
         return np.concatenate(decoded)[-self.length :], present[-self.length :]
 
 
-def objective(forward: Any, frames: Tensor, present: Tensor, where: Tensor, task: Task, *, balanced: bool) -> Tensor:
+def objective(
+    forward: Any, frames: Tensor, present: Tensor, where: Tensor, task: Task, *, balanced: bool, lead_power: float = 0
+) -> Tensor:
     """The loss of ``forward`` on windows: ``frames`` (B, J + K, H, W) uint8 levels, missing ones 0.
 
     ``present`` (B, J + K) bool, and ``where`` bool, True where a pixel of the truth is scored, (B, K, H, W). The CNNs
@@ -122,7 +124,7 @@ def objective(forward: Any, frames: Tensor, present: Tensor, where: Tensor, task
     """
     seen, truth = frames[:, : task.inputs], frames[:, task.inputs :]
     mask = where & present[:, task.inputs :, None, None]
-    value = loss(forward(seen / 255), truth, mask, task.zr, balanced=balanced)
+    value = loss(forward(seen / 255), truth, mask, task.zr, balanced=balanced, lead_power=lead_power)
     deep = getattr(forward, "module", forward)  # DistributedDataParallel and torch.compile wrap it
     deep = getattr(deep, "_orig_mod", deep)
     return value * (PLAIN_SCALE / BALANCED_SCALE) if balanced and isinstance(deep, CNN) else value

@@ -39,6 +39,16 @@ def test_one_pixel_by_hand():
     assert float(loss(forecast, truth, everywhere, balanced=False)) == pytest.approx(5e-5 * 2 * (0.25 + 0.5))
 
 
+def test_leads_weigh_by_hand():
+    """Leads 1 and 2 weigh 1 and 1/2, relative to their mean 3/4; a perfect lead has no error to weigh."""
+    truth, everywhere = torch.zeros(1, 2, 1, 1, dtype=torch.uint8), torch.ones(1, 2, 1, 1, dtype=torch.bool)
+    for k, weight in ((0, 4 / 3), (1, 2 / 3)):
+        forecast = torch.zeros(1, 2, 1, 1)
+        forecast[0, k] = 0.5
+        alone = loss(forecast, truth, everywhere)
+        assert float(loss(forecast, truth, everywhere, lead_power=1)) == pytest.approx(weight * float(alone))
+
+
 def test_gradient_by_hand_and_none_where_masked():
     forecast = torch.tensor([[[[0.75, float("inf"), 0.5]]]], requires_grad=True)
     truth = torch.tensor([[[[255, 0, 0]]]], dtype=torch.uint8)
