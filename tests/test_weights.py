@@ -1,6 +1,7 @@
 """The shipped weights: they are what their card says, and they forecast."""
 
 import hashlib
+import itertools
 import re
 
 import gymnasium
@@ -29,12 +30,17 @@ def test_the_card_tells_how_the_file_was_made(model, card):
     assert path.stat().st_size < 3e6
     assert hashlib.sha256(path.read_bytes()).hexdigest() in card
     _, facts = read(path)
-    command = re.search(rf"^python tools/train.py (agents.{model} .+)$", card, re.MULTILINE)[1].split()
-    words = vars(parser().parse_args(command))
-    told = {name: value for name, value in facts.items() if name in words and name not in ("archive", "decay")}
+    commands = re.findall(rf"^python tools/train.py (agents.{model} .+)$", card, re.MULTILINE)
+    stages = [vars(parser().parse_args(command.split())) for command in commands]
+    assert stages[0]["checkpoint"] is None
+    for before, after in itertools.pairwise(stages):
+        assert after["checkpoint"] == before["out"] / "last.safetensors"
+    words = stages[-1]
+    told = {name: value for name, value in facts.items() if name in words and name not in ("archive", "checkpoint")}
     assert len(told) > 12
     assert told == {name: words[name] for name in told}
     assert facts["archive"] in card
+    assert facts["checkpoint"] in card
     assert facts["step"] <= words["steps"]
 
 
