@@ -22,8 +22,8 @@ SIZES = ("small", "full")
 SMALL = {
     "conv2d": (12,),
     "conv3d": (16,),
-    "convgru": (4, 12, 24, 32),
-    "trajgru": (4, 8, 16, 32),
+    "convgru": (8, 32, 32, 32),
+    "trajgru": (8, 24, 32, 32),
 }  # widths: see narrowed
 SMALL_LINKS = 5
 WEIGHTS = Path(__file__).parent / "weights"  # what is shipped
