@@ -217,21 +217,18 @@ class Trainer:
     def _average(self) -> None:
         """Move the average of the weights; it is a short one at first, as it begins with weights of no worth."""
         left = min(self.settings.ema, (1 + self.step) / (10 + self.step))
-        for name, parameter in self.net.named_parameters() if self._mean else ():
-            self._mean[name].lerp_(parameter.detach(), 1 - left)
+        for name, mean in self._mean.items():
+            mean.lerp_(self.net.get_parameter(name).detach(), 1 - left)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
         """Inside, the network has the average of its weights, if there is one."""
-        pairs = [(p.data, self._mean[name]) for name, p in self.net.named_parameters()] if self._mean else []
-        own = [weights.clone() for weights, _ in pairs]
-        for weights, mean in pairs:
-            weights.copy_(mean)
+        own = {name: self.net.get_parameter(name).detach().clone() for name in self._mean}
+        self.net.load_state_dict(self._mean, strict=False)  # not the statistics of batch normalisation
         try:
             yield
         finally:
-            for (weights, _), before in zip(pairs, own, strict=True):
-                weights.copy_(before)
+            self.net.load_state_dict(own, strict=False)
 
     def _judge(self) -> None:
         """Validate, and keep the weights if they are the best."""
@@ -254,8 +251,7 @@ class Trainer:
         if self.ranks.rank == 0:
             facts = {"kind": "weights", **self.facts, "step": self.step, "score": _plain(self.best)}
             self.out.mkdir(parents=True, exist_ok=True)
-            with self._averaged():
-                write(self.out / "best.safetensors", named("net", self.net.state_dict()), facts)
+            write(self.out / "best.safetensors", named("net", self.net.state_dict() | self._mean), facts)
 
     def save(self) -> None:
         """Write the log and ``last.safetensors``, from which a training goes on."""

@@ -94,13 +94,7 @@ def parser() -> argparse.ArgumentParser:
     add("--decay-every", type=int, default=20_000, metavar="STEPS", help="default: 20000")
     add("--ema", type=float, default=0.0, metavar="SHARE", help="keep an average of the weights, as 0.998; default: 0")
     add("--balanced", type=flag, default=True, metavar="BOOL", help="B-MSE + B-MAE, else MSE + MAE; default: true")
-    add(
-        "--lead-power",
-        type=float,
-        default=0.0,
-        metavar="P",
-        help="lead k weighs k^-P in the loss; default: 0",
-    )
+    add("--lead-power", type=float, default=0.0, metavar="P", help="lead k weighs k^-P in the loss; default: 0")
     add("--precision", default="float32", choices=PRECISIONS, help="default: float32")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: cuda if there is one")
     add("--compile", type=flag, default=False, metavar="BOOL", help="by torch.compile; default: false")
