@@ -4,6 +4,7 @@ A sequence is (T B, C, H, W), time-major. What the inputs contribute is computed
 depends on the state is left to the steps.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ Tensor = torch.Tensor
 
 SLOPE = 0.2  # of every leaky ReLU
 FLOW_WIDTH, FLOW_KERNEL = 32, 5  # of the network that generates the links
+GOLDEN = math.pi * (3 - math.sqrt(5))  # the angle by which points of a sunflower follow each other
 
 
 class ConvGRU(nn.Module):
@@ -68,6 +70,18 @@ class TrajGRU(ConvGRU):
         self.i2f = _same(row.channels_in, FLOW_WIDTH, FLOW_KERNEL) if has_input else None
         self.h2f = _same(row.channels_out, FLOW_WIDTH, FLOW_KERNEL)
         self.flow = _same(FLOW_WIDTH, 2 * row.state, FLOW_KERNEL)
+
+    def spread(self, apart: float) -> None:
+        """Let the links, while their generator is 0, look at points of a sunflower, one for each ``apart`` squared px.
+
+        Link l is ``apart`` sqrt(l) px away, the first at the location itself: the layer begins as a convolution of a
+        neighbourhood, instead of one that sees its own location L times.
+        """
+        place = torch.arange(self.links)
+        away, angle = apart * place.sqrt(), GOLDEN * place
+        assert self.flow.bias is not None
+        with torch.no_grad():
+            self.flow.bias.copy_(torch.stack([away * angle.cos(), away * angle.sin()], 1).flatten())
 
     def _prepare(self, inputs: Tensor | None, steps: int) -> list[Any]:
         return list(zip(_by_step(self.i2h, inputs, steps), _by_step(self.i2f, inputs, steps), strict=True))

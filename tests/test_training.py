@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import hko7env
 from agents.checkpoint import digest, read, under
 from agents.loss import loss
-from agents.models import shipped
+from agents.models import SMALL_LINKS, shipped
 from agents.networks import network
 from agents.offline import Validation, rain_loss
 from agents.tables import TABLES, narrowed
@@ -431,6 +431,19 @@ def test_a_training_begins_with_the_weights_of_another(archive, tmp_path, comman
     assert "second/last.safetensors is of a training with checkpoint" in capsys.readouterr().err
 
 
+def test_a_training_begins_with_memory_and_spread_links(archive, tmp_path, command):
+    begun = words(archive, "begun", steps=1, rate=0, valid="none", memory=2, spread=1.5)
+    assert command(["agents.trajgru", *begun[1:]]) == 0
+    net = under("net", content(tmp_path / "begun/last.safetensors"))
+    gates, flows = ([of for name, of in net.items() if name.endswith(end)] for end in ("h2h.bias", "flow.bias"))
+    assert len(gates) == len(flows) == 6
+    for gate in gates:
+        reset, update, new = gate.chunk(3)
+        assert (update == 2).all() and not reset.any() and not new.any()
+    for flow in flows:
+        torch.testing.assert_close(flow.view(-1, 2).norm(dim=1), 1.5 * torch.arange(SMALL_LINKS).sqrt())
+
+
 def test_two_processes_agree_with_one(archive, tmp_path, command):
     """To 1e-5 of a weight's size: gradients are added in another order."""
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -463,7 +476,9 @@ def test_two_processes_agree_with_one(archive, tmp_path, command):
         (["--ema", "1"], "ema must be from 0 to below 1"),
         (["--checkpoint", "lost.safetensors"], "no checkpoint at lost.safetensors"),
         (["--checkpoint", str(shipped("trajgru", "small"))], "has model trajgru, needed is convgru"),
-        (["--checkpoint", str(shipped("convgru", "small")), "--memory", "2"], "give one of both"),
+        (["--checkpoint", str(shipped("convgru", "small")), "--memory", "2"], "--memory is of weights drawn anew"),
+        (["--checkpoint", str(shipped("convgru", "small")), "--spread", "1"], "--spread is of weights drawn anew"),
+        (["--spread", "1"], "--spread is of TrajGRU layers, and agents.convgru has none"),
     ],
 )
 def test_the_command_names_what_is_wrong(archive, tmp_path, command, monkeypatch, capsys, given, message):

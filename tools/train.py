@@ -18,7 +18,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
 
-from agents.cells import ConvGRU  # noqa: E402
+from agents.cells import ConvGRU, TrajGRU  # noqa: E402
 from agents.checkpoint import digest  # noqa: E402
 from agents.generator import Generator  # noqa: E402
 from agents.models import MODELS, SIZES, build, facts, load_weights, table, usable  # noqa: E402
@@ -89,6 +89,7 @@ def parser() -> argparse.ArgumentParser:
     add("--draws", type=int, default=1, metavar="N", help="learn from the rainiest of N windows drawn; default: 1")
     add("--seed", type=int, default=0, help="of weights and windows; default: 0")
     add("--memory", type=float, default=0, metavar="BIAS", help="of the update gates at the start; default: 0")
+    add("--spread", type=float, default=0, metavar="PX", help="of the links at the start; default: 0")
     add("--rate", type=float, default=1e-4, help="of Adam; default: 1e-4")
     add("--decay", type=float, default=0.7, help="factor of the rate, every --decay-every; default: 0.7")
     add("--decay-every", type=int, default=20_000, metavar="STEPS", help="default: 20000")
@@ -162,6 +163,7 @@ def prepare(words: argparse.Namespace, device: str, ranks: Ranks) -> Trainer:
         "generate": words.generate,
         "seed": words.seed,
         "memory": words.memory,
+        "spread": words.spread,
         "balanced": words.balanced,
         "lead_power": words.lead_power,
         "precision": words.precision,
@@ -200,13 +202,17 @@ def prepare(words: argparse.Namespace, device: str, ranks: Ranks) -> Trainer:
 
 def begin(net: Any, words: argparse.Namespace, bound: dict[str, Any]) -> str | None:
     """Give ``net`` the weights that training begins with, and return their digest, or None if they are drawn."""
+    for name, kind, start in (("memory", ConvGRU, ConvGRU.prolong), ("spread", TrajGRU, TrajGRU.spread)):
+        if value := getattr(words, name):
+            if words.checkpoint is not None:
+                raise ValueError(f"--{name} is of weights drawn anew, a --checkpoint has its own: give one of both")
+            layers = [layer for layer in net.modules() if isinstance(layer, kind)]
+            if not layers:
+                raise ValueError(f"--{name} is of {kind.__name__} layers, and {words.agent} has none")
+            for layer in layers:
+                start(layer, value)
     if words.checkpoint is None:
-        for layer in net.modules():
-            if isinstance(layer, ConvGRU):
-                layer.prolong(words.memory)
         return None
-    if words.memory:
-        raise ValueError("--memory is of weights drawn anew, those of a --checkpoint have their own: give one of both")
     load_weights(net, words.checkpoint, bound)
     return digest(net.state_dict())
 
