@@ -5,6 +5,7 @@ depends on the state is left to the steps.
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -71,8 +72,14 @@ class TrajGRU(ConvGRU):
         self.h2f = _same(row.channels_out, FLOW_WIDTH, FLOW_KERNEL)
         self.flow = _same(FLOW_WIDTH, 2 * row.state, FLOW_KERNEL)
 
+    def generator(self) -> Iterator[nn.Parameter]:
+        """The parameters of the network that generates the links."""
+        for layer in (self.i2f, self.h2f, self.flow):
+            if layer is not None:
+                yield from layer.parameters()
+
     def spread(self, apart: float) -> None:
-        """Let the links, while their generator is 0, look at points of a sunflower, one for each ``apart`` squared px.
+        """Let the links look at points of a sunflower, whatever input and state are; their generator learns anew.
 
         Link l is ``apart`` sqrt(l) px away, the first at the location itself: the layer begins as a convolution of a
         neighbourhood, instead of one that sees its own location L times.
@@ -81,6 +88,7 @@ class TrajGRU(ConvGRU):
         away, angle = apart * place.sqrt(), GOLDEN * place
         assert self.flow.bias is not None
         with torch.no_grad():
+            self.flow.weight.zero_()
             self.flow.bias.copy_(torch.stack([away * angle.cos(), away * angle.sin()], 1).flatten())
 
     def _prepare(self, inputs: Tensor | None, steps: int) -> list[Any]:

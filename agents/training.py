@@ -28,6 +28,7 @@ from hko7env.agent import OptionError
 from hko7env.results import write_atomically
 
 from .captured import alike, gradients
+from .cells import TrajGRU
 from .checkpoint import CheckpointError, fill, named, read, under, write
 from .models import fitting
 from .online import CLIP, clip
@@ -59,6 +60,7 @@ class Settings:
 
     steps: int = 100_000
     rate: float = 1e-4
+    link_rate: float = 1.0  # share of the rate at which the generators of TrajGRU's links learn
     decay: float = 0.7  # of the rate, every so many steps, not below the floor
     decay_every: int = 20_000
     floor: float = 1e-6
@@ -73,7 +75,7 @@ class Settings:
         for name in ("steps", "decay_every", "valid_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("rate", "floor", "clip", "patience"):
+        for name in ("rate", "link_rate", "floor", "clip", "patience"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         if not 0 <= self.ema < 1:
@@ -146,7 +148,7 @@ class Trainer:
         fixed = {name: value for name, value in dataclasses.asdict(settings).items() if name not in STEER}
         self.facts = {**facts, **fixed}
         self.device = next(net.parameters()).device
-        self.adam = torch.optim.Adam(net.parameters(), lr=settings.rate, betas=(0.5, 0.999), eps=1e-8)
+        self.adam = torch.optim.Adam(_groups(net, settings.link_rate), lr=settings.rate, betas=(0.5, 0.999), eps=1e-8)
         self.step, self.best, self.waited, self.seconds = 0, float("inf"), 0, 0.0
         self._mean = {name: p.detach().clone() for name, p in net.named_parameters()} if settings.ema else {}
         self._rows: list[list[Any]] = []  # of the log, not written yet; losses still on the device
@@ -203,7 +205,7 @@ class Trainer:
         """One step, on this process's share of the batch; the loss of all of it, still on the device."""
         self.net.train()
         for group in self.adam.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         with fitting(self.remedy):
             value = self._descend(batch)
             clip(self.net, self.settings.clip)
@@ -313,6 +315,13 @@ class Trainer:
                 self._board.add_scalar("loss", value, step)
         write_atomically(path, text.getvalue().encode())
         rows.clear()
+
+
+def _groups(net: nn.Module, link_rate: float) -> list[dict[str, Any]]:
+    """What Adam moves, each group at its share of the rate."""
+    links = {p: None for layer in net.modules() if isinstance(layer, TrajGRU) for p in layer.generator()}
+    others = [p for p in net.parameters() if p not in links]
+    return [{"params": others, "share": 1.0}, {"params": list(links), "share": link_rate}]
 
 
 def _plain(score: float) -> float | None:

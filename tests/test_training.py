@@ -431,17 +431,38 @@ def test_a_training_begins_with_the_weights_of_another(archive, tmp_path, comman
     assert "second/last.safetensors is of a training with checkpoint" in capsys.readouterr().err
 
 
-def test_a_training_begins_with_memory_and_spread_links(archive, tmp_path, command):
-    begun = words(archive, "begun", steps=1, rate=0, valid="none", memory=2, spread=1.5)
+@pytest.mark.parametrize("checkpoint", [{}, {"checkpoint": shipped("trajgru", "small")}])
+def test_a_training_begins_with_memory_and_spread_links(archive, tmp_path, command, checkpoint):
+    begun = words(archive, "begun", steps=1, rate=0, valid="none", memory=2, spread=1.5, **checkpoint)
     assert command(["agents.trajgru", *begun[1:]]) == 0
     net = under("net", content(tmp_path / "begun/last.safetensors"))
+    before = under("net", content(checkpoint["checkpoint"])) if checkpoint else net
+    for name, weights in net.items():
+        assert torch.equal(weights, before[name]) or name.endswith(("flow.weight", "flow.bias", "h2h.bias"))
     gates, flows = ([of for name, of in net.items() if name.endswith(end)] for end in ("h2h.bias", "flow.bias"))
     assert len(gates) == len(flows) == 6
     for gate in gates:
-        reset, update, new = gate.chunk(3)
-        assert (update == 2).all() and not reset.any() and not new.any()
+        assert (gate.chunk(3)[1] == 2).all()
     for flow in flows:
         torch.testing.assert_close(flow.view(-1, 2).norm(dim=1), 1.5 * torch.arange(SMALL_LINKS).sqrt())
+
+
+def test_generators_of_links_learn_at_their_share_of_the_rate(archive, tmp_path, command):
+    """The first step of Adam is proportional to the rate."""
+    moved = []
+    for name, share in (("whole", 1), ("quarter", 0.25), ("none", 0)):
+        given = words(archive, name, steps=1, rate=1e-2, valid="none", spread=1, link_rate=share)
+        assert command(["agents.trajgru", *given[1:]]) == 0
+        moved.append(under("net", content(tmp_path / name / "last.safetensors")))
+    far = []
+    for name in moved[0]:
+        whole, quarter, none = (net[name] for net in moved)
+        if ".flow." in name:
+            far.append(float((whole - none).abs().max()))
+            torch.testing.assert_close(quarter - none, (whole - none) / 4, rtol=1e-4, atol=1e-6)
+        elif "2f." not in name:  # whose gradients are 0 as long as the last layer is
+            assert torch.equal(whole, quarter) and torch.equal(whole, none), name
+    assert max(far) == pytest.approx(1e-2, rel=0.01)
 
 
 def test_two_processes_agree_with_one(archive, tmp_path, command):
@@ -476,8 +497,7 @@ def test_two_processes_agree_with_one(archive, tmp_path, command):
         (["--ema", "1"], "ema must be from 0 to below 1"),
         (["--checkpoint", "lost.safetensors"], "no checkpoint at lost.safetensors"),
         (["--checkpoint", str(shipped("trajgru", "small"))], "has model trajgru, needed is convgru"),
-        (["--checkpoint", str(shipped("convgru", "small")), "--memory", "2"], "--memory is of weights drawn anew"),
-        (["--checkpoint", str(shipped("convgru", "small")), "--spread", "1"], "--spread is of weights drawn anew"),
+        (["--link-rate", "-1"], "link_rate must be at least 0"),
         (["--spread", "1"], "--spread is of TrajGRU layers, and agents.convgru has none"),
     ],
 )

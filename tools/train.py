@@ -91,6 +91,7 @@ def parser() -> argparse.ArgumentParser:
     add("--memory", type=float, default=0, metavar="BIAS", help="of the update gates at the start; default: 0")
     add("--spread", type=float, default=0, metavar="PX", help="of the links at the start; default: 0")
     add("--rate", type=float, default=1e-4, help="of Adam; default: 1e-4")
+    add("--link-rate", type=float, default=1.0, metavar="SHARE", help="of --rate, for links' generators; default: 1")
     add("--decay", type=float, default=0.7, help="factor of the rate, every --decay-every; default: 0.7")
     add("--decay-every", type=int, default=20_000, metavar="STEPS", help="default: 20000")
     add("--ema", type=float, default=0.0, metavar="SHARE", help="keep an average of the weights, as 0.998; default: 0")
@@ -177,6 +178,7 @@ def prepare(words: argparse.Namespace, device: str, ranks: Ranks) -> Trainer:
     settings = Settings(
         steps=words.steps,
         rate=words.rate,
+        link_rate=words.link_rate,
         decay=words.decay,
         decay_every=words.decay_every,
         ema=words.ema,
@@ -202,19 +204,18 @@ def prepare(words: argparse.Namespace, device: str, ranks: Ranks) -> Trainer:
 
 def begin(net: Any, words: argparse.Namespace, bound: dict[str, Any]) -> str | None:
     """Give ``net`` the weights that training begins with, and return their digest, or None if they are drawn."""
+    begun = None
+    if words.checkpoint is not None:
+        load_weights(net, words.checkpoint, bound)
+        begun = digest(net.state_dict())
     for name, kind, start in (("memory", ConvGRU, ConvGRU.prolong), ("spread", TrajGRU, TrajGRU.spread)):
         if value := getattr(words, name):
-            if words.checkpoint is not None:
-                raise ValueError(f"--{name} is of weights drawn anew, a --checkpoint has its own: give one of both")
             layers = [layer for layer in net.modules() if isinstance(layer, kind)]
             if not layers:
                 raise ValueError(f"--{name} is of {kind.__name__} layers, and {words.agent} has none")
             for layer in layers:
                 start(layer, value)
-    if words.checkpoint is None:
-        return None
-    load_weights(net, words.checkpoint, bound)
-    return digest(net.state_dict())
+    return begun
 
 
 if __name__ == "__main__":
