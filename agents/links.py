@@ -56,6 +56,17 @@ def arrows(flow: Flow, across: int) -> npt.NDArray[np.float64]:
     return np.concatenate(parts).astype(np.float64)
 
 
+def lost(flow: Flow) -> float:
+    """The share of the links of ``flow`` (L, 2, H, W) that look a pixel or more outside the map, where all is 0.
+
+    They see nothing and have no gradient: such a link comes back only by what other locations teach its generator.
+    """
+    here = np.indices(flow.shape[2:])[::-1]  # x, y
+    size = np.array(flow.shape[:1:-1])[:, None, None]  # W, H
+    outside = np.abs(here - flow - (size - 1) / 2) >= (size + 1) / 2
+    return float(outside.any(axis=1).mean())
+
+
 def drawn(panel: Image.Image, flow: Flow, across: int) -> Image.Image:
     """``panel``, a picture of all of the map, under the arrows of ``flow`` (L, 2, H, W)."""
     picture = panel.copy()

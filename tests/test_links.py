@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from agents.checkpoint import named, write
-from agents.links import arrows
+from agents.links import arrows, lost
 from agents.models import build, facts
 from agents.warp import warp
 from hko7env.synthetic import Weather, make
@@ -44,6 +44,13 @@ def test_an_arrow_ends_where_the_link_reads():
     assert found == [(1, 4)]
 
 
+def test_a_link_is_lost_where_it_reads_nothing():
+    flow = np.random.default_rng(0).normal(0, 6, (3, 2, 5, 7)).astype(np.float32)
+    seen = warp(torch.ones(1, 1, 5, 7), torch.from_numpy(flow)[None])
+    assert lost(flow) == pytest.approx(float((seen == 0).float().mean()))
+    assert 0 < lost(flow) < 1
+
+
 def test_the_links_are_those_of_the_checkpoint(links, tmp_path):
     path = checkpoint(tmp_path / "a", flow=(1.5, -2.0))
     flows = links.links(path, SOME, observation(SOME)["frames"])
@@ -59,6 +66,7 @@ def test_the_command_draws_a_row_a_checkpoint(links, tmp_path, capsys):
     path = checkpoint(tmp_path / "one", flow=(3.0, 0.0))
     words = ["--archive", "a.zarr", "--out", "links.png"]
     assert links.main([str(path), *words]) == 0
+    assert "ernn1: 12 x 18, 5 links, 17% see nothing\n" in capsys.readouterr().out  # the first 3 of 18 columns
     with Image.open("links.png") as picture:
         one = picture.size
         assert len(picture.getcolors(100_000)) > 5

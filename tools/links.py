@@ -1,7 +1,7 @@
 """Draw where the links of a TrajGRU look, level by level: ``python tools/links.py best.safetensors --out links.png``.
 
 As Figure 3 of Shi et al. 2017: from each of some locations an arrow to each location that its links read, over the
-newest frame that the network has seen.
+newest frame that the network has seen; and what share of a level's links look outside its map, where nothing is.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import torch  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
 
 from agents.checkpoint import read  # noqa: E402
-from agents.links import Flow, drawn, watched  # noqa: E402
+from agents.links import Flow, drawn, lost, watched  # noqa: E402
 from agents.models import build, check_facts, facts, load_weights  # noqa: E402
 from hko7env.agent import Task  # noqa: E402
 from hko7env.env import NowcastingEnv  # noqa: E402
@@ -48,10 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
         count = len(env.schedule)
         index = count // 2 if words.sequence < 0 else words.sequence
         observation, _ = env.reset(options={"start": min(index, count), "stop": count})
-        rows = [
-            picture(links(path, env.task, observation["frames"]), observation["frames"][-1], words.across)
-            for path in words.checkpoints
-        ]
+        found = [links(path, env.task, observation["frames"]) for path in words.checkpoints]
+        rows = [picture(flows, observation["frames"][-1], words.across) for flows in found]
         image = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")
         for y, row in zip(np.cumsum([0, *(row.height for row in rows)]).tolist(), rows, strict=False):
             image.paste(row, (0, y))
@@ -60,6 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"links: {error}", file=sys.stderr)
         return 1
     print(f"{words.out}: links after the frame of {env.issued(index)}")
+    for path, flows in zip(words.checkpoints, found, strict=True):
+        print(path, *(title(name, flow) for name, flow in flows.items()), sep="\n  ")
     return 0
 
 
@@ -90,9 +90,13 @@ def picture(found: dict[str, Flow], frame: npt.NDArray[np.uint8], across: int) -
     for column, (name, flow) in enumerate(found.items()):
         left = column * (shown.width + 4)
         sheet.paste(drawn(shown, flow, across), (left, MARGIN))
-        title = f"{name}: {flow.shape[2]} x {flow.shape[3]}, {len(flow)} links"
-        ImageDraw.Draw(sheet).text((left + 2, 3), title, fill="black")
+        ImageDraw.Draw(sheet).text((left + 2, 3), title(name, flow), fill="black")
     return sheet
+
+
+def title(name: str, flow: Flow) -> str:
+    """What a panel shows, in a line."""
+    return f"{name}: {flow.shape[2]} x {flow.shape[3]}, {len(flow)} links, {lost(flow):.0%} see nothing"
 
 
 if __name__ == "__main__":
