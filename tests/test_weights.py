@@ -6,9 +6,11 @@ import re
 
 import gymnasium
 import pytest
+import torch
 
 import hko7env
 from agents.checkpoint import read
+from agents.links import lost, watched
 from agents.models import WEIGHTS, shipped
 from hko7env.agent import load
 from hko7env.synthetic import Weather, make
@@ -54,6 +56,16 @@ def rain(tmp_path_factory):
     path = tmp_path_factory.mktemp("archives") / "rain.zarr"
     make(path, shape=(240, 240), weather=(Weather("test", "2016-06-10T00:00", 60),), seed=11)
     return path
+
+
+def test_links_that_are_shipped_look_at_the_map(rain):
+    env = gymnasium.make("HKO7-Offline-v0", archive=str(rain), split="test").unwrapped
+    observation, _ = env.reset(options={"start": 5})
+    assert observation["frames"].any()
+    _, seen = watched(load("agents.trajgru", env.task).net, torch.from_numpy(observation["frames"])[None] / 255)
+    assert len(seen) == 6
+    for name, flow in seen.items():
+        assert lost(flow.reshape(-1, *flow.shape[-3:])) < 0.5, name
 
 
 def error(name, archive):
