@@ -269,7 +269,6 @@ def test_a_prolonged_state_fades_by_the_update_gate_alone(kind, links):
 @pytest.mark.parametrize("links", [1, 5, 9, 13, 17])
 def test_spread_links_fill_a_disc_evenly(links):
     made = TrajGRU(row("", links))
-    torch.nn.init.zeros_(made.flow.weight)
     made.spread(1.5)
     flow = made.generate(None, random(2, 4, 6, 8).float())
     assert (flow == flow[:1, :, :, :1, :1]).all()
