@@ -1,17 +1,21 @@
 """A radar archive: one zarr (format 3) group of frames with times, status, checksums, mask, units and georeference.
 
-The group's consolidated metadata is the commit record: a writer stopped at any point leaves the archive as it was
-after the last whole :meth:`Archive.append`. Every chunk ends in a crc32c, every frame has one of its own, and fill
-values are impossible values. So a chunk that is missing, torn, flipped or misplaced is an error, never dry weather.
+A writer stopped at any point leaves the archive as it was after the last whole :meth:`Archive.append`, see
+:mod:`hko7env.commit_record`. All metadata are covered by a digest, every chunk ends in a crc32c, every frame has one of
+its own, and fill values are impossible values. So what is missing, torn, flipped or misplaced is an error, never dry
+weather.
 """
 
+import copy
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +27,10 @@ import zarr
 from numcodecs import Zstd
 from zarr.storage import LocalStore
 
+from hko7env import commit_record
+from hko7env.commit_record import Record, content_digest
 from hko7env.layout import (
+    ARRAYS,
     CHUNK,
     DAY_SHARD,
     FIXED,
@@ -35,19 +42,30 @@ from hko7env.layout import (
     VERSION,
     check_mask,
     check_shard,
+    check_size,
     check_splits,
-    commit,
+    check_times,
     iso,
     make_arrays,
     minutes,
 )
+from hko7env.locking import sole_writer
 from hko7env.naming import meant
 from hko7env.units import ZR
 
 _CACHED_CHUNKS = 12
+_SEALED = ("mask", "x", "y")  # arrays whose values the commit record has a digest of: nothing else can tell x from y
+# What zarr raises for a metadata file that is no sound one
+_DAMAGE = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, NotImplementedError, OSError, TypeError,
+    ValueError, RecursionError,
+)  # fmt: skip
 
 Frames = npt.NDArray[np.uint8]
 Minutes = npt.NDArray[np.int64]
+
+
+_log = logging.getLogger(__name__)
 
 
 class ArchiveError(ValueError):
@@ -75,11 +93,13 @@ def create(
     ``cadence`` minutes between frames, ``mask`` (H, W) uint8 (0 scored, 1 outlier, 2 out of range; default all
     scored), ``x`` (W,) and ``y`` (H,) metres in ``crs`` (a PROJ string or WKT), ``splits`` name -> half-open
     ranges of ISO minutes. ``shard`` frames a file suits finished archives: appending rewrites the last shard.
-    Raises FileExistsError if something is there already, ValueError for arguments that do not fit together.
+    Raises FileExistsError if something is there already, ValueError for arguments that do not fit together,
+    LockedError (a ValueError) if another process is making the same archive.
     """
     height, width = shape
     if min(height, width) < 1 or cadence < 1 or cadence != int(cadence):
         raise ValueError(f"an archive needs H, W and whole minutes of at least 1, got {height}, {width} and {cadence}")
+    check_size(height, width)
     check_shard(shard)
     static = np.full(shape, SCORED, np.uint8) if mask is None else np.asarray(mask)
     check_mask(static, shape)
@@ -92,38 +112,58 @@ def create(
             raise ValueError(f"{name} must be {size} finite coordinates, got shape {axes[name].shape}")
     checked = check_splits(splits or {})
     zr = zr or ZR()
-    local = is_local(store)
-    if local and Path(store).exists():
-        raise FileExistsError(f"{store} exists already: choose another name, or append to it")
-    making = Path(f"{store}.making")  # renamed when whole, so that a stopped making leaves nothing under the name
-    if local and making.exists():
-        shutil.rmtree(making)
-    try:
-        group = zarr.open_group(making if local else store, mode="w-", zarr_format=3)
-    except (FileExistsError, zarr.errors.ContainsGroupError) as error:
-        raise FileExistsError(f"{store} exists already: choose another name, or append to it") from error
-    group.attrs.update(
-        {
-            "Conventions": "CF-1.11",
-            "format": FORMAT,
-            "format_version": VERSION,
-            "cadence_minutes": cadence,
-            "zr_a": zr.a,
-            "zr_b": zr.b,
-            "source": source,
-            "licence": licence,
-            "splits": checked,
-            **(attributes or {}),
-        }
-    )
-    make_arrays(group, shape, shard)
-    group["crs"].attrs["proj4" if crs.startswith("+") else "crs_wkt"] = crs
-    for name, values in (("mask", static), *axes.items()):
-        group[name][...] = values  # type: ignore[index]
-    commit(group)
-    if local:
+    own = {
+        "Conventions": "CF-1.11",
+        "format": FORMAT,
+        "format_version": VERSION,
+        "cadence_minutes": cadence,
+        "zr_a": zr.a,
+        "zr_b": zr.b,
+        "source": source,
+        "licence": licence,
+        "splits": checked,
+        **(attributes or {}),
+    }
+    values = {"mask": static, **axes}
+    with _writing(store):
+        if not is_local(store):
+            _make(store, shape, shard, own, values, crs)
+            return Archive(store, writable=True)
+        if Path(store).exists():
+            raise FileExistsError(f"{store} exists already: choose another name, or append to it")
+        making = Path(f"{store}.making")  # renamed when whole, so that a stopped making leaves nothing under the name
+        if making.exists():
+            shutil.rmtree(making)
+        _make(making, shape, shard, own, values, crs)
         making.rename(store)
     return Archive(store, writable=True)
+
+
+def _make(
+    store: Any,
+    shape: tuple[int, int],
+    shard: int | None,
+    attributes: dict[str, Any],
+    values: dict[str, npt.NDArray[Any]],
+    crs: str,
+) -> None:
+    """Make the group and its arrays in ``store`` and commit them."""
+    try:
+        group = zarr.open_group(store, mode="w-", zarr_format=3)
+    except (FileExistsError, zarr.errors.ContainsGroupError) as error:
+        raise FileExistsError(f"{store} exists already: choose another name, or append to it") from error
+    make_arrays(group, shape, shard)
+    group["crs"].attrs["proj4" if crs.startswith("+") else "crs_wkt"] = crs
+    for name, array in values.items():
+        group[name][...] = array  # type: ignore[index]
+    contents = {name: [content_digest(values[name])] for name in _SEALED}
+    commit_record.write(group, Record(attributes, commit_record.nodes_of(group, ARRAYS), contents))
+
+
+def _writing(store: Any) -> AbstractContextManager[None]:
+    """Keep other writers of ``store`` out, if it is a folder of this machine; other stores have no lock."""
+    folder = Path(store) if is_local(store) else store.root if isinstance(store, LocalStore) else None
+    return nullcontext() if folder is None else sole_writer(folder)
 
 
 def is_local(store: Any) -> bool:
@@ -154,16 +194,19 @@ class Archive:
     def _load(self) -> None:
         try:
             group = zarr.open_group(self._store, mode="r", use_consolidated=True)
+            self._record, self._committed = commit_record.read(group)
         except FileNotFoundError as error:
+            if is_local(self._store) and (Path(self._store) / "zarr.json").exists():
+                raise ArchiveError(self._damaged("file zarr.json", error)) from error
             raise FileNotFoundError(f"no archive at {self.name}: check the path, or import radar into it") from error
         except ImportError as error:
             raise ArchiveError(f"{self.name} needs a package that is not installed: {error}") from error
-        except ValueError as error:
+        except _DAMAGE as error:
             raise ArchiveError(
-                f"{self.name} holds no finished archive ({error}): it is foreign, or its making was stopped; "
-                "import radar with tools/archive.py, into a new name or after removing it"
+                f"{self.name} holds no finished archive ({type(error).__name__}: {error}): it is damaged, foreign, or "
+                "its making was stopped; restore its zarr.json, or import the radar into another name"
             ) from error
-        self.attributes: dict[str, Any] = dict(group.attrs)
+        self.attributes: dict[str, Any] = self._record.attributes
         if self.attributes.get("format") != FORMAT:
             raise ArchiveError(
                 f"{self.name} is a zarr group of another layout (no attribute format = {FORMAT}): "
@@ -175,38 +218,59 @@ class Archive:
                 f"hko7env reads version {VERSION}: use the hko7env that wrote it, or import the radar again"
             )
         try:
-            self.cadence = int(self.attributes["cadence_minutes"])
-            self.zr = ZR(float(self.attributes["zr_a"]), float(self.attributes["zr_b"]))
-            self.splits: dict[str, list[tuple[str, str]]] = {
-                name: [(begin, end) for begin, end in ranges] for name, ranges in self.attributes["splits"].items()
-            }
-            pixel = group["pixel"]
-            assert isinstance(pixel, zarr.Array)
-            self._pixel = pixel
-            self.times: Minutes = self._whole(group, "time")
-            self.status: Frames = self._whole(group, "status")
-            self._checksum: npt.NDArray[np.uint32] = self._whole(group, "checksum")
-            self.mask: Frames = self._whole(group, "mask")
-            self.x, self.y = self._whole(group, "x"), self._whole(group, "y")
-            reference = group["crs"].attrs
-            self.crs = str(reference.get("proj4") or reference.get("crs_wkt") or "")
+            commit_record.check(self._record, self._committed)
+            self._read_parts(group)
         except ArchiveError:
             raise
-        except (KeyError, TypeError, AttributeError, AssertionError, ValueError) as error:
+        except _DAMAGE as error:
             why = f"{type(error).__name__}: {error}"
             raise ArchiveError(
-                f"{self.name} lacks a sound part of an archive ({why}): import the radar again"
+                f"{self.name} lacks a sound part of an archive ({why}): restore its zarr.json, or import the radar "
+                "again"
             ) from error
         self._check_layout()
+        if self._committed is None:
+            _log.warning("%s was written without a digest of its metadata: its next commit adds one", self.name)
         self._cache.clear()
         self.__dict__.pop("fingerprint", None)
 
+    def _read_parts(self, group: zarr.Group) -> None:
+        """Take over what the commit record and the small arrays hold."""
+        self.cadence = int(self.attributes["cadence_minutes"])
+        self.zr = ZR(float(self.attributes["zr_a"]), float(self.attributes["zr_b"]))
+        self.splits: dict[str, list[tuple[str, str]]] = {
+            name: [(begin, end) for begin, end in ranges]
+            for name, ranges in check_splits(self.attributes["splits"]).items()
+        }
+        pixel = group["pixel"]
+        assert isinstance(pixel, zarr.Array)
+        frames, height, width = pixel.shape
+        check_size(height, width, frames)
+        self._pixel = pixel
+        self.times: Minutes = self._whole(group, "time")
+        self.status: Frames = self._whole(group, "status")
+        self._checksum: npt.NDArray[np.uint32] = self._whole(group, "checksum")
+        self.mask: Frames = self._whole(group, "mask")
+        self.x, self.y = self._whole(group, "x"), self._whole(group, "y")
+        reference = self._record.nodes["crs"]["attributes"]
+        self.crs = str(reference.get("proj4") or reference.get("crs_wkt") or "")
+
     def _whole(self, group: zarr.Group, name: str) -> Any:
         array = group[name]
+        assert isinstance(array, zarr.Array)
+        if array.dtype != np.dtype(ARRAYS[name][0]):
+            raise ArchiveError(self._damaged(name, f"{array.dtype} instead of {ARRAYS[name][0]}"))
+        sizes = dict(zip(ARRAYS["pixel"][2], self._pixel.shape, strict=True))
+        expected = tuple(sizes[dimension] for dimension in ARRAYS[name][2])
+        if array.shape != expected:
+            raise ArchiveError(self._damaged(name, f"shape {array.shape} instead of {expected}"))
         try:
-            values = np.asarray(array[...])  # type: ignore[index]
+            values = np.asarray(array[...])
         except (ValueError, RuntimeError, OSError) as error:
             raise ArchiveError(self._damaged(name, error)) from error
+        sound = self._record.contents.get(name)
+        if sound is not None and content_digest(values) not in sound:
+            raise ArchiveError(self._damaged(name, "not the values that were committed"))
         values.setflags(write=False)
         return values
 
@@ -214,26 +278,19 @@ class Archive:
         return f"{self.name}: {what} is damaged or missing ({why}): restore the file, or import the radar again"
 
     def _check_layout(self) -> None:
-        n, shape = len(self.times), self.shape
-        if (
-            self._pixel.shape[0] != n
-            or len(self.status) != n
-            or len(self._checksum) != n
-            or self._pixel.dtype != np.uint8
-        ):
-            raise ArchiveError(self._damaged("the time axis", "arrays of unequal length"))
+        if self._pixel.dtype != np.uint8:
+            raise ArchiveError(self._damaged("pixel", f"{self._pixel.dtype} instead of uint8"))
         if (self.times == NO_TIME).any():
             raise ArchiveError(self._damaged("time", "a chunk is missing"))
-        if (np.diff(self.times) <= 0).any():
-            raise ArchiveError(self._damaged("time", "times are not strictly increasing"))
+        try:
+            check_times(self.times)
+            check_mask(self.mask, self.shape)
+        except ValueError as error:
+            raise ArchiveError(self._damaged("time or mask", error)) from error
         if (self.status > SUSPECT).any():
             raise ArchiveError(self._damaged("status", "unknown codes"))
-        try:
-            check_mask(self.mask, shape)
-        except ValueError as error:
-            raise ArchiveError(self._damaged("mask", error)) from error
-        if np.isnan(self.x).any() or np.isnan(self.y).any() or (len(self.y), len(self.x)) != shape:
-            raise ArchiveError(self._damaged("x or y", "not the frame's axes"))
+        if np.isnan(self.x).any() or np.isnan(self.y).any():
+            raise ArchiveError(self._damaged("x or y", "a chunk is missing"))
 
     def __len__(self) -> int:
         return len(self.times)
@@ -362,7 +419,8 @@ class Archive:
         return f"pixel/c/{chunk if shards is None else chunk * CHUNK // shards[0]}/0/0"
 
     def verify(self) -> Iterator[str | None]:
-        """Read every chunk; yield None for each sound one and a message for each damaged one."""
+        """Read everything; yield None for each sound chunk, a message for each damaged one and each metadata file."""
+        yield from self._damaged_documents()
         for chunk in range(-(-len(self) // CHUNK)):
             try:
                 self._decode(chunk)
@@ -370,7 +428,25 @@ class Archive:
             except ArchiveError as error:
                 yield str(error)
 
+    def _damaged_documents(self) -> Iterator[str]:
+        """A message for each metadata file of an array that is not what was committed; appending restores it."""
+        group = zarr.open_group(self._store, mode="r", use_consolidated=True)
+        for path, committed in self._record.nodes.items():
+            own = _own_document(group, path)
+            if own is None or (_without_length(own) != _without_length(committed)):
+                yield (
+                    f"{self.name}: file {path}/zarr.json is damaged or missing; the archive can be read, "
+                    "and the next append restores the file"
+                )
+
     # ------------------------------------------------------------------ writing
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Keep other writers out for as long as this is entered; a single append or update does so by itself.
+
+        Raises LockedError (a ValueError), naming the holder, if another process or thread is writing.
+        """
+        return _writing(self._store)
 
     def append(self, times: npt.ArrayLike, frames: Frames, status: npt.ArrayLike | None = None) -> None:
         """Add frames (n, H, W) uint8 at ``times`` (n,) minutes, later than all before; all of them or none.
@@ -389,31 +465,48 @@ class Archive:
             )
         if len(stamps) == 0:
             return
-        if stamps.dtype.kind not in "iu" or not np.isin(codes, (GOOD, SUSPECT)).all():
-            raise ValueError(f"expected integer minutes and status {GOOD} or {SUSPECT}")
-        stamps, codes = stamps.astype(np.int64), codes.astype(np.uint8)
-        if (np.diff(stamps) <= 0).any() or (len(self) and stamps[0] <= self.times[-1]):
-            last = iso(self.times[-1]) if len(self) else "the start"
-            raise ValueError(f"times must be strictly increasing and after {last}, got {iso(stamps[0])} first")
-        self._check_sole_writer()
-        checksums = np.array([google_crc32c.value(f) for f in np.ascontiguousarray(frames)], np.uint32)
-        group = zarr.open_group(self._store, mode="r+", use_consolidated=False)
+        if not np.isin(codes, (GOOD, SUSPECT)).all():
+            raise ValueError(f"expected status {GOOD} or {SUSPECT}")
+        stamps, codes = check_times(stamps), codes.astype(np.uint8)
+        if len(self) and stamps[0] <= self.times[-1]:
+            raise ValueError(f"times must be after {iso(self.times[-1])}, got {iso(stamps[0])} first")
         old, new = len(self), len(self) + len(stamps)
-        for name, values in (("pixel", frames), ("time", stamps), ("status", codes), ("checksum", checksums)):
-            array = group[name]
-            assert isinstance(array, zarr.Array)
-            array = array.with_config({"write_empty_chunks": True})
-            if array.shape[0] != old:  # an append was stopped before its commit: drop what it left
-                array.resize((old, *array.shape[1:]))
-            array.resize((new, *array.shape[1:]))
-            array[old:new] = values
-        commit(group)
-        self._load()
+        check_size(*self.shape, new)
+        checksums = np.array([google_crc32c.value(f) for f in np.ascontiguousarray(frames)], np.uint32)
+        with self.writing():
+            group = self._begin()
+            nodes = copy.deepcopy(self._record.nodes)
+            for name, values in (("pixel", frames), ("time", stamps), ("status", codes), ("checksum", checksums)):
+                array = group[name]
+                assert isinstance(array, zarr.Array)
+                array = array.with_config({"write_empty_chunks": True})
+                array.resize((new, *array.shape[1:]))
+                array[old:new] = values
+                nodes[name]["shape"][0] = new
+            commit_record.write(group, self._record._replace(nodes=nodes, contents=self._contents()))
+            self._load()
 
-    def _check_sole_writer(self) -> None:
-        committed = zarr.open_group(self._store, mode="r", use_consolidated=True)["time"].shape  # type: ignore[union-attr]
-        if committed != (len(self),):
-            raise ArchiveError(f"another writer has appended to {self.name} since it was opened: open it again")
+    def _begin(self) -> zarr.Group:
+        """The group as it was committed, for writing; what a stopped or damaged writer left beside that is mended.
+
+        Raises ArchiveError if something was committed since this archive was opened.
+        """
+        group = zarr.open_group(self._store, mode="r+", use_consolidated=True)
+        record, _ = commit_record.read(group)
+        if record != self._record:
+            raise ArchiveError(f"another writer has changed {self.name} since it was opened: open it again")
+        for name in ARRAYS:
+            committed, own = record.nodes[name], _own_document(group, name)
+            if own is None or _without_length(own) != _without_length(committed):
+                commit_record.write_document(group, name, committed)
+            elif own["shape"] != committed["shape"]:  # chunks of an append that was stopped before its commit
+                left = zarr.open_group(self._store, mode="r+", use_consolidated=False)[name]
+                left.resize(tuple(committed["shape"]))  # type: ignore[union-attr]
+        return group
+
+    def _contents(self) -> dict[str, list[str]]:
+        """The digests of the small arrays, for a commit: those of an archive without them are made here."""
+        return {name: [content_digest(getattr(self, name))] for name in _SEALED}
 
     def update(
         self,
@@ -429,17 +522,34 @@ class Archive:
         if fixed:
             raise ValueError(f"{', '.join(sorted(fixed))} of an archive cannot change: create another")
         new = dict(attributes or {}) | ({} if splits is None else {"splits": check_splits(splits)})
-        if mask is not None:
-            check_mask(np.asarray(mask), self.shape)
-        self._check_sole_writer()
-        # The group keeps the consolidated metadata that it was opened with, so one write of it changes the attributes
-        # and nothing else, not even what a stopped append has left in the arrays.
-        group = zarr.open_group(self._store, mode="r+", use_consolidated=True)
-        if mask is not None:
-            group["mask"][...] = np.asarray(mask)  # type: ignore[index]
-        if new:
-            group.update_attributes(new)
-        self._load()
+        static = self.mask if mask is None else np.asarray(mask)
+        check_mask(static, self.shape)
+        with self.writing():
+            group = self._begin()
+            contents, after = self._contents(), content_digest(static)
+            if mask is not None:  # stopped between the mask and the commit, either mask is sound
+                commit_record.write(
+                    group, self._record._replace(contents=contents | {"mask": contents["mask"] + [after]})
+                )
+                group["mask"][...] = static  # type: ignore[index]
+            changed = {**self._record.attributes, **new}
+            commit_record.write(group, self._record._replace(attributes=changed, contents=contents | {"mask": [after]}))
+            self._load()
+
+
+def _own_document(group: zarr.Group, path: str) -> dict[str, Any] | None:
+    """The metadata file of a node, or None if it is missing or damaged."""
+    try:
+        document = commit_record.read_document(group, path)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _without_length(document: dict[str, Any]) -> dict[str, Any]:
+    """``document`` of an array without the size of its first axis, which grows before a commit."""
+    shape = document.get("shape")
+    return {**document, "shape": shape[1:] if isinstance(shape, list) else shape}
 
 
 def pack(archive: Archive, store: Any, *, shard: int = DAY_SHARD, step: Callable[[int], Any] | None = None) -> Archive:

@@ -1,6 +1,5 @@
 """How an archive lies in a zarr (format 3) group: its arrays, their CF attributes, and what is legal in them."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,17 +8,25 @@ import numpy.typing as npt
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from hko7env.commit_record import INTEGRITY
 from hko7env.units import DBZ_FLOOR, DBZ_SPAN
 
+Minutes = npt.NDArray[np.int64]
+
 FORMAT, VERSION = "hko7env-archive", 1
-FIXED = {"Conventions", "format", "format_version", "cadence_minutes", "zr_a", "zr_b"}  # what frames were written by
+FIXED = {"Conventions", "format", "format_version", "cadence_minutes", "zr_a", "zr_b", INTEGRITY}  # never set by hand
 SCORED, OUTLIER, OUT_OF_RANGE = 0, 1, 2  # codes of the static mask
 GOOD, SUSPECT = 0, 1  # codes of a frame's status: a suspect frame is kept, but counts as missing
 CHUNK = 5  # frames: one segment, so a stream decodes each chunk once
 DAY_SHARD = 240  # frames: one day at HKO-7's cadence
 TIME_CHUNK = 4096
+FIRST_TIME, LAST_TIME = (int(np.datetime64(t, "m").astype(np.int64)) for t in ("0001-01-01", "9999-12-31T23:59"))
 NO_TIME = np.iinfo(np.int64).min  # fill values: none is legal, so a lost chunk cannot pass for data
 NO_CODE = NO_LEVEL = 255
+MAX_PIXELS, MAX_FRAMES = (
+    2**27,
+    2**26,
+)  # of a frame, of an archive: larger claims are damage (11,000 x 12,000; 600 years)
 
 # name: (dtype, fill value, dimensions, attributes)
 ARRAYS: dict[str, tuple[str, Any, tuple[str, ...], dict[str, Any]]] = {
@@ -64,11 +71,26 @@ def make_arrays(group: zarr.Group, shape: tuple[int, int], shard: int | None) ->
         )
 
 
-def commit(group: zarr.Group) -> None:
-    """Write all metadata, shapes included, into the group's own file, which the store replaces as a whole."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", category=UserWarning)
-        zarr.consolidate_metadata(group.store, path=group.path or None, zarr_format=3)
+def check_size(height: int, width: int, frames: int = 0) -> None:
+    """Raise ValueError for more pixels or frames than any radar archive has, before memory is asked for them."""
+    if height * width > MAX_PIXELS or frames > MAX_FRAMES:
+        raise ValueError(
+            f"{frames} frames of {height} x {width} px are too many: at most {MAX_FRAMES} of {MAX_PIXELS} px"
+        )
+
+
+def check_times(times: npt.NDArray[Any]) -> Minutes:
+    """``times`` (N,) as int64 minutes. Raises ValueError unless they are whole, increasing and of years 1 to 9999."""
+    if times.dtype.kind not in "iu":
+        raise ValueError(f"expected integer minutes, got {times.dtype}")
+    if len(times) and not (times.min() >= FIRST_TIME and times.max() <= LAST_TIME):
+        raise ValueError(
+            f"times must be minutes since 1970-01-01 of years 1 to 9999, got {times.min()} to {times.max()}"
+        )
+    whole = times.astype(np.int64)
+    if not (whole[1:] > whole[:-1]).all():
+        raise ValueError("times are not strictly increasing")
+    return whole
 
 
 def check_shard(shard: int | None) -> None:

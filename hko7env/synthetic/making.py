@@ -18,6 +18,7 @@ import numpy as np
 from hko7env import progress
 from hko7env.archive import Archive, create
 from hko7env.layout import OUT_OF_RANGE, check_shard, iso, minutes
+from hko7env.locking import sole_writer
 from hko7env.parallel import Spread, spreading
 from hko7env.synthetic import weather as weathers
 from hko7env.synthetic.field import COARSE, KM
@@ -31,6 +32,7 @@ SEED = 7
 SMALLEST = 8  # px a side
 BLOCK = 40  # frames written, read and appended at once: what is held in memory does not grow with an episode
 
+_ZEROS = 1 << 24  # bytes written at once
 _NOISE = 1 << 80  # random streams of the radar, one a slot
 
 
@@ -61,7 +63,8 @@ def make(
 
     The same arguments give the same frames, whatever ``workers`` (processes; with 1, this process with a thread a
     core) and ``shard``. Raises ValueError if something else lies at ``path``, for episodes that are not one after the
-    other, and for a seed or shard that cannot be.
+    other, for a seed or shard that cannot be, and if another process is making it (LockedError); OSError if the disk
+    is full, before anything of an episode is computed.
     """
     path = Path(path)
     _check(shape, weather, seed, cadence, shard)
@@ -71,15 +74,9 @@ def make(
     ]
     total = sum(w.frames for w in weather)
     identity = {"generator": GENERATOR_VERSION, "seed": seed, "weather": _digest(weather, cadence)}
-    if path.exists():
-        if not (path / "zarr.json").exists():
-            raise ValueError(f"{path} exists and is no archive: choose another name")
-        archive = Archive(str(path), writable=True)
-        begun = archive.attributes.get("synthetic", {})
-        if {name: begun.get(name) for name in identity} != identity or archive.shape != shape:
-            raise ValueError(f"{path} was begun with other arguments or another generator: choose another name")
-    with _working(workers) as (spread, stop):
-        if not path.exists():
+    with sole_writer(path), _working(workers) as (spread, stop):
+        archive = _begun(path, shape, identity) if path.exists() else None
+        if archive is None:
             shutil.rmtree(_parts(path), ignore_errors=True)  # of an archive of this name that is gone
             with progress.bar(total, "measuring the weather", "frame") if visible else nullcontext() as bar:
                 identity["quantiles"] = _calibrate(episodes, spread, stop, bar.update if bar else _ignore).quantiles
@@ -93,6 +90,17 @@ def make(
         with progress.bar(total, f"making {path.stem}", "frame") if visible else nullcontext() as bar:
             _fill(archive, episodes, marginal, spread, stop, bar)
     shutil.rmtree(_parts(path), ignore_errors=True)
+    return archive
+
+
+def _begun(path: Path, shape: tuple[int, int], identity: dict[str, Any]) -> Archive:
+    """The archive at ``path``, to go on with. Raises ValueError if it is something else."""
+    if not (path / "zarr.json").exists():
+        raise ValueError(f"{path} exists and is no archive: choose another name")
+    archive = Archive(str(path), writable=True)
+    made = archive.attributes.get("synthetic", {})
+    if {name: made.get(name) for name in identity} != identity or archive.shape != shape:
+        raise ValueError(f"{path} was begun with other arguments or another generator: choose another name")
     return archive
 
 
@@ -157,10 +165,7 @@ def _make_part(
         }
         for name, value in values.items():
             if name not in arrays:
-                size = (n, *np.shape(value))
-                arrays[name] = np.lib.format.open_memmap(
-                    partial_ / f"{name}.npy", mode="w+", dtype=value.dtype, shape=size
-                )
+                arrays[name] = _new_array(partial_ / f"{name}.npy", value.dtype, (n, *np.shape(value)))
             elif i % BLOCK == 0:  # a new map, so that the written part leaves the memory
                 arrays[name] = np.load(partial_ / f"{name}.npy", mmap_mode="r+")
             arrays[name][i] = value
@@ -170,6 +175,27 @@ def _make_part(
         array.flush()
     partial_.rename(part)
     return part
+
+
+def _new_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> Any:
+    """A memory-mapped .npy file whose space on the disk is reserved, so that writing to the map cannot fail later.
+
+    A write to a sparse file on a full disk kills the process (SIGBUS). Raises OSError, naming the file, if there is no
+    room.
+    """
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    size = path.stat().st_size
+    try:
+        with path.open("r+b") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:  # macOS: zeros take the space as well
+                file.seek(array.offset)
+                for start in range(array.offset, size, _ZEROS):
+                    file.write(bytes(min(_ZEROS, size - start)))
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}: {size} bytes for", str(path)) from error
+    return array
 
 
 def _calibrate(

@@ -14,8 +14,9 @@ import numpy.typing as npt
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from hko7env import commit_record
 from hko7env.archive import Archive, ArchiveError
-from hko7env.layout import CHUNK, NO_TIME, commit
+from hko7env.layout import CHUNK, NO_TIME
 from hko7env.synthetic.rain import Levels, Marginal
 
 STEPS = 120  # steps a chunk
@@ -27,6 +28,7 @@ def create_truth(archive: Archive, frames: int, nodes: tuple[int, int], place: n
     ``frames`` counts recorded ones and those left out, so it is an upper bound for ``clean``.
     """
     root = zarr.open_group(archive.name, mode="r+", use_consolidated=False)
+    record, _ = commit_record.read(root)
     group = root.require_group("truth")
     height, width = archive.shape
     sizes = {
@@ -42,7 +44,8 @@ def create_truth(archive: Archive, frames: int, nodes: tuple[int, int], place: n
             compressors=[ZstdCodec(level=3), Crc32cCodec()], config={"write_empty_chunks": True},
         )  # fmt: skip
     group["place"][...] = place  # type: ignore[index]
-    commit(root)
+    made = commit_record.nodes_of(root, ("truth", *(f"truth/{name}" for name in sizes)))
+    commit_record.write(root, record._replace(nodes=record.nodes | made))
 
 
 def truth_of(path: str) -> "Truth | None":

@@ -1,0 +1,51 @@
+"""One writer at a time: a lock beside a file or folder, which the system releases when its holder dies."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+WAIT_SECONDS = 5.0  # longer than a commit takes, so that short writes of two processes follow one another
+
+
+class LockedError(ValueError):
+    """Another process or thread is writing; the message says which one."""
+
+
+@contextmanager
+def sole_writer(target: Path) -> Iterator[None]:
+    """Hold the lock of ``target``, which need not exist; a thread that holds it already may take it again.
+
+    The files ``.NAME.lock`` and, while it is held, ``.NAME.writer`` lie beside ``target``. Raises LockedError, with
+    the holder's process, machine and time, if somebody else keeps it for WAIT_SECONDS.
+    """
+    target = target.resolve()
+    holder = target.with_name(f".{target.name}.writer")
+    lock = FileLock(target.with_name(f".{target.name}.lock"), is_singleton=True)
+    try:
+        lock.acquire(timeout=WAIT_SECONDS)
+    except Timeout as error:
+        raise LockedError(
+            f"{target} is being written by {_read(holder)}: wait until that is done, or choose another name"
+        ) from error
+    outermost = lock.lock_counter == 1
+    try:
+        if outermost:
+            now = datetime.now(UTC).isoformat(" ", "seconds")
+            holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {now}", encoding="utf-8")
+        yield
+    finally:
+        if outermost:
+            holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _read(holder: Path) -> str:
+    try:
+        return holder.read_text(encoding="utf-8") or "another process"
+    except FileNotFoundError:
+        return "another process"
