@@ -118,9 +118,15 @@ def tally(
 
 
 def check_forecast(forecast: object, shape: tuple[int, ...]) -> None:
-    """Raise ForecastError unless ``forecast`` is an array of ``shape`` and a dtype that can be scored."""
+    """Raise ForecastError unless ``forecast`` is a plain array of ``shape`` and a dtype that can be scored."""
     if not isinstance(forecast, np.ndarray):
         raise ForecastError(f"a forecast is a numpy array, got {type(forecast).__name__}")
+    if type(forecast) not in (np.ndarray, np.memmap):
+        # Subclasses may mean something else than their numbers: a masked array hides some, a quantity has a unit.
+        raise ForecastError(
+            f"a forecast is a plain numpy array, got {type(forecast).__name__}: say what a masked location shall hold, "
+            "as by numpy.ma.filled(forecast, 0), or take numpy.asarray of another subclass"
+        )
     if forecast.shape != shape:
         raise ForecastError(f"expected a forecast of shape {shape} (lead, row, column), got {forecast.shape}")
     if forecast.dtype not in (np.float32, np.uint8):
