@@ -364,6 +364,7 @@ except BaseException as error:  # as some compiled modules do
         ("zarr", ["evaluate.py", "agents.last_frame"]),
         ("torch", ["evaluate.py", "agents.trajgru"]),
         ("zarr", ["archive.py", "describe", "nowhere.zarr"]),
+        ("numpy", ["archive.py", "describe", "nowhere.zarr"]),
     ],
 )
 def test_an_interrupt_during_the_imports_shows_no_traceback(tmp_path, module, words):

@@ -6,8 +6,6 @@ import signal
 import sys
 from pathlib import Path
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -19,6 +17,8 @@ def _leave(*_: object) -> None:
 
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, _leave)  # nothing can be lost during the imports, so an interrupt needs no traceback
+
+import numpy as np  # noqa: E402
 
 from hko7env import progress  # noqa: E402
 from hko7env.acceptance import SEQUENCES, check, work  # noqa: E402
