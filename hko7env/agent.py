@@ -89,7 +89,7 @@ def run(
     record: Record | None = None,
     after: Callable[[int], None] | None = None,
 ) -> Tally:
-    """Algorithm 1 of Shi et al. 2017: let ``agent`` forecast one pass of ``env`` and return its tally.
+    """Algorithm 1 of Shi et al. 2017: let ``agent`` forecast one pass of ``env``, or a part, and return its tally.
 
     Offline nothing is learned: there ``update`` is not called. ``options`` go to ``env.reset``. For a resumed run,
     sequences before index ``skip`` are gone through but not counted. ``record`` is called with each sequence's index
@@ -109,14 +109,14 @@ def run(
             forecast = agent.predict()
             check_forecast(forecast, env.action_space.shape or ())
         observation, _, terminated, truncated, info = env.step(forecast)
-        for revealed, tally in stream.revealed:
+        done = terminated or truncated
+        for revealed, tally in [*stream.revealed, *(stream.release() if done else [])]:
             if revealed >= skip:
                 total += tally
                 if record:
                     record(revealed, tally)
         if after:
             after(index)
-        done = terminated or truncated
     return total
 
 

@@ -1,6 +1,7 @@
 """The Gymnasium environments: an archive's frames by the schedule, scored, the truth sealed until its valid time."""
 
 from collections import deque
+from copy import deepcopy
 from typing import Any, NamedTuple, cast
 
 import gymnasium
@@ -17,6 +18,25 @@ from hko7env.schedule import INPUTS, LEADS, MAX_MISSING, Schedule, schedule
 from hko7env.scores import Forecast, ForecastError, Tally, averages, check_forecast, scored, tally
 
 _FOREVER = 2**62  # bound of the time space
+DEFAULT_SPLIT, ALL = "test", "all"
+
+
+def choose_split(archive: Archive, split: str | None) -> str:
+    """The split that is meant: ``split`` itself, by default :data:`DEFAULT_SPLIT`, or :data:`ALL` frames.
+
+    A split that the archive has goes before the word for all frames; that word is the default of an archive without
+    splits only. Raises ValueError, with what may be meant, for any other name.
+    """
+    if split is None:
+        if archive.splits and DEFAULT_SPLIT not in archive.splits:
+            raise ValueError(
+                f"{archive.name} has no split {DEFAULT_SPLIT!r}: choose one of {', '.join(archive.splits)}, "
+                f"or {ALL!r} for all frames"
+            )
+        return DEFAULT_SPLIT if archive.splits else ALL
+    if split != ALL and split not in archive.splits:
+        raise ValueError(f"{archive.name} has no split {split!r}, {meant(str(split), [*archive.splits, ALL])}")
+    return split
 
 
 class Shown(NamedTuple):
@@ -41,10 +61,18 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
     the action is the forecast of the next K = 20, float32 (20, H, W) pixels in [0, 1]. One Gymnasium episode is one
     pass over the stream; ``observation["new_episode"]`` marks the episodes of the paper inside it.
 
-    The clock is the newest observed frame. A forecast is scored when it is handed in, but its score stays sealed until
-    the clock has reached its last valid time: the reward of a step is minus (B-MSE + B-MAE), mean over the leads,
-    summed over the forecasts just revealed, and the last step reveals the rest. ``tally`` and ``revealed`` follow the
-    same rule. Missing frames are all 0 in the observation and not scored in the truth.
+    The clock is ``observation["time"][-1]``, and each step moves it on. A forecast is scored when it is handed in, but
+    its score stays sealed until the clock has reached its last valid time: the reward of a step is minus
+    (B-MSE + B-MAE), mean over the leads, summed over the forecasts just revealed. ``tally``, ``scores`` and
+    ``revealed`` follow the same rule. The last step of a whole pass reveals the rest, as no frame of the split
+    follows. The last step of a part of it reveals only what the clock has reached, so that short parts pay no score
+    early; the runner of a part takes the rest by :meth:`release`. Missing frames are all 0 in the observation and not
+    scored in the truth.
+
+    The seal holds within one pass up to its last step, for an agent that is given nothing but observations and
+    rewards: neither depends on a frame later than the clock. It cannot bind whoever holds the environment or the
+    archive: :meth:`release` and the archive's files show the truth to all who ask, and who may restart passes has seen
+    later frames before.
 
     Frames are shown raw, as in the released code; ``cleaned=True`` sets masked locations and small echo in them to 0.
 
@@ -52,13 +80,14 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
     begins a new one and nothing may be carried over. Both walk the same sequences.
 
     ``archive`` is a path, a URL or a zarr store (default: the embedded synthetic archive, made on first use), ``split``
-    the name of one of its splits (default: ``test`` if it has one, else all frames). ``reset(options=...)`` takes
-    ``start`` and ``stop``, sequence indices for a part of the pass, and ``continued``: True if the agent has already
-    seen what came before ``start``, so that it is not marked as a new episode. ``render_mode="rgb_array"`` draws the
-    newest frame beside the forecast an hour ahead.
+    the name of one of its splits, or ``"all"`` for all frames, unless the archive itself has a split of that name. The
+    default is ``test``; an archive without any split is taken as a whole. The attribute ``split`` says what was taken.
+    ``reset(options=...)`` takes ``start`` and ``stop``, sequence indices for a part of the pass, and ``continued``:
+    True if the agent has already seen what came before ``start``, so that it is not marked as a new episode.
+    ``render_mode="rgb_array"`` draws the newest frame beside the forecast an hour ahead.
 
-    Raises ValueError if nothing can be walked, ForecastError (the environment stays usable) for an action that is no
-    forecast.
+    Raises ValueError for a split that the archive lacks and if nothing can be walked, ForecastError (the environment
+    stays usable) for an action that is no forecast.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012 - as Gymnasium declares it
@@ -78,14 +107,14 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
 
             archive = str(default_archive())
         self.archive = Archive(archive)
-        self.split = split or ("test" if "test" in self.archive.splits else None)
+        self.split = choose_split(self.archive, split)
         self.online, self.cleaned = online, cleaned
         self.render_mode = render_mode
-        self._times = self.archive.select(self.split)
+        self._times = self.archive.select(self.split if self.split in self.archive.splits else None)
         self.schedule: Schedule = schedule(self._times, cadence=self.archive.cadence, max_missing=MAX_MISSING)
         if len(self.schedule) == 0:
             raise ValueError(
-                f"{archive}, split {self.split or 'all'}, holds no sequence: none of its windows of {INPUTS + LEADS} "
+                f"{archive}, split {self.split}, holds no sequence: none of its windows of {INPUTS + LEADS} "
                 f"frames, {self.archive.cadence} min apart, is without a gap of more than {MAX_MISSING} frames; check "
                 "the cadence and the gaps with tools/archive.py describe"
             )
@@ -105,7 +134,7 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         self.revealed: list[tuple[int, Tally]] = []
         self.tally = Tally.zero(LEADS)
         self._sealed: deque[_Sealed] = deque()
-        self._index, self._stop = 0, 0
+        self._start, self._index, self._stop = 0, 0, 0
         self._latest: Observation | None = None
         self._forecast: Shown | None = None
 
@@ -118,7 +147,7 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         self.tally = Tally.zero(LEADS)
         self.revealed = []
         self._sealed.clear()
-        self._index, self._stop = start, stop
+        self._start, self._index, self._stop = start, start, stop
         self._forecast = None
         observation = self._observe(new_episode=None if continued else True)
         return observation, self._info(observation)
@@ -145,13 +174,26 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         self._index += 1
         over = self._index == self._stop
         observation = self._nothing() if over else self._observe()
-        clock = _FOREVER if over else int(observation["time"][-1])
+        whole = self._stop - self._start == len(self.schedule)
+        self._reveal(_FOREVER if over and whole else int(observation["time"][-1]))
+        return observation, self._reward(), over, False, self._info(observation)
+
+    def release(self) -> list[tuple[int, Tally]]:
+        """End the pass here and reveal what is still sealed, as (sequence index, tally) in the order of sequences.
+
+        It is for the runner of a part, which scores all that it has let an agent forecast, and never for the agent.
+        ``tally``, ``scores`` and ``revealed`` then hold it too, no reward does; the environment needs :meth:`reset`.
+        """
+        self._stop = self._index
+        self._reveal(_FOREVER)
+        return self.revealed.copy()
+
+    def _reveal(self, clock: int) -> None:
         self.revealed = []
         while self._sealed and self._sealed[0].valid <= clock:
             index, _, one = self._sealed.popleft()
             self.revealed.append((index, one))
             self.tally += one
-        return observation, self._reward(), over, False, self._info(observation)
 
     def _seal(self, action: Forecast) -> None:
         check_forecast(action, cast(tuple[int, ...], self.action_space.shape))
@@ -173,7 +215,7 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         return [f if there else np.zeros_like(f) for f, there in zip(frames, present, strict=True)], present
 
     def _observe(self, new_episode: bool | None = None) -> dict[str, Any]:
-        slots = self.schedule.slots(self._index)[:INPUTS]
+        slots = self.schedule.slots(self._index)[:INPUTS].copy()  # a view would hold the window's other slots
         frames, present = self._at(slots)
         if new_episode is None:
             new_episode = not self.online or bool(self.schedule.new_episode[self._index])
@@ -185,7 +227,8 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         self._latest = Observation(
             frames=shown, present=present.astype(np.int8), time=slots, new_episode=int(new_episode)
         )
-        return {**self._latest, "frames": self._latest["frames"].copy() if self.render_mode else self._latest["frames"]}
+        # render() needs what was observed, whatever the caller does to it
+        return {**(deepcopy(self._latest) if self.render_mode else self._latest)}
 
     def _nothing(self) -> dict[str, Any]:
         """The observation after the last sequence: no frame is shown that is not due."""

@@ -14,6 +14,8 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ import hko7env
 from hko7env import progress
 from hko7env.agent import Agent, Learner, check_options, find, load, run
 from hko7env.env import NowcastingEnv
-from hko7env.results import Journal, Row, RunError, RunFolder, write_atomically, writing
+from hko7env.results import Journal, Row, RunError, RunFolder, read_facts, write_atomically, writing
 from hko7env.scores import Tally
 
 CHECKPOINT_SECONDS = 60.0
@@ -67,23 +69,24 @@ def evaluate(plan: Plan, out: Path, *, workers: int = 1, checkpoint_seconds: flo
     env = plan.environment()
     count = min(plan.limit or len(env.schedule), len(env.schedule))
     folder = open_folder(plan, env, count, out)
-    data = describe(env, count)
+    data, episodes = describe(env, count), env.schedule.episode(count - 1) + 1
     with folder.held():
         tally = folder.finished()
         if tally is None:
             missing = sorted(set(range(count)) - set(folder.records()["index"].tolist()))
-            with progress.bar(count, f"{plan.agent} {plan.setting}", "seq", done=count - len(missing)) as bar:
-                if plan.online:
-                    _run_online(plan, env, folder, missing, count, bar, checkpoint_seconds)
-                elif workers > 1 and len(missing) > 1:
-                    _run_workers(plan, folder, missing, workers, bar)
-                else:
-                    _run_parts(plan, env, missing, folder.new_journal(), bar)
+            if missing:  # else it was stopped between its last record and the mark
+                with progress.bar(count, f"{plan.agent} {plan.setting}", "seq", done=count - len(missing)) as bar:
+                    if plan.online:
+                        _run_online(plan, env, folder, missing, count, bar, checkpoint_seconds)
+                    elif workers > 1 and len(missing) > 1:
+                        _run_workers(plan, folder, missing, workers, bar)
+                    else:
+                        _run_parts(plan, env, missing, folder.new_journal(), folder.run, bar)
             tally = folder.tally()
             if tally.sequences != count:
                 raise RunError(f"{folder.path} holds {tally.sequences} of {count} sequences: run the command again")
-            folder.finish(Row(plan.agent, plan.setting, data, tally), env.task.cadence)
-    return Row(plan.agent, plan.setting, data, tally)
+            folder.finish(Row(plan.agent, plan.setting, data, tally, episodes), env.task.cadence)
+    return Row(plan.agent, plan.setting, data, tally, episodes)
 
 
 def describe(env: NowcastingEnv, count: int) -> str:
@@ -93,7 +96,8 @@ def describe(env: NowcastingEnv, count: int) -> str:
         "; synthetic rain ranks implementations, it does not prove skill on real rain" if "synthetic" in source else ""
     )
     part = "" if count == len(env.schedule) else f" (first {count} of {len(env.schedule)} sequences)"
-    return f"Data: {source}, split {env.split or 'all'}{part}, fingerprint {env.archive.fingerprint[:10]}{caution}."
+    split = f"split {env.split}" if env.split in env.archive.splits else "all frames"
+    return f"Data: {source}, {split}{part}, fingerprint {env.archive.fingerprint[:10]}{caution}."
 
 
 def open_folder(plan: Plan, env: NowcastingEnv, count: int, out: Path) -> RunFolder:
@@ -116,12 +120,12 @@ def open_folder(plan: Plan, env: NowcastingEnv, count: int, out: Path) -> RunFol
     }
     context = {
         "archive": str(plan.archive or "default"),
-        "options": {name: str(value) for name, value in options.items()},
+        "options": {name: value if _is_plain(value) else str(value) for name, value in options.items()},
         "versions": {"python": platform.python_version(), **versions},
         "protocol": {"inputs": env.task.inputs, "leads": env.task.leads, "cadence": env.task.cadence},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    name = f"{plan.agent.replace(':', '.')}-{plan.setting}-{env.split or 'all'}"
+    name = f"{plan.agent.replace(':', '.')}-{plan.setting}-{env.split}"
     return RunFolder(out, name, identity, context, env.task.leads)
 
 
@@ -142,6 +146,11 @@ def code_digest(agent: str) -> str:
     return digest.hexdigest()
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether JSON keeps ``value`` apart from all others: None is not the word "none"."""
+    return value is None or isinstance(value, bool | int | float | str)
+
+
 def _content(value: Any) -> Any:
     """What an option stands for: the content of a file it names, so that another checkpoint is another run."""
     if isinstance(value, str | Path):
@@ -152,9 +161,11 @@ def _content(value: Any) -> Any:
     return value
 
 
-def _run_parts(plan: Plan, env: NowcastingEnv, missing: list[int], journal: Path, bar: Any = None) -> None:
-    """Run offline sequences, in as few unbroken parts as they make."""
-    book = Journal(journal, env.task.leads)
+def _run_parts(
+    plan: Plan, env: NowcastingEnv, missing: list[int], journal: Path, run_digest: str, bar: Any = None
+) -> None:
+    """Run offline sequences, in as few unbroken parts as they make, into a journal of the run named by its digest."""
+    book = Journal(journal, env.task.leads, run_digest)
 
     parent = multiprocessing.parent_process()
 
@@ -175,7 +186,7 @@ def _run_parts(plan: Plan, env: NowcastingEnv, missing: list[int], journal: Path
 
 def _unbroken(indices: list[int]) -> Iterator[tuple[int, int]]:
     start = None
-    for here, following in zip(indices, [*indices[1:], -1], strict=True):
+    for here, following in pairwise([*indices, -1]):
         start = here if start is None else start
         if following != here + 1:
             yield start, here + 1
@@ -189,12 +200,19 @@ def _run_workers(plan: Plan, folder: RunFolder, missing: list[int], workers: int
     shares = [missing[i : i + size] for i in range(0, len(missing), size)]
     before = folder.recorded()
     processes = [
-        context.Process(target=_work, args=(plan, share, folder.new_journal()), daemon=True) for share in shares
+        context.Process(target=_work, args=(plan, share, folder.new_journal(), folder.run), daemon=True)
+        for share in shares
     ]
     done = 0
     try:
-        for process in processes:
-            process.start()
+        # Workers are born with interrupts blocked, so that none stops their imports: the parent decides what one means.
+        resource_tracker.ensure_running()  # which unblocks them itself, when it starts
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            for process in processes:
+                process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         while any(process.is_alive() for process in processes):
             time.sleep(0.1)
             now = folder.recorded() - before
@@ -216,17 +234,14 @@ def _run_workers(plan: Plan, folder: RunFolder, missing: list[int], workers: int
     bar.update(folder.recorded() - before - done)
 
 
-def _work(plan: Plan, share: list[int], journal: Path) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
-    _run_parts(plan, plan.environment(), share, journal)
+def _work(plan: Plan, share: list[int], journal: Path, run_digest: str) -> None:
+    _run_parts(plan, plan.environment(), share, journal, run_digest)
 
 
 def _run_online(
     plan: Plan, env: NowcastingEnv, folder: RunFolder, missing: list[int], count: int, bar: Any, seconds: float
 ) -> None:
     """Run the stream from the first missing sequence on, with the agent that an unbroken run would have there."""
-    if not missing:
-        return
     agent = load(plan.agent, env.task, **plan.options)
     wanted, options, skip = set(missing), {"start": 0, "stop": count}, 0
     if isinstance(agent, Learner):
@@ -235,7 +250,7 @@ def _run_online(
     else:
         options["start"] = int(env.schedule.episode_starts[env.schedule.episode(missing[0])])
         skip = missing[0]
-    book = Journal(folder.new_journal(), env.task.leads)
+    book = Journal(folder.new_journal(), env.task.leads, folder.run)
     saved = time.monotonic()
 
     def record(index: int, tally: Tally) -> None:
@@ -262,28 +277,40 @@ def _save(agent: Learner, folder: RunFolder, following: int, first_missing: int)
     What is still sealed is not recorded, so a resume begins with a checkpoint at or before ``first_missing``.
     """
     path = folder.path / f"{following:06d}.checkpoint"
-    temporary = path.with_suffix(".partial")
+    temporary, mark = path.with_suffix(".partial"), path.with_suffix(".json")
     with writing(path):
-        agent.save(temporary)
-        data = temporary.read_bytes()
+        try:
+            agent.save(temporary)
+            data = temporary.read_bytes()
+        finally:
+            temporary.unlink(missing_ok=True)
         write_atomically(path, data)
-        temporary.unlink()
-        digest = json.dumps({"sha256": hashlib.sha256(data).hexdigest()})
-        write_atomically(path.with_suffix(".json"), digest.encode())
+    with writing(mark):
+        write_atomically(mark, json.dumps(_sidecar(folder, following, data)).encode())
     usable = [p for p in sorted(folder.path.glob("*.checkpoint")) if int(p.stem) <= first_missing]
     for old in usable[:-_SPARE_CHECKPOINTS]:
-        old.with_suffix(".json").unlink(missing_ok=True)
-        old.unlink()
+        with writing(old):
+            old.with_suffix(".json").unlink(missing_ok=True)
+            old.unlink()
+
+
+def _sidecar(folder: RunFolder, following: int, data: bytes) -> dict[str, Any]:
+    """What stands beside a checkpoint: of which run and place it is, and the checksum of its ``data``."""
+    return {"run": folder.run, "sequence": following, "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def _restore(agent: Agent, folder: RunFolder, first_missing: int) -> int:
     """Restore the newest sound checkpoint not beyond ``first_missing``; return the sequence it goes on with, or 0."""
     assert isinstance(agent, Learner)
     for path in sorted(folder.path.glob("*.checkpoint"), reverse=True):
-        mark = path.with_suffix(".json")
-        if int(path.stem) > first_missing or not mark.exists():
-            continue
-        if json.loads(mark.read_text(encoding="utf-8"))["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest():
+        if int(path.stem) <= first_missing and _is_sound(path, folder):
             agent.restore(path)
             return int(path.stem)
     return 0
+
+
+def _is_sound(path: Path, folder: RunFolder) -> bool:
+    try:
+        return read_facts(path.with_suffix(".json"), "") == _sidecar(folder, int(path.stem), path.read_bytes())
+    except (OSError, RunError):  # damaged: there is another
+        return False

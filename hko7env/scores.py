@@ -22,6 +22,7 @@ Forecast = npt.NDArray[Any]  # float32 pixels in [0, 1], or uint8 levels
 Values = npt.NDArray[np.float64]
 
 COUNTS = ("hits", "misses", "false_alarms", "correct_negatives")
+PLAIN_ARRAYS = (np.ndarray, np.memmap)  # other subclasses mean more than their numbers: a mask, a unit
 ERRORS = ("squared", "absolute", "balanced_squared", "balanced_absolute")
 
 
@@ -118,9 +119,14 @@ def tally(
 
 
 def check_forecast(forecast: object, shape: tuple[int, ...]) -> None:
-    """Raise ForecastError unless ``forecast`` is an array of ``shape`` and a dtype that can be scored."""
+    """Raise ForecastError unless ``forecast`` is a plain array of ``shape`` and a dtype that can be scored."""
     if not isinstance(forecast, np.ndarray):
         raise ForecastError(f"a forecast is a numpy array, got {type(forecast).__name__}")
+    if type(forecast) not in PLAIN_ARRAYS:
+        raise ForecastError(
+            f"a forecast is a plain numpy array, got {type(forecast).__name__}: say what a masked location shall hold, "
+            "as by numpy.ma.filled(forecast, 0), or take numpy.asarray of another subclass"
+        )
     if forecast.shape != shape:
         raise ForecastError(f"expected a forecast of shape {shape} (lead, row, column), got {forecast.shape}")
     if forecast.dtype not in (np.float32, np.uint8):

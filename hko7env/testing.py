@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hko7env.agent import Agent, Learner, Observation, Task
+from hko7env.scores import PLAIN_ARRAYS
 from hko7env.units import NOISE_LEVEL
 
 HEIGHT, WIDTH = 60, 48  # small, and unequal so that swapped axes show
@@ -55,7 +56,7 @@ def forecast(agent: Agent, *observations: Observation) -> Forecast:
         agent.store(shown)
         agent.update()
         last = agent.predict()
-    return np.array(last)
+    return last.copy()  # of the same type, so that a masked array is still one
 
 
 class AgentTests:
@@ -95,6 +96,7 @@ class AgentTests:
             for shown in self.stream(some):
                 ahead = forecast(agent, shown)
                 wanted = (some.leads, some.height, some.width)
+                assert type(ahead) in PLAIN_ARRAYS, f"predict() gave no plain numpy array, got {type(ahead).__name__}"
                 assert ahead.shape == wanted, f"predict() gave shape {ahead.shape}, the task asks for {wanted}"
                 assert ahead.dtype == np.float32, f"predict() gave {ahead.dtype}, the environment takes float32"
                 assert np.isfinite(ahead).all(), "predict() gave NaN or infinity"

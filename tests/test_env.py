@@ -151,6 +151,70 @@ def test_the_future_leaves_no_trace(step, online):
     assert seen[0] == seen[1]
 
 
+@pytest.mark.parametrize("length", [1, 2, 4])
+def test_short_parts_pay_nothing_that_is_not_due(length):
+    """Differences of the rewards of one-step parts told every future pixel; now they tell none."""
+    frames = frames_of(0)
+    env = NowcastingEnv(archive_of(frames), online=length % 2 == 0)
+    count, rng = len(env.schedule), np.random.default_rng(length)
+    for start in [*range(count - length + 1), *rng.integers(0, count - length + 1, 20).tolist()]:
+        options = {"start": start, "stop": start + length, "continued": bool(rng.integers(2))}
+        _, info = env.reset(options=options)
+        for i in range(length):
+            observation, reward, over, _, info = env.step(constant(env, 0.5))
+            assert over == (i == length - 1)
+            due = [start] if i == 3 else []  # the last of 20 frames is reached with the fourth step
+            assert [index for index, _ in env.revealed] == due
+            assert (reward == 0, env.tally.sequences, info["revealed"]) == (not due, len(due), len(due))
+            assert info["clock"] == observation["time"][-1] == env.schedule.slots(start)[4] + 30 * (i + 1)
+        assert not observation["frames"].any()
+
+
+def test_the_rest_of_a_part_is_released_and_ends_it(env):
+    by_index = {i: by_hand(env, i, 0.3) for i in range(3, 11)}
+    env.reset(options={"start": 3, "stop": 11})
+    seen = []
+    for _ in range(8):
+        _, _, over, *_ = env.step(constant(env, 0.3))
+        seen += env.revealed
+    assert over
+    assert [index for index, _ in seen] == [3, 4, 5, 6, 7], "the clock stands 30 minutes after sequence 10 was issued"
+    sealed = env.release()
+    assert [index for index, _ in sealed] == [8, 9, 10]
+    assert dict(seen + sealed) == by_index
+    total = Tally.zero(20)
+    for i in range(3, 11):
+        total += by_index[i]
+    assert env.tally == total
+    assert env.release() == []
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        env.step(constant(env))
+    env.reset()
+    env.step(constant(env))
+    assert [index for index, _ in env.release()] == [0]
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        env.step(constant(env))
+
+
+def test_the_runner_gets_all_of_a_part(env):
+    wanted = Tally.zero(20)
+    for i in (4, 5, 6):
+        wanted += by_hand(env, i, 0.25)
+
+    class Constant:
+        def store(self, observation): ...
+
+        def update(self): ...
+
+        def predict(self):
+            return constant(env, 0.25)
+
+    recorded = []
+    options = {"start": 4, "stop": 7}
+    assert hko7env.run(env, Constant(), options=options, record=lambda i, t: recorded.append(i)) == wanted
+    assert recorded == [4, 5, 6]
+
+
 def test_a_caller_cannot_change_what_is_scored_or_shown_next(env):
     env.reset()
     action = constant(env, 0.5)
@@ -171,7 +235,9 @@ def test_a_caller_cannot_change_what_is_scored_or_shown_next(env):
 def test_successive_observations_share_no_memory(env):
     first, _ = env.reset()
     second, *_ = env.step(constant(env))
-    assert not np.shares_memory(first["frames"], second["frames"])
+    for name in ("frames", "present", "time"):
+        assert not np.shares_memory(first[name], second[name])
+        assert first[name].base is None, "a view would hold more than is shown"
     with pytest.raises((AttributeError, ValueError)):
         env.archive.at(first["time"])[0][0][:] = 1  # what the archive keeps is read-only
     env.task.scored[:] = False  # the agent's copy
@@ -197,6 +263,10 @@ def test_rewards_are_finite_plain_numbers(value):
 # ---------------------------------------------------------------- bad input
 
 
+class WithUnit(np.ndarray):
+    """Stands for the arrays of other packages that mean more than their numbers."""
+
+
 @pytest.mark.parametrize(
     "action, message",
     [
@@ -207,6 +277,9 @@ def test_rewards_are_finite_plain_numbers(value):
         (np.full((20, 48, 64), np.nan, np.float32), "lead 1 holds NaN"),
         (np.full((20, 48, 64), 1.01, np.float32), "lies in"),
         ([0.0], "numpy array, got list"),
+        (np.ma.masked_all((20, 48, 64), np.float32), r"plain numpy array, got MaskedArray.*numpy.ma.filled"),
+        (np.ma.masked_array(np.zeros((20, 48, 64), np.float32)), "plain numpy array, got MaskedArray"),
+        (np.zeros((20, 48, 64), np.float32).view(WithUnit), "plain numpy array, got WithUnit"),
         (None, "numpy array, got NoneType"),
     ],
 )
@@ -258,6 +331,55 @@ def test_streams_that_hold_nothing_are_named(small_archive, new_archive):
         NowcastingEnv(str(small_archive), render_mode="human")
 
 
+def test_a_file_of_numbers_is_a_forecast(env, tmp_path):
+    env.reset()
+    env.step(np.memmap(tmp_path / "forecast", np.float32, "w+", shape=env.action_space.shape))
+
+
+# ---------------------------------------------------------------- which frames
+
+
+DAY = [("1970-01-01T00:00", "1970-01-01T02:30")]  # of the archives of frames_of: 25 frames, one sequence
+
+
+@pytest.mark.parametrize(
+    "splits, split, chosen, count",
+    [
+        ({}, None, "all", 10),
+        ({}, "all", "all", 10),
+        ({"test": DAY}, None, "test", 1),
+        ({"test": DAY}, "all", "all", 10),
+        ({"all": DAY}, "all", "all", 1),  # a split of that name is what was asked for
+        ({"all": DAY, "test": DAY}, None, "test", 1),
+        ({"train": DAY}, "all", "all", 10),
+        ({"train": DAY}, "train", "train", 1),
+    ],
+)
+def test_the_split_that_is_taken_is_the_one_asked_for(new_archive, splits, split, chosen, count):
+    archive = new_archive(6 * np.arange(70), frames_of(0), splits=splits)
+    env = NowcastingEnv(archive.name, split=split)
+    assert (env.split, len(env.schedule)) == (chosen, count)
+
+
+@pytest.mark.parametrize(
+    "splits, split, message",
+    [
+        ({"vest": DAY, "train": DAY}, None, "no split 'test': choose one of vest, train, or 'all' for all frames"),
+        ({"all": DAY}, None, "no split 'test': choose one of all"),
+        ({}, "test", "no split 'test', only all"),
+        ({"test": DAY}, "", "no split '', only test, all"),
+        ({}, "", "no split '', only all"),
+        ({"test": DAY}, "al", "no split 'al', did you mean 'all'"),
+        ({"test": DAY}, "None", "no split 'None'"),
+        ({"test": DAY}, 5, "no split 5"),
+    ],
+)
+def test_no_split_is_replaced_by_all_frames(new_archive, splits, split, message):
+    archive = new_archive(6 * np.arange(70), frames_of(0), splits=splits)
+    with pytest.raises(ValueError, match=message):
+        NowcastingEnv(archive.name, split=split)
+
+
 def test_damage_in_the_archive_stops_the_pass_with_its_place(new_archive):
     archive = new_archive(6 * np.arange(60), frames_of(0, 60))
     env = NowcastingEnv(archive.name)
@@ -307,6 +429,7 @@ class Passes(RuleBasedStateMachine):
         self.env = NowcastingEnv(store, online=online)
         self.n = len(self.env.schedule)
         self.at, self.stop, self.given = 0, 0, []
+        self.is_whole = self.everything = False
 
     @rule(data=st.data())
     def reset(self, data):
@@ -314,7 +437,8 @@ class Passes(RuleBasedStateMachine):
         self.stop = data.draw(st.integers(self.at + 1, self.n))
         observation, info = self.env.reset(options={"start": self.at, "stop": self.stop})
         assert (info["sequence"], observation["new_episode"]) == (self.at, 1)
-        self.given = []
+        self.given, self.everything = [], False
+        self.is_whole = (self.at, self.stop) == (0, self.n)
 
     @precondition(lambda self: self.at < self.stop)
     @rule(value=st.floats(0, 1, width=32))
@@ -323,6 +447,20 @@ class Passes(RuleBasedStateMachine):
         _, _, over, _, _ = self.env.step(constant(self.env, value))
         self.at += 1
         assert over == (self.at == self.stop)
+        self.everything = over and self.is_whole
+
+    @rule()
+    def release(self):
+        sealed = [] if self.everything else [(i, t) for i, t in self.given if not self.is_due(i)]
+        assert self.env.release() == sealed
+        assert self.env.revealed == sealed
+        self.stop, self.everything = self.at, True
+
+    def is_due(self, index):
+        """Whether the clock has reached a sequence's last valid time; each step moves it on by five frames."""
+        walk = self.env.schedule
+        clock = walk.slots(self.at)[4] if self.at < self.stop else walk.slots(self.at - 1)[9]
+        return walk.slots(index)[-1] <= clock
 
     @precondition(lambda self: self.at < self.stop)
     @rule(bad=st.sampled_from([np.nan, -0.5, 2.0]))
@@ -338,11 +476,9 @@ class Passes(RuleBasedStateMachine):
 
     @invariant()
     def tally_is_what_has_matured(self):
-        walk = self.env.schedule
-        clock = walk.slots(self.at)[4] if self.at < self.stop else np.inf
         expected = Tally.zero(20)
         for index, one in self.given:
-            if walk.slots(index)[-1] <= clock:
+            if self.everything or self.is_due(index):
                 expected += one
         assert self.env.tally == expected
 

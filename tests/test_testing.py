@@ -97,6 +97,11 @@ class LeavesTheRange(Good):
         return super().predict() + np.float32(0.5)
 
 
+class HidesSome(Good):
+    def predict(self):
+        return np.ma.masked_less(super().predict(), 0.5)
+
+
 class RollsDice(Good):
     dice = count()
 
@@ -178,6 +183,7 @@ def test_good_agents_pass(agent, tmp_path):
         (SwapsTheAxes, "forecasts_what_the_environment_takes", "shape"),
         (FixesTheGrid, "forecasts_what_the_environment_takes", "shape"),
         (SaysDouble, "forecasts_what_the_environment_takes", "float64"),
+        (HidesSome, "forecasts_what_the_environment_takes", "no plain numpy array, got MaskedArray"),
         (LeavesTheRange, "forecasts_what_the_environment_takes", "pixels lie in"),
         (RollsDice, "is_repeatable", "seed every random number"),
         (ChangesWhenAsked, "asking_twice_changes_nothing", "differs"),

@@ -1,13 +1,24 @@
 """Make radar archives, from files or of synthetic rain, and inspect, denoise, split and pack them."""
 
 import argparse
+import os
+import signal
 import sys
 from pathlib import Path
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+
+def _leave(*_: object) -> None:
+    os.write(2, b"\nstopped\n")
+    os._exit(130)
+
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _leave)  # nothing can be lost during the imports, so an interrupt needs no traceback
+
+import numpy as np  # noqa: E402
 
 from hko7env import progress  # noqa: E402
 from hko7env.acceptance import SEQUENCES, check, work  # noqa: E402
@@ -28,6 +39,8 @@ from hko7env.units import THRESHOLDS, pixel  # noqa: E402
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, call, print; the exit status is 0, 1 for an error and 130 for an interrupt."""
+    if signal.getsignal(signal.SIGINT) is _leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("import", help="bring a weather service's files into an archive")

@@ -6,6 +6,8 @@ Interrupted and started again with the same command, a run goes on where it was.
 import argparse
 import dataclasses
 import difflib
+import os
+import signal
 import sys
 import types
 import typing
@@ -15,6 +17,15 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 # Our `agents`, whatever else is installed under that name; then the user's own modules.
 sys.path[:1] = [str(ROOT), str(Path.cwd())]
+
+
+def _leave(*_: object) -> None:
+    os.write(2, b"\nstopped\n")
+    os._exit(130)
+
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _leave)  # nothing can be lost during the imports, so an interrupt needs no traceback
 
 from hko7env.agent import find  # noqa: E402
 from hko7env.evaluation import Plan, evaluate  # noqa: E402
@@ -29,7 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("agents", nargs="+", metavar="AGENT", help="agents.last_frame, or your own module[:function]")
     parser.add_argument("--env", choices=("online", "offline", "both"), default="both", help="default: both")
     parser.add_argument("--archive", help="path or URL of an archive; default: the embedded synthetic one")
-    parser.add_argument("--split", help="a split of the archive; default: test if it has one, else all frames")
+    parser.add_argument(
+        "--split", help="a split of the archive, or all; default: test, or all frames if there is no split"
+    )
     parser.add_argument("--limit", type=int, help="only the first LIMIT sequences")
     parser.add_argument("--cleaned", action="store_true", help="show agents frames without noise; default: raw")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder of run folders; default: results")
@@ -40,7 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(f"--limit must be at least 1, got {known.limit}")
         if known.workers < 1:
             raise ValueError(f"--workers must be at least 1, got {known.workers}")
-        options = agent_options(parser, known.agents, rest)
+        options = agent_options(parser, known.agents, rest)  # imports the agents, and with them torch
+        if signal.getsignal(signal.SIGINT) is _leave:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         settings = {"online": (True,), "offline": (False,), "both": (False, True)}[known.env]
         rows = []
         for agent in known.agents:
@@ -108,7 +123,8 @@ def _fields(agent: str) -> dict[str, Any]:
 
 def _convert(word: str, text: str, hint: Any) -> Any:
     kinds = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    if type(None) in kinds and text.lower() == "none":
+    # Where a string is expected the agent gives "none" its meaning, as the networks do of --checkpoint.
+    if type(None) in kinds and str not in kinds and text.lower() == "none":
         return None
     for kind in kinds:
         if kind is bool and text.lower() in ("true", "false", "1", "0", "yes", "no"):
