@@ -26,6 +26,8 @@ SMALL = {
     "trajgru": (8, 24, 32, 32),
 }  # widths: see narrowed
 SMALL_LINKS = 5
+STEPS = {"conv2d": 80_000, "conv3d": 80_000, "convgru": 100_000, "trajgru": 100_000}  # of the released code's training
+BATCH = {"conv2d": 8, "conv3d": 8, "convgru": 4, "trajgru": 4}  # windows a step of it
 WEIGHTS = Path(__file__).parent / "weights"  # what is shipped
 
 

@@ -19,14 +19,13 @@ from hko7env.units import NOISE_LEVEL
 
 from .captured import gradients
 from .checkpoint import CheckpointError, fill, named, read, under, write
-from .loss import BALANCED_SCALE, PLAIN_SCALE, loss
+from .loss import loss
 from .models import Network, build, check_facts, facts, fitting, load_weights, shipped
-from .networks import CNN, PRECISIONS
+from .networks import PRECISIONS
 
 Tensor = torch.Tensor
 ORDERS = ("paper", "official")
 CLIP = 50.0  # norm of the gradients of each of a network's parts
-FLOOR = 1e-8  # MXNet's epsilon, under the root: what the sums of squares begin with
 
 
 @dataclass(frozen=True)
@@ -119,15 +118,22 @@ def objective(
 ) -> Tensor:
     """The loss of ``forward`` on windows: ``frames`` (B, J + K, H, W) uint8 levels, missing ones 0.
 
-    ``present`` (B, J + K) bool, and ``where`` bool, True where a pixel of the truth is scored, (B, K, H, W). The CNNs
-    have five times the balanced scale, as in the released code.
+    ``present`` (B, J + K) bool, and ``where`` bool, True where a pixel of the truth is scored, (B, K, H, W). The loss
+    of a CNN is a sum over the leads, that of a recurrent network a mean, as in the released code.
     """
     seen, truth = frames[:, : task.inputs], frames[:, task.inputs :]
     mask = where & present[:, task.inputs :, None, None]
-    value = loss(forward(seen / 255), truth, mask, task.zr, balanced=balanced, lead_power=lead_power)
-    deep = getattr(forward, "module", forward)  # DistributedDataParallel and torch.compile wrap it
-    deep = getattr(deep, "_orig_mod", deep)
-    return value * (PLAIN_SCALE / BALANCED_SCALE) if balanced and isinstance(deep, CNN) else value
+    net = getattr(forward, "module", forward)  # DistributedDataParallel and torch.compile wrap it
+    net = getattr(net, "_orig_mod", net)
+    return loss(
+        forward(seen / 255),
+        truth,
+        mask,
+        task.zr,
+        balanced=balanced,
+        lead_power=lead_power,
+        summed=net.sums_leads,
+    )
 
 
 def scorable(levels: Tensor, static: Tensor) -> Tensor:
@@ -149,8 +155,8 @@ class NetworkAgent:
         self._descend = gradients(net, self._value, graph=config.graph)
         self._static = torch.from_numpy(task.scored.copy()).to(self.device)
         self._optimiser = torch.optim.Adagrad(
-            net.parameters(), lr=config.online_rate, lr_decay=0, initial_accumulator_value=FLOOR, eps=0
-        )
+            net.parameters(), lr=config.online_rate, lr_decay=0, initial_accumulator_value=net.epsilon, eps=0
+        )  # MXNet's epsilon is under the root: the sums of squares begin with it
         shape = (task.inputs, task.height, task.width)
         limit = config.replay_megabytes * 1e6
         self.buffer = ReplayBuffer(shape, task.inputs + task.leads, past=config.replay_windows > 0, limit=limit)
