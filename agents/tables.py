@@ -1,9 +1,10 @@
 """The networks of Shi et al. 2017, appendix, Tables 7-11 (MovingMNIST++) and 13-16 (HKO-7), row by row; data only.
 
-Redundant columns are kept as check digits. Where the released code has other rows there are two versions: ``PRINTED``, as
-the paper has them, and ``TABLES``, the default, with the rows of the released code; for the recurrent networks these
-alone give the parameter counts of the paper's Table 1. ``mnist conv3d`` is as printed, of base 128: the released file
-of options has 70 there, which ``narrowed(TABLES["mnist conv3d"], (70,))`` gives. Rows are in the order in which data pass; ``frnn1`` is the top of the forecaster, which has no input.
+Redundant columns are kept as check digits. Where the released code has other rows there are two versions: ``PRINTED``,
+as the paper has them, and ``TABLES``, the default, as the code has them; for the recurrent networks these alone give
+the parameter counts of the paper's Table 1. ``mnist conv3d`` is as printed, of base 128: the options released with the
+code have 70 there, which ``narrowed(TABLES["mnist conv3d"], (70,))`` gives. Rows are in the order in which data pass;
+``frnn1`` is the top of the forecaster, which has no input.
 """
 
 import math
