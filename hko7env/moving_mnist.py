@@ -250,7 +250,7 @@ def _without_gaps(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """
     images = images.copy()
     for axis in (-2, -1):
-        used = images.any(-3 - axis)
+        used = np.asarray(images.any(-3 - axis))
         runs = used[..., 0] + (used[..., 1:] & ~used[..., :-1]).sum(-1)
         for where in map(tuple, np.argwhere(runs > 1)):
             first = int(used[where].argmax())

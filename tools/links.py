@@ -17,9 +17,9 @@ import numpy.typing as npt  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image, ImageDraw  # noqa: E402
 
-from agents.checkpoint import read  # noqa: E402
+from agents.checkpoint import CheckpointError, read  # noqa: E402
 from agents.links import Flow, drawn, lost, watched  # noqa: E402
-from agents.models import build, check_facts, facts, load_weights  # noqa: E402
+from agents.models import SIZES, build, check_facts, facts, load_weights  # noqa: E402
 from hko7env.agent import Task  # noqa: E402
 from hko7env.env import NowcastingEnv  # noqa: E402
 
@@ -70,7 +70,11 @@ def links(path: Path, task: Task, frames: npt.NDArray[np.uint8]) -> dict[str, Fl
     """
     _, found = read(path)
     check_facts(found, {"model": "trajgru"}, path)
-    size = str(found.get("size"))
+    size = found.get("size")
+    if size not in SIZES:
+        raise CheckpointError(
+            f"{path} has size {size!r}, needed is {' or '.join(SIZES)}: train again with tools/train.py"
+        )
     net = build("trajgru", size, task)
     load_weights(net, path, facts("trajgru", size, task))
     _, seen = watched(net.train(False), torch.from_numpy(frames)[None] / 255)

@@ -25,7 +25,7 @@ from agents.models import BATCH, MODELS, SIZES, STEPS, build, facts, load_weight
 from agents.networks import PRECISIONS  # noqa: E402
 from agents.offline import Validation, rain_loss  # noqa: E402
 from agents.tables import total_stride  # noqa: E402
-from agents.training import Ranks, Settings, Trainer, interruptible  # noqa: E402
+from agents.training import BEST, LAST, Ranks, Settings, Trainer, interruptible  # noqa: E402
 from agents.windows import Windows  # noqa: E402
 from hko7env.agent import Task  # noqa: E402
 from hko7env.archive import Archive  # noqa: E402
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         best = "" if trainer.best == float("inf") else f", best validation B-MSE + B-MAE {trainer.best:.1f}"
         state = "finished" if finished else "stopped; the same command goes on from there"
         print(f"{state}: {trainer.step} steps in {trainer.seconds:.0f} s{best}")
-        weights = next(p for p in (trainer.out / f"{name}.safetensors" for name in ("best", "last")) if p.exists())
+        weights = next(path for path in (trainer.out / BEST, trainer.out / LAST) if path.exists())
         print(f"Weights: {weights}, for --checkpoint of tools/evaluate.py")
     return 0 if finished else 130
 
