@@ -13,24 +13,27 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:1] = [str(ROOT), str(Path.cwd())]  # our `agents`, whatever else is installed under that name
 
-import gymnasium  # noqa: E402
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-import torch.distributed as dist  # noqa: E402
+from tools.interrupts import importing  # noqa: E402
 
-from agents.cells import ConvGRU, TrajGRU  # noqa: E402
-from agents.checkpoint import digest  # noqa: E402
-from agents.generator import Generator  # noqa: E402
-from agents.models import BATCH, MODELS, SIZES, STEPS, build, facts, load_weights, table, usable  # noqa: E402
-from agents.networks import PRECISIONS  # noqa: E402
-from agents.offline import Validation, rain_loss  # noqa: E402
-from agents.tables import total_stride  # noqa: E402
-from agents.training import BEST, LAST, Ranks, Settings, Trainer, interruptible  # noqa: E402
-from agents.windows import Windows  # noqa: E402
-from hko7env.agent import Task  # noqa: E402
-from hko7env.archive import Archive  # noqa: E402
-from hko7env.naming import meant  # noqa: E402
-from hko7env.schedule import INPUTS, LEADS  # noqa: E402
+with importing("train"):
+    import gymnasium
+    import numpy as np
+    import torch
+    import torch.distributed as dist
+
+    from agents.cells import ConvGRU, TrajGRU
+    from agents.checkpoint import digest
+    from agents.generator import Generator
+    from agents.models import BATCH, MODELS, SIZES, STEPS, build, facts, load_weights, table, usable
+    from agents.networks import PRECISIONS
+    from agents.offline import Validation, rain_loss
+    from agents.tables import total_stride
+    from agents.training import BEST, LAST, Ranks, Settings, Trainer, interruptible
+    from agents.windows import Windows
+    from hko7env.agent import Task
+    from hko7env.archive import Archive
+    from hko7env.naming import meant
+    from hko7env.schedule import INPUTS, LEADS
 
 SETTINGS = (  # options that are fields of Settings
     "steps", "rate", "link_rate", "decay", "decay_every", "ema", "valid_every", "patience", "save_seconds",
@@ -43,9 +46,9 @@ BOUND = (  # options that, beside those, decide what a training ends with
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, train, print; the exit status is 0, 1 for an error and 130 for an interrupt."""
-    words = parser().parse_args(arguments)
     torchrun = "LOCAL_RANK" in os.environ  # it passes on what its processes have had already
     try:
+        words = parser().parse_args(arguments)
         with interruptible(once=not torchrun) as stopped:
             device = join(words.device)
             ranks = Ranks()
