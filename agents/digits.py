@@ -18,11 +18,11 @@ from hko7env import progress
 from hko7env.moving_mnist import FRAMES, POOL, ROTATION, RULE_VERSION, SEEN, Parameters, draw, render
 from hko7env.naming import meant
 
-from .checkpoint import CheckpointError, fill, read, under
+from .checkpoint import CheckpointError, fill, number, read, under
 from .models import Network, fitting, table_digest, usable
-from .networks import network
+from .networks import PRECISIONS, network
 from .tables import TABLES, Table, is_recurrent, narrowed
-from .training import Settings
+from .training import LAST, Settings
 
 Tensor = torch.Tensor
 Images = npt.NDArray[np.uint8]
@@ -152,7 +152,7 @@ class Run:
 
         Raises FileNotFoundError if there is no training, and CheckpointError for a damaged one and one on other data.
         """
-        path = folder / "last.safetensors"
+        path = folder / LAST
         if not path.is_file():
             raise FileNotFoundError(
                 f"no training at {folder}: give the folder of one, which holds {path.name}; to begin one, "
@@ -163,13 +163,29 @@ class Run:
             raise CheckpointError(
                 f"{path} is of {found.get('model')} trained on radar, not on {DATA}: evaluate it by tools/evaluate.py"
             )
-        model, narrow = str(found["model"]), found["narrow"]
-        for name, wanted in facts(model, narrow).items():
-            if found[name] != wanted:
-                raise CheckpointError(f"{path}: {name} has changed since {model} was trained there; train it again")
+        model, narrow = _checked(found, path)
         net = build(model, narrow, precision=found["precision"], device=device)
         fill(net, under("net", tensors), path)
         return cls(net, found)
+
+
+def _checked(found: dict[str, Any], path: Path) -> tuple[str, list[int] | None]:
+    """Network and widths of a training, from the facts of its checkpoint. Raises CheckpointError for bad ones."""
+    for name in ("batch", "seed", "step"):
+        number(found, name, path)
+    for name in ("rate", "rotation", "seconds"):
+        number(found, name, path, (int, float))
+    model, narrow = found.get("model"), found.get("narrow", "")
+    try:
+        wanted = facts(str(model), narrow)
+        if found.get("precision") not in PRECISIONS:
+            raise ValueError(f"there is no precision {found.get('precision')!r}, {meant('', PRECISIONS)}")
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} cannot be used ({error}): train it again") from error
+    for name, value in wanted.items():
+        if found.get(name) != value:
+            raise CheckpointError(f"{path}: {name} has changed since {model} was trained there; train it again")
+    return str(model), narrow
 
 
 # ---------------------------------------------------------------- the test

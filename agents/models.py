@@ -26,6 +26,8 @@ SMALL = {
     "trajgru": (8, 24, 32, 32),
 }  # widths: see narrowed
 SMALL_LINKS = 5
+STEPS = {"conv2d": 80_000, "conv3d": 80_000, "convgru": 100_000, "trajgru": 100_000}  # of the released code's training
+BATCH = {"conv2d": 8, "conv3d": 8, "convgru": 4, "trajgru": 4}  # windows a step of it
 WEIGHTS = Path(__file__).parent / "weights"  # what is shipped
 
 
@@ -96,9 +98,11 @@ _REMEDIES = {
 def check_facts(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
     """Raise CheckpointError, naming the difference and the remedy, unless all of ``wanted`` is in ``found``."""
     for name, value in wanted.items():
-        if found.get(name) != value:
-            remedy = _REMEDIES.get(name, "train again with tools/train.py").format(found=found.get(name))
-            raise CheckpointError(f"{path} has {name} {found.get(name)}, needed is {value}: {remedy}")
+        if name not in found:
+            raise CheckpointError(f"{path} does not say its {name}, needed is {value}: train again with tools/train.py")
+        if found[name] != value:
+            remedy = _REMEDIES.get(name, "train again with tools/train.py").format(found=found[name])
+            raise CheckpointError(f"{path} has {name} {found[name]}, needed is {value}: {remedy}")
 
 
 def load_weights(net: Network, path: Path, wanted: dict[str, Any]) -> dict[str, Any]:

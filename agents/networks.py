@@ -69,6 +69,9 @@ class EncoderForecaster(nn.Module):
     Layer by layer over the whole sequence: nothing is fed back, so a layer's inputs are all known when it begins.
     """
 
+    sums_leads = False  # the loss on radar is a mean over leads
+    epsilon = 1e-8  # of AdaGrad online, under the root
+
     def __init__(self, table: Table, leads: int, low: bool) -> None:
         super().__init__()
         self.table, self.leads, self.low = table, leads, low
@@ -127,6 +130,9 @@ class EncoderForecaster(nn.Module):
 
 class CNN(nn.Module):
     """Convolutions down, transposed ones up; the frames are channels, or the depth of a three-dimensional map."""
+
+    sums_leads = True  # as the released code, where leads are channels of one summed map: 20 times the mean
+    epsilon = 1e-7  # MXNet's default, which the released code changes for recurrent networks only
 
     def __init__(self, table: Table, inputs: int, leads: int, low: bool) -> None:
         super().__init__()

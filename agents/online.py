@@ -4,6 +4,7 @@ After each segment one step of AdaGrad is made on the newest 25 consecutive fram
 missing frames and unscored pixels left out of the loss. Weights and the optimiser's sums live on across episodes.
 """
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +19,14 @@ from hko7env.agent import Observation, OptionError, Task
 from hko7env.units import NOISE_LEVEL
 
 from .captured import gradients
-from .checkpoint import CheckpointError, fill, named, read, under, write
-from .loss import BALANCED_SCALE, PLAIN_SCALE, loss
+from .checkpoint import CheckpointError, check, fill, named, number, read, under, write
+from .loss import loss
 from .models import Network, build, check_facts, facts, fitting, load_weights, shipped
-from .networks import CNN, PRECISIONS
+from .networks import PRECISIONS
 
 Tensor = torch.Tensor
 ORDERS = ("paper", "official")
 CLIP = 50.0  # norm of the gradients of each of a network's parts
-FLOOR = 1e-8  # MXNet's epsilon, under the root: what the sums of squares begin with
 
 
 @dataclass(frozen=True)
@@ -119,15 +119,22 @@ def objective(
 ) -> Tensor:
     """The loss of ``forward`` on windows: ``frames`` (B, J + K, H, W) uint8 levels, missing ones 0.
 
-    ``present`` (B, J + K) bool, and ``where`` bool, True where a pixel of the truth is scored, (B, K, H, W). The CNNs
-    have five times the balanced scale, as in the released code.
+    ``present`` (B, J + K) bool, and ``where`` bool, True where a pixel of the truth is scored, (B, K, H, W). The loss
+    of a CNN is a sum over the leads, that of a recurrent network a mean, as in the released code.
     """
     seen, truth = frames[:, : task.inputs], frames[:, task.inputs :]
     mask = where & present[:, task.inputs :, None, None]
-    value = loss(forward(seen / 255), truth, mask, task.zr, balanced=balanced, lead_power=lead_power)
-    deep = getattr(forward, "module", forward)  # DistributedDataParallel and torch.compile wrap it
-    deep = getattr(deep, "_orig_mod", deep)
-    return value * (PLAIN_SCALE / BALANCED_SCALE) if balanced and isinstance(deep, CNN) else value
+    net = getattr(forward, "module", forward)  # DistributedDataParallel and torch.compile wrap it
+    net = getattr(net, "_orig_mod", net)
+    return loss(
+        forward(seen / 255),
+        truth,
+        mask,
+        task.zr,
+        balanced=balanced,
+        lead_power=lead_power,
+        summed=net.sums_leads,
+    )
 
 
 def scorable(levels: Tensor, static: Tensor) -> Tensor:
@@ -149,8 +156,8 @@ class NetworkAgent:
         self._descend = gradients(net, self._value, graph=config.graph)
         self._static = torch.from_numpy(task.scored.copy()).to(self.device)
         self._optimiser = torch.optim.Adagrad(
-            net.parameters(), lr=config.online_rate, lr_decay=0, initial_accumulator_value=FLOOR, eps=0
-        )
+            net.parameters(), lr=config.online_rate, lr_decay=0, initial_accumulator_value=net.epsilon, eps=0
+        )  # MXNet's epsilon is under the root: the sums of squares begin with it
         shape = (task.inputs, task.height, task.width)
         limit = config.replay_megabytes * 1e6
         self.buffer = ReplayBuffer(shape, task.inputs + task.leads, past=config.replay_windows > 0, limit=limit)
@@ -221,25 +228,41 @@ class NetworkAgent:
         """Become the agent that :meth:`save` wrote. Raises CheckpointError, a ValueError, for a file that is none."""
         tensors, found = read(path)
         check_facts(found, {"kind": "online", **self._bound}, path)
-        fill(self.net, under("net", tensors), path)
-        sums = under("adagrad", tensors)
-        frames = tensors["frames"].numpy()
-        if frames.shape != self._frames.shape:
+        steps, due = (number(found, name, path) for name in ("steps", "due"))
+        sums = {name: self._optimiser.state[p]["sum"] for name, p in self.net.named_parameters()}
+        held = under("adagrad", tensors)
+        check(held, sums, path)
+        frames = tensors.get("frames", torch.zeros(0)).numpy()
+        if (frames.shape, frames.dtype) != (self._frames.shape, np.uint8):
             raise CheckpointError(f"{path} is of frames {frames.shape}, not {self._frames.shape}: resume its own run")
-        for name, parameter in self.net.named_parameters():
-            self._optimiser.state[parameter]["sum"].copy_(sums[name])
-        self._steps = int(found["steps"])
-        kept = _unpacked(under("buffer", tensors))
-        first = len(kept) - int(found["due"])
+        kept = self._segments(under("buffer", tensors), path)
+        if due not in (0, self.buffer.span) or due > len(kept):
+            raise CheckpointError(f"{path} has {due} segments due of {len(kept)}: remove it, and the run begins anew")
+        fill(self.net, under("net", tensors), path)
+        for name, total in sums.items():
+            total.copy_(held[name])
+        first = len(kept) - due
         self.buffer.segments, self._due = kept[:first], kept[first:] or None
-        self._frames = frames
+        self._steps, self._frames = steps, frames.copy()
 
-
-def _unpacked(tensors: dict[str, Tensor]) -> list[Segment]:
-    packed, sizes = tensors["frames"].numpy().tobytes(), tensors["sizes"].tolist()
-    starts = np.cumsum([0, *sizes]).tolist()
-    present, episodes = tensors["present"].numpy(), tensors["episodes"].tolist()
-    return [Segment(packed[starts[i] : starts[i] + sizes[i]], present[i], episodes[i]) for i in range(len(sizes))]
+    def _segments(self, tensors: dict[str, Tensor], path: Path) -> list[Segment]:
+        """The segments of a checkpoint's buffer. Raises CheckpointError for what cannot be decoded."""
+        try:
+            packed, sizes = tensors["frames"].numpy().tobytes(), tensors["sizes"].tolist()
+            present, episodes = tensors["present"].bool().numpy(), tensors["episodes"].tolist()
+            ends = np.cumsum([0, *sizes]).tolist()
+            kept = [
+                Segment(packed[start:end], *rest)
+                for (start, end), *rest in zip(itertools.pairwise(ends), present, episodes, strict=True)
+            ]
+            windows = [self.buffer.frames([segment]) for segment in kept]
+            if ends[-1] != len(packed) or any(len(p) != self.task.inputs for _, p in windows):
+                raise ValueError("another number of frames")
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{path} holds stored frames that cannot be read ({error}): remove it, and the run begins anew"
+            ) from error
+        return kept
 
 
 def clip(net: Any, norm: float) -> None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -25,11 +26,11 @@ from torch import nn
 
 from hko7env import progress
 from hko7env.agent import OptionError
-from hko7env.results import write_atomically
+from hko7env.results import write_atomically, writing
 
 from .captured import alike, gradients
 from .cells import TrajGRU
-from .checkpoint import CheckpointError, fill, named, read, under, write
+from .checkpoint import CheckpointError, check, fill, named, number, read, under, write
 from .models import fitting
 from .online import CLIP, clip
 
@@ -88,6 +89,8 @@ class Settings:
 
 STEER = ("steps", "valid_every", "patience", "save_seconds")  # may differ when a training goes on
 COLUMNS = ("step", "loss", "rate", "seconds", "valid")
+LAST, BEST, LOG = "last.safetensors", "best.safetensors", "log.csv"
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of Adam, for each parameter
 
 
 class Ranks:
@@ -153,6 +156,8 @@ class Trainer:
         self._mean = {name: p.detach().clone() for name, p in net.named_parameters()} if settings.ema else {}
         self._rows: list[list[Any]] = []  # of the log, not written yet; losses still on the device
         self._resume()
+        if self.ranks.rank == 0:
+            _remove_leftovers(out)
         self._forward = self._wrapped(torch.compile(net) if compiled else net)
         if graph and self.ranks.many:
             raise OptionError("several processes have no graph of their step: choose --graph false")
@@ -252,16 +257,18 @@ class Trainer:
     def _keep_best(self) -> None:
         if self.ranks.rank == 0:
             facts = {"kind": "weights", **self.facts, "step": self.step, "score": _plain(self.best)}
-            self.out.mkdir(parents=True, exist_ok=True)
-            write(self.out / "best.safetensors", named("net", self.net.state_dict() | self._mean), facts)
+            with writing(self.out / BEST):
+                self.out.mkdir(parents=True, exist_ok=True)
+                write(self.out / BEST, named("net", self.net.state_dict() | self._mean), facts)
 
     def save(self) -> None:
         """Write the log and ``last.safetensors``, from which a training goes on."""
         if self.ranks.rank:
             self._rows.clear()
             return
-        self.out.mkdir(parents=True, exist_ok=True)
-        self._write_log()
+        with writing(self.out / LOG):
+            self.out.mkdir(parents=True, exist_ok=True)
+            self._write_log()
         if self.validate is None:
             self._keep_best()
         tensors = named("net", self.net.state_dict()) | named("ema", self._mean)
@@ -269,11 +276,15 @@ class Trainer:
             for part, value in self.adam.state.get(parameter, {}).items():
                 tensors[f"adam.{part}.{name}"] = value.detach().clone()
         counters = {"step": self.step, "score": _plain(self.best), "waited": self.waited, "seconds": self.seconds}
-        write(self.out / "last.safetensors", tensors, {"kind": "training", **self.facts, **counters})
+        with writing(self.out / LAST):
+            write(self.out / LAST, tensors, {"kind": "training", **self.facts, **counters})
 
     def _resume(self) -> None:
-        """Become what ``last.safetensors`` holds, if it is there."""
-        path = self.out / "last.safetensors"
+        """Become what ``last.safetensors`` holds, if it is there. Raises CheckpointError, and then changes nothing."""
+        path = self.out / LAST
+        if self.out.exists() and not self.out.is_dir():
+            raise CheckpointError(f"{self.out} is no folder: choose another --out")
+        _read_log(self.out / LOG)
         if not path.exists():
             return
         tensors, found = read(path)
@@ -284,29 +295,34 @@ class Trainer:
                 f"{path} is of a training with {'; '.join(other)}: give the same options to go on with it, or choose "
                 "another --out for a new one"
             )
+        step, waited = (number(found, name, path) for name in ("step", "waited"))
+        seconds = number(found, "seconds", path, (int, float))
+        best = float("inf") if found.get("score", "") is None else number(found, "score", path, (int, float))
+        parameters = dict(self.net.named_parameters())
+        moments = {part: under(f"adam.{part}", tensors) for part in MOMENTS}
+        for part, values in moments.items():  # at step 0 there are none
+            each = {n: torch.zeros(()) if part == "step" else p for n, p in parameters.items()}
+            check(values, each if step else {}, path)
+        averages = under("ema", tensors)
+        check(averages, self._mean, path)
         fill(self.net, under("net", tensors), path)
-        for name, value in under("ema", tensors).items():
+        for name, value in averages.items():
             self._mean[name].copy_(value)
-        for part in ("step", "exp_avg", "exp_avg_sq"):
-            values = under(f"adam.{part}", tensors)
-            for name, parameter in self.net.named_parameters():
-                if name in values:
-                    place = "cpu" if part == "step" else parameter.device
-                    self.adam.state[parameter][part] = values[name].to(place)
-        self.step, self.waited, self.seconds = found["step"], found["waited"], found["seconds"]
-        self.best = float("inf") if found["score"] is None else found["score"]
+        for part, values in moments.items():
+            for name, value in values.items():
+                place = "cpu" if part == "step" else parameters[name].device
+                self.adam.state[parameters[name]][part] = value.to(place)
+        self.step, self.waited, self.seconds, self.best = step, waited, seconds, best
 
     def _write_log(self) -> None:
         """Add the rows since the last time to ``log.csv``; rows of steps that were lost are dropped."""
-        path, rows = self.out / "log.csv", self._rows
+        path, rows = self.out / LOG, self._rows
         losses = torch.stack([row[1] for row in rows]).tolist() if rows else []
         text = io.StringIO()
         lines = csv.writer(text, lineterminator="\n")
         lines.writerow(COLUMNS)
-        if path.exists():
-            first = rows[0][0] if rows else self.step + 1
-            kept = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))[1:]
-            lines.writerows(row for row in kept if int(row[0]) < first)
+        first = rows[0][0] if rows else self.step + 1
+        lines.writerows(row for row in _read_log(path) if int(row[0]) < first)
         for (step, _, rate, seconds, score), value in zip(rows, losses, strict=True):
             lines.writerow(
                 [step, f"{value:.9g}", f"{rate:.6g}", f"{seconds:.2f}", "" if score is None else repr(score)]
@@ -322,6 +338,31 @@ def _groups(net: nn.Module, link_rate: float) -> list[dict[str, Any]]:
     links = {p: None for layer in net.modules() if isinstance(layer, TrajGRU) for p in layer.generator()}
     others = [p for p in net.parameters() if p not in links]
     return [{"params": others, "share": 1.0}, {"params": list(links), "share": link_rate}]
+
+
+def _read_log(path: Path) -> list[list[str]]:
+    """The rows of a log, none if there is no file. Raises CheckpointError for a file that is none, or damaged."""
+    if not path.exists():
+        return []
+    try:
+        head, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines(), strict=True)
+        if tuple(head) != COLUMNS:
+            raise ValueError(f"its first line is not {','.join(COLUMNS)}")
+        numbers = [[int(step), *(float(cell or "0") for cell in cells)] for step, *cells in rows]
+        if any(len(row) != len(COLUMNS) for row in numbers) or any(b[0] <= a[0] for a, b in pairwise(numbers)):
+            raise ValueError("a row is torn, or steps do not follow each other")
+    except (ValueError, csv.Error, IsADirectoryError) as error:
+        raise CheckpointError(
+            f"{path} is no log of a training, or damaged ({error}): move it away, and the same command goes on"
+        ) from error
+    return rows
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Remove what a training that was killed while it wrote has left in its folder, see ``write_atomically``."""
+    for name in (LAST, BEST, LOG):
+        for path in out.glob(f"{name}.*.partial"):
+            path.unlink(missing_ok=True)
 
 
 def _plain(score: float) -> float | None:

@@ -49,6 +49,23 @@ def test_leads_weigh_by_hand():
         assert float(loss(forecast, truth, everywhere, lead_power=1)) == pytest.approx(weight * float(alone))
 
 
+def test_the_loss_of_a_cnn_is_a_sum_over_leads_by_hand():
+    """Two windows of two leads: errors 0.5 and 1 of the first, 0.5 twice of the second, each with its square."""
+    forecast = torch.tensor([[[[0.5]], [[1.0]]], [[[0.5]], [[0.5]]]])
+    truth, everywhere = torch.zeros(2, 2, 1, 1, dtype=torch.uint8), torch.ones(2, 2, 1, 1, dtype=torch.bool)
+    half, whole = 0.5 + 0.25, 1.0 + 1.0
+    for balanced in (True, False):  # one scale for both; a dry pixel weighs 1
+        value = float(loss(forecast, truth, everywhere, balanced=balanced, summed=True))
+        assert value == pytest.approx(5e-5 * (half + whole + half + half) / 2)
+
+
+def test_over_twenty_leads_it_is_a_hundred_times_that_of_a_recurrent_network():
+    truth, mask, forecast = (torch.tensor(a) for a in frames(0, 2, 20, 6, 5))
+    for balanced, times in ((True, 100), (False, 20)):
+        values = [float(loss(forecast, truth, mask, balanced=balanced, summed=summed)) for summed in (False, True)]
+        assert values[1] == pytest.approx(times * values[0], rel=1e-5)
+
+
 def test_gradient_by_hand_and_none_where_masked():
     forecast = torch.tensor([[[[0.75, float("inf"), 0.5]]]], requires_grad=True)
     truth = torch.tensor([[[[255, 0, 0]]]], dtype=torch.uint8)

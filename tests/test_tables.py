@@ -99,6 +99,13 @@ def test_rows_as_printed_do_not_give_the_printed_counts(name, count):
     assert sum(parameters(row, row.name == "frnn1") for row in PRINTED[name]) == count
 
 
+def test_the_released_cnn_differs_from_the_printed_one_in_160_channels():
+    released, printed = TABLES["hko7 conv2d"], PRINTED["hko7 conv2d"]
+    assert [a.name for a, b in zip(released, printed, strict=True) if a != b] == ["vid5", "vid6", "vid7"]
+    for table, channels in ((released, 160), (printed, 24)):
+        assert [row.channels_out for row in table[-4:]] == [280, channels, channels, 20]
+
+
 def test_narrowing_keeps_the_rows_and_their_links():
     for name, table in TABLES.items():
         small = narrowed(table, (8, 16, 32, 24) if is_recurrent(table) else (3,))

@@ -276,6 +276,21 @@ def test_the_step_is_adam_on_clipped_parts(tmp_path):
         torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-7)
 
 
+def test_a_cnn_descends_the_sum_over_leads(tmp_path):
+    """At the same weights the gradient is 100 times that of the recurrent networks' loss."""
+    made = network(narrowed(TABLES["hko7 conv2d"], (2,)), 5, 20, seed=3)
+    frames = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 25, 120, 120), dtype=np.uint8))
+    batch = Batch(frames, torch.ones(2, 25, dtype=torch.bool), torch.ones(120, 120, dtype=torch.bool))
+    mask = (frames[:, 5:] == 0) | (frames[:, 5:] >= 71)
+    descended = rain_loss(SOME, balanced=True)(made, batch)
+    recurrent = loss(made(frames[:, :5] / 255), frames[:, 5:], mask)
+    norms = [
+        torch.stack([g.norm() for g in torch.autograd.grad(value, list(made.parameters()))]).norm()
+        for value in (descended, recurrent)
+    ]
+    assert float(norms[0]) == pytest.approx(100 * float(norms[1]), rel=1e-4)
+
+
 def test_the_rate_falls_to_its_floor():
     shape = Settings(steps=10, rate=1e-4, decay_every=20_000)
     assert shape.rate_at(19_999) == 1e-4
@@ -429,6 +444,15 @@ def test_a_training_begins_with_the_weights_of_another(archive, tmp_path, comman
     capsys.readouterr()
     assert command(words(archive, "second", steps=2, crop=60, rate=0, checkpoint=other)) == 1
     assert "second/last.safetensors is of a training with checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("model, steps, batch", [("conv3d", 80_000, 8), ("convgru", 100_000, 4)])
+def test_the_defaults_are_those_of_the_released_code(archive, command, model, steps, batch):
+    train = importlib.import_module("train")
+    given = ["--archive", str(archive), "--generate", "120", "--valid", "none", "--device", "cpu"]
+    made = train.prepare(train.parser().parse_args([f"agents.{model}", *given]), "cpu", Ranks())
+    assert (made.settings.steps, made.facts["batch"]) == (steps, batch)
+    assert made.facts.get("loss") == ("sum over leads" if model == "conv3d" else None)
 
 
 @pytest.mark.parametrize("checkpoint", [{}, {"checkpoint": shipped("trajgru", "small")}])

@@ -415,7 +415,7 @@ def single_warps(images: np.ndarray, parameters: Any) -> np.ndarray:
     frames = np.zeros((len(parameters), FRAMES, SIZE, SIZE), np.float32)
     for b, digits in enumerate(parameters.digit):
         used = [[np.flatnonzero(images[digit].any(axis)) for axis in (0, 1)] for digit in digits]
-        crops = [images[k][r[0] : r[-1] + 1, c[0] : c[-1] + 1] for k, (c, r) in zip(digits, used, strict=True)]
+        crops = [images[k][np.ix_(r, c)] for k, (c, r) in zip(digits, used, strict=True)]
         sizes = np.array([[crop.shape[::-1] for crop in crops]], float)
         paths = centres(parameters[b : b + 1], sizes)[0]
         for t, power in enumerate(EXPONENT):

@@ -11,23 +11,26 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:1] = [str(ROOT), str(Path.cwd())]  # our `agents`, whatever else is installed under that name
 
-import gymnasium  # noqa: E402
-import numpy as np  # noqa: E402
-import numpy.typing as npt  # noqa: E402
-import torch  # noqa: E402
-from PIL import Image, ImageDraw  # noqa: E402
+from tools.interrupts import importing  # noqa: E402
 
-from agents.checkpoint import read  # noqa: E402
-from agents.links import Flow, drawn, lost, watched  # noqa: E402
-from agents.models import build, check_facts, facts, load_weights  # noqa: E402
-from hko7env.agent import Task  # noqa: E402
-from hko7env.env import NowcastingEnv  # noqa: E402
+with importing("links"):
+    import gymnasium
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+    from PIL import Image, ImageDraw
+
+    from agents.checkpoint import CheckpointError, read
+    from agents.links import Flow, drawn, lost, watched
+    from agents.models import SIZES, build, check_facts, facts, load_weights
+    from hko7env.agent import Task
+    from hko7env.env import NowcastingEnv
 
 MARGIN = 18  # px above a panel, for its name
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse, draw, say where; the exit status is 0, or 1 for an error."""
+    """Parse, draw, say where; the exit status is 0, 1 for an error and 130 for an interrupt."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -54,6 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
         for y, row in zip(np.cumsum([0, *(row.height for row in rows)]).tolist(), rows, strict=False):
             image.paste(row, (0, y))
         image.save(words.out)
+    except KeyboardInterrupt:
+        print("\nlinks: stopped", file=sys.stderr)
+        return 130
     except (ValueError, OSError) as error:
         print(f"links: {error}", file=sys.stderr)
         return 1
@@ -70,7 +76,11 @@ def links(path: Path, task: Task, frames: npt.NDArray[np.uint8]) -> dict[str, Fl
     """
     _, found = read(path)
     check_facts(found, {"model": "trajgru"}, path)
-    size = str(found.get("size"))
+    size = found.get("size")
+    if size not in SIZES:
+        raise CheckpointError(
+            f"{path} has size {size!r}, needed is {' or '.join(SIZES)}: train again with tools/train.py"
+        )
     net = build("trajgru", size, task)
     load_weights(net, path, facts("trajgru", size, task))
     _, seen = watched(net.train(False), torch.from_numpy(frames)[None] / 255)

@@ -11,20 +11,22 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:1] = [str(ROOT), str(Path.cwd())]  # our `agents`, whatever else is installed under that name
 
-import torch  # noqa: E402
+from tools.interrupts import importing  # noqa: E402
 
-from agents import digit_film, digit_results, digits  # noqa: E402
-from agents.networks import PRECISIONS  # noqa: E402
-from agents.training import Trainer, interruptible  # noqa: E402
-from hko7env.moving_mnist import PAPER_ROTATION, ROTATION, official, read_mnist, render  # noqa: E402
-from hko7env.results import write_atomically  # noqa: E402
+with importing("moving_mnist"):
+    import torch
+
+    from agents import digit_film, digit_results, digits
+    from agents.networks import PRECISIONS
+    from agents.training import Trainer, interruptible
+    from hko7env.moving_mnist import PAPER_ROTATION, ROTATION, official, read_mnist, render
+    from hko7env.results import write_atomically
 
 OUT = Path("mnist")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, call, print; the exit status is 0, 1 for an error and 130 for an interrupt."""
-    words = parser().parse_args(arguments)
     work: dict[str, Callable[[argparse.Namespace], int]] = {
         "train": train,
         "test": test,
@@ -32,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         "draw": draw,
     }
     try:
+        words = parser().parse_args(arguments)
         if getattr(words, "threads", None):
             torch.set_num_threads(words.threads)
         return work[words.work](words)

@@ -13,31 +13,42 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:1] = [str(ROOT), str(Path.cwd())]  # our `agents`, whatever else is installed under that name
 
-import gymnasium  # noqa: E402
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-import torch.distributed as dist  # noqa: E402
+from tools.interrupts import importing  # noqa: E402
 
-from agents.cells import ConvGRU, TrajGRU  # noqa: E402
-from agents.checkpoint import digest  # noqa: E402
-from agents.generator import Generator  # noqa: E402
-from agents.models import MODELS, SIZES, build, facts, load_weights, table, usable  # noqa: E402
-from agents.networks import PRECISIONS  # noqa: E402
-from agents.offline import Validation, rain_loss  # noqa: E402
-from agents.tables import total_stride  # noqa: E402
-from agents.training import Ranks, Settings, Trainer, interruptible  # noqa: E402
-from agents.windows import Windows  # noqa: E402
-from hko7env.agent import Task  # noqa: E402
-from hko7env.archive import Archive  # noqa: E402
-from hko7env.naming import meant  # noqa: E402
-from hko7env.schedule import INPUTS, LEADS  # noqa: E402
+with importing("train"):
+    import gymnasium
+    import numpy as np
+    import torch
+    import torch.distributed as dist
+
+    from agents.cells import ConvGRU, TrajGRU
+    from agents.checkpoint import digest
+    from agents.generator import Generator
+    from agents.models import BATCH, MODELS, SIZES, STEPS, build, facts, load_weights, table, usable
+    from agents.networks import PRECISIONS
+    from agents.offline import Validation, rain_loss
+    from agents.tables import total_stride
+    from agents.training import BEST, LAST, Ranks, Settings, Trainer, interruptible
+    from agents.windows import Windows
+    from hko7env.agent import Task
+    from hko7env.archive import Archive
+    from hko7env.naming import meant
+    from hko7env.schedule import INPUTS, LEADS
+
+SETTINGS = (  # options that are fields of Settings
+    "steps", "rate", "link_rate", "decay", "decay_every", "ema", "valid_every", "patience", "save_seconds",
+)  # fmt: skip
+BOUND = (  # options that, beside those, decide what a training ends with
+    "split", "batch", "crop", "draws", "generate", "seed", "memory", "spread", "balanced", "lead_power", "precision",
+    "valid", "valid_limit",
+)  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, train, print; the exit status is 0, 1 for an error and 130 for an interrupt."""
-    words = parser().parse_args(arguments)
     torchrun = "LOCAL_RANK" in os.environ  # it passes on what its processes have had already
     try:
+        words = parser().parse_args(arguments)
         with interruptible(once=not torchrun) as stopped:
             device = join(words.device)
             ranks = Ranks()
@@ -56,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         best = "" if trainer.best == float("inf") else f", best validation B-MSE + B-MAE {trainer.best:.1f}"
         state = "finished" if finished else "stopped; the same command goes on from there"
         print(f"{state}: {trainer.step} steps in {trainer.seconds:.0f} s{best}")
-        weights = next(p for p in (trainer.out / f"{name}.safetensors" for name in ("best", "last")) if p.exists())
+        weights = next(path for path in (trainer.out / BEST, trainer.out / LAST) if path.exists())
         print(f"Weights: {weights}, for --checkpoint of tools/evaluate.py")
     return 0 if finished else 130
 
@@ -77,8 +88,8 @@ def parser() -> argparse.ArgumentParser:
     add("--out", type=Path, help="folder of checkpoints and log; default: training/MODEL-SIZE")
     add("--size", default="small", help=f"{' or '.join(SIZES)} (as wide as in the paper); default: small")
     add("--checkpoint", type=Path, metavar="FILE", help="begin with its weights; default: drawn from --seed")
-    add("--steps", type=int, default=100_000, help="default: 100000")
-    add("--batch", type=int, default=4, help="windows a step, of all processes together; default: 4")
+    add("--steps", type=int, help="default: 100000, CNNs 80000")
+    add("--batch", type=int, help="windows a step, of all processes together; default: 4, CNNs 8")
     add("--crop", type=int, help="px a side of the part of a frame that is learned from; default: whole frames")
     add(
         "--generate",
@@ -133,6 +144,8 @@ def prepare(words: argparse.Namespace, device: str, ranks: Ranks) -> Trainer:
         raise ValueError(
             f"{words.agent!r} cannot be trained, {meant(words.agent, [f'agents.{name}' for name in MODELS])}"
         )
+    words.steps = STEPS[model] if words.steps is None else words.steps
+    words.batch = BATCH[model] if words.batch is None else words.batch
     if words.threads:
         torch.set_num_threads(words.threads)
     archive = Archive(words.archive)
@@ -157,41 +170,20 @@ def prepare(words: argparse.Namespace, device: str, ranks: Ranks) -> Trainer:
         "checkpoint": begun,
         "cadence": archive.cadence,
         "archive": archive.fingerprint,
-        "split": words.split,
-        "batch": words.batch,
-        "crop": words.crop,
-        "draws": words.draws,
-        "generate": words.generate,
-        "seed": words.seed,
-        "memory": words.memory,
-        "spread": words.spread,
-        "balanced": words.balanced,
-        "lead_power": words.lead_power,
-        "precision": words.precision,
-        "valid": words.valid,
-        "valid_limit": words.valid_limit,
+        **{name: getattr(words, name) for name in BOUND},
     }
+    if net.sums_leads:  # earlier versions took the mean: a training of theirs is another one
+        bound["loss"] = "sum over leads"
     validate = None
     if words.valid != "none":
         env = gymnasium.make("HKO7-Offline-v0", archive=words.archive, split=words.valid).unwrapped
         validate = Validation(env, net, ranks, words.valid_limit)
-    settings = Settings(
-        steps=words.steps,
-        rate=words.rate,
-        link_rate=words.link_rate,
-        decay=words.decay,
-        decay_every=words.decay_every,
-        ema=words.ema,
-        valid_every=words.valid_every,
-        patience=words.patience,
-        save_seconds=words.save_seconds,
-    )
     remedy = f"choose a --batch below {words.batch}, a --crop below {min(side)}, --size small or --precision bf16"
     return Trainer(
         net,
         source,
         rain_loss(task, balanced=words.balanced, lead_power=words.lead_power),
-        settings,
+        Settings(**{name: getattr(words, name) for name in SETTINGS}),
         words.out or Path("training") / f"{model}-{words.size}",
         bound,
         validate=validate,
