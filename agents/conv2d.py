@@ -1,8 +1,8 @@
 """The two-dimensional CNN of Shi et al. 2017, Table 13: frames are channels."""
 
-from hko7env.agent import Task
+from hko7env.contract import Task
 
-from .online import Config, NetworkAgent, agent
+from .learning.network_agent import Config, NetworkAgent, agent
 
 
 def make(task: Task, config: Config) -> NetworkAgent:

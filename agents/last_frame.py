@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from hko7env.agent import Observation, Task
+from hko7env.contract import Observation, Task
 
 
 class LastFrame:

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hko7env.agent import Observation, OptionError, Task
+from hko7env.contract import Observation, OptionError, Task
 from hko7env.scores import scored
 from hko7env.units import dbz, pixel
 
-from .flow import advect, flow
+from .optical_flow.variational import advect, flow
 
 CENTRE, SHARPNESS = 33.0, 4.0  # dBZ: of the arctan transform
 _FLOOR, _CEILING = (math.atan((edge - CENTRE) / SHARPNESS) for edge in (-10.0, 60.0))

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from hko7env.agent import Observation, Task
 from hko7env.archive import Archive
-from hko7env.denoise import clean
-from hko7env.layout import iso
+from hko7env.archive.clutter import clean
+from hko7env.archive.format import iso
+from hko7env.contract import Observation, Task
 from hko7env.naming import meant
 from hko7env.schedule import INPUTS, LEADS, MAX_MISSING, Schedule, schedule
 from hko7env.scores import Forecast, ForecastError, Tally, averages, check_forecast, scored, tally
@@ -57,7 +57,7 @@ class _Sealed(NamedTuple):
 class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
     """Radar frames in, two hours of rain out, by the HKO-7 protocol (Shi et al. 2017, sections 3.1 and 5.1).
 
-    One step is one sequence: the observation holds the J = 5 newest frames (see :class:`hko7env.agent.Observation`),
+    One step is one sequence: the observation holds the J = 5 newest frames (see :class:`hko7env.contract.Observation`),
     the action is the forecast of the next K = 20, float32 (20, H, W) pixels in [0, 1]. One Gymnasium episode is one
     pass over the stream; ``observation["new_episode"]`` marks the episodes of the paper inside it.
 
@@ -261,6 +261,6 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         """(h, w, 3) uint8 picture of the newest frame and the last forecast, or None without a render mode."""
         if self.render_mode is None or self._latest is None:
             return None
-        from hko7env.pictures import side_by_side
+        from hko7env.rendering import side_by_side
 
         return side_by_side(self._latest, *(self._forecast or (None, None)), task=self.task)

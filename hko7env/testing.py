@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hko7env.agent import Agent, Learner, Observation, Task
+from hko7env.contract import Agent, Learner, Observation, Task
 from hko7env.scores import PLAIN_ARRAYS
 from hko7env.units import NOISE_LEVEL
 

@@ -6,13 +6,13 @@ import re
 import numpy as np
 import pytest
 
-from hko7env import acceptance
-from hko7env.acceptance import CSI_TOLERANCE, MINUTES, RANKING, REAL, Skill, bands, check, slope, work
 from hko7env.archive import Archive
-from hko7env.gallery import gallery
+from hko7env.report.archive_page import gallery
 from hko7env.scores import tally
 from hko7env.synthetic import Weather, make
+from hko7env.synthetic import realism as acceptance
 from hko7env.synthetic.field import KM
+from hko7env.synthetic.realism import CSI_TOLERANCE, MINUTES, RANKING, REAL, Skill, bands, check, slope, work
 from hko7env.units import THRESHOLDS
 
 

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from hko7env.agent import available, find, load
+from hko7env.loading import available, find, load
 from hko7env.testing import task
 
 

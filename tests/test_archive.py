@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from zarr.storage import LocalStore, MemoryStore, ZipStore
 
 from hko7env.archive import Archive, ArchiveError, create, pack
-from hko7env.layout import GOOD, SUSPECT, iso, minutes
+from hko7env.archive.format import GOOD, SUSPECT, iso, minutes
 from hko7env.units import ZR
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -165,7 +165,7 @@ def test_fingerprint_follows_what_a_score_depends_on(new_archive, tmp_path):
 
 def test_a_stopped_making_can_be_made_again(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("hko7env.commit_record.write", lambda *arguments: 1 / 0)
+        patch.setattr("hko7env.archive.commit_record.write", lambda *arguments: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             create(str(tmp_path / "a"), shape=(6, 8))
     assert not (tmp_path / "a").exists()

@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 import zarr
 
-from hko7env import commit_record
-from hko7env.archive import Archive, ArchiveError, create
-from hko7env.layout import NO_TIME
+from hko7env.archive import Archive, ArchiveError, commit_record, create
+from hko7env.archive.format import NO_TIME
 from hko7env.locking import LockedError, sole_writer
 from hko7env.synthetic import Weather, make
-from hko7env.synthetic.making import _new_array
+from hko7env.synthetic.writer import _new_array
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAMES = np.random.default_rng(1).integers(0, 256, (12, 8, 8), np.uint8)

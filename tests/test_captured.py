@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from agents.captured import Captured
-from agents.models import build
-from agents.networks import network
-from agents.offline import rain_loss
-from agents.tables import TABLES, narrowed
-from agents.training import Batch, Settings, Trainer
-from hko7env.agent import OptionError, load
+from agents.learning.cuda_graph import Captured
+from agents.learning.trainer import Batch, Settings, Trainer
+from agents.learning.validation import rain_loss
+from agents.networks.encoder_forecaster import network
+from agents.networks.paper_tables import TABLES, narrowed
+from agents.networks.registry import build
+from hko7env.contract import OptionError
+from hko7env.loading import load
 from hko7env.testing import task
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -84,7 +85,7 @@ def learn(graph, device="cpu"):
 
 
 def test_training_and_online_learning_by_graphs_end_with_the_same_weights(tmp_path, monkeypatch):
-    monkeypatch.setattr("agents.captured.Captured", partial(Captured, record=again))
+    monkeypatch.setattr("agents.learning.cuda_graph.Captured", partial(Captured, record=again))
     for one, other in (
         (train(tmp_path / "graph", True), train(tmp_path / "plain", False)),
         (learn(True), learn(False)),

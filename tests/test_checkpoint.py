@@ -5,10 +5,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from agents.checkpoint import CheckpointError, named, read, under, write
-from agents.models import build, facts, load_weights
-from hko7env.agent import load
-from hko7env.results import write_atomically
+from agents.learning.checkpoint import CheckpointError, named, read, under, write
+from agents.networks.registry import build, facts, load_weights
+from hko7env.files import write_atomically
+from hko7env.loading import load
 from hko7env.testing import observation, task
 from hko7env.units import ZR
 

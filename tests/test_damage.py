@@ -9,13 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from agents import digits
-from agents.checkpoint import CheckpointError, digest, named, read, write
-from agents.models import facts, load_weights
-from agents.online import Config, NetworkAgent
-from agents.training import Settings, Trainer
-from hko7env.agent import load
-from hko7env.results import RunError
+from agents.learning.checkpoint import CheckpointError, digest, named, read, write
+from agents.learning.network_agent import Config, NetworkAgent
+from agents.learning.trainer import Settings, Trainer
+from agents.moving_mnist import experiment as digits
+from agents.networks.registry import facts, load_weights
+from hko7env.evaluation.results import RunError
+from hko7env.loading import load
 from hko7env.testing import forecast, observation, task
 from tests.test_training import net, trainer
 from tools.links import links

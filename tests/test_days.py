@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hko7env.days import DAY, radar_days, ranges, read_days
-from hko7env.layout import minutes
+from hko7env.archive.format import minutes
+from hko7env.archive.rainy_days import DAY, radar_days, ranges, read_days
 
 
 def listed(tmp_path, text):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hko7env.archive import Archive, create
-from hko7env.denoise import Histogram, boundary, clean, count_archive, find_outliers, histogram, load_mask
+from hko7env.archive.clutter import Histogram, boundary, clean, count_archive, find_outliers, histogram, load_mask
 from hko7env.synthetic.rain import BETWEEN, rain
 from hko7env.units import NOISE_LEVEL
 

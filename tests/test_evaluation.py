@@ -10,10 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import hko7env.evaluation
-from hko7env.agent import load, run
-from hko7env.evaluation import Plan, evaluate, open_folder
-from hko7env.results import UNDEFINED, Journal, Row, RunError, RunFolder, read_journal, record_dtype, table, total
+import hko7env.evaluation.evaluate
+from hko7env.evaluation.evaluate import Plan, evaluate, open_folder
+from hko7env.evaluation.results import (
+    UNDEFINED,
+    Journal,
+    Row,
+    RunError,
+    RunFolder,
+    read_journal,
+    record_dtype,
+    table,
+    total,
+)
+from hko7env.loading import load
+from hko7env.runner import run
 from hko7env.scores import COUNTS, ERRORS, Tally
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,7 +89,7 @@ def test_a_damaged_result_is_not_shown(small_archive, tmp_path):
 
 def test_a_complete_run_is_read_not_run_again(small_archive, tmp_path, monkeypatch):
     first = evaluate(plan(small_archive), tmp_path)
-    monkeypatch.setattr(hko7env.evaluation, "load", None)
+    monkeypatch.setattr(hko7env.evaluation.evaluate, "load", None)
     assert evaluate(plan(small_archive), tmp_path).tally == first.tally
 
 
@@ -159,7 +170,7 @@ def test_resume_at_every_point_equals_the_unbroken_run(small_archive, tmp_path, 
         pass
 
     for stop in range(1, 13):
-        original = hko7env.evaluation.run
+        original = hko7env.evaluation.evaluate.run
 
         def stopping(env, agent, *, after, original=original, stop=stop, **arguments):
             def count(index):
@@ -170,7 +181,7 @@ def test_resume_at_every_point_equals_the_unbroken_run(small_archive, tmp_path, 
             return original(env, agent, after=count, **arguments)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(hko7env.evaluation, "run", stopping)
+            patch.setattr(hko7env.evaluation.evaluate, "run", stopping)
             with pytest.raises(Stop):
                 evaluate(one, tmp_path, checkpoint_seconds=checkpoint_seconds)
     assert evaluate(one, tmp_path).tally == unbroken(one)
@@ -183,9 +194,11 @@ def test_a_learner_goes_on_from_the_newest_checkpoint_that_loses_nothing(small_a
         evaluate(one, tmp_path, checkpoint_seconds=0)
     recorded = RunFolderOf(tmp_path).recorded()
     begun = []
-    original = hko7env.evaluation.run
+    original = hko7env.evaluation.evaluate.run
     monkeypatch.setattr(
-        hko7env.evaluation, "run", lambda *a, options, **k: begun.append(options) or original(*a, options=options, **k)
+        hko7env.evaluation.evaluate,
+        "run",
+        lambda *a, options, **k: begun.append(options) or original(*a, options=options, **k),
     )
     module = sys.modules["tests.toys"]
     monkeypatch.setattr(module.Slow, "predict", lambda self: super(module.Slow, self).predict())

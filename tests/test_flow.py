@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from agents.flow import DERIVATIVE, _correlate, _resize, _smooth, _sweep, advect, flow
+from agents.optical_flow.variational import DERIVATIVE, _correlate, _resize, _smooth, _sweep, advect, flow
 
 
 def bumps(cx, cy):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.generator import Generator
+from agents.learning.torch_rain import Generator
 from hko7env.synthetic import rain
 from hko7env.synthetic.field import KM
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from hko7env.archive import Archive
+from hko7env.archive.format import iso, minutes
 from hko7env.importers import ImportProblem, Window, eccc, find, hko7, import_radar
-from hko7env.layout import iso, minutes
 from hko7env.scores import scored
 from hko7env.synthetic.radar import site
 from hko7env.synthetic.rain import rain

@@ -1,6 +1,6 @@
 import numpy as np
 
-from hko7env.agent import load
+from hko7env.loading import load
 from hko7env.testing import AgentTests, observation, task
 
 

@@ -9,72 +9,84 @@ from pathlib import Path
 
 import pytest
 
-from hko7env.agent import available, find
+from hko7env.loading import available, find
 
 ROOT = Path(__file__).resolve().parent.parent
 
-ALLOWED = {
-    "units": set(),
-    "schedule": set(),
-    "progress": set(),
-    "naming": set(),
-    "locking": set(),
-    "commit_record": set(),
-    "layout": {"commit_record", "units"},
-    "archive": {"commit_record", "layout", "locking", "units", "naming"},
-    "scores": {"units"},
-    "synthetic": {"archive", "commit_record", "layout", "locking", "parallel", "progress", "synthetic", "units"},
-    "oracle": {"agent", "synthetic"},
-    "acceptance": {"agent", "archive", "parallel", "schedule", "scores", "summary", "synthetic", "units"},
-    "gallery": {"acceptance", "archive", "layout", "pictures", "scores", "summary", "synthetic", "units"},
-    "moving_mnist": set(),
-    "importers": {"archive", "denoise", "importers", "layout", "parallel", "progress", "units", "naming"},
-    "parallel": set(),
-    "summary": {"archive", "denoise", "layout", "parallel", "scores", "units"},
-    "days": {"archive", "layout", "scores"},
-    "denoise": {"archive", "layout", "parallel", "scores"},
-    "agent": {"scores", "units", "naming"},
-    "pictures": {"agent", "layout", "units"},
-    "env": {"agent", "archive", "denoise", "layout", "pictures", "schedule", "scores", "synthetic", "naming"},
-    "results": {"scores", "units"},
-    "evaluation": {"agent", "env", "progress", "results", "scores"},
-    "testing": {"agent", "units"},
-}
-
-
-def imported(tree):
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            first, *rest = node.module.split(".")
-            yield from ((first, rest[0]),) if rest else ((first, a.name) for a in node.names)
-        elif isinstance(node, ast.Import):
-            yield from ((a.name.split(".")[0], None) for a in node.names)
+# From the bottom up: a room may import rooms of lower lines, and itself.
+LAYERS = (
+    "hko7env.units hko7env.schedule hko7env.progress hko7env.files hko7env.naming hko7env.locking hko7env.options hko7env.parallel",
+    "hko7env.scores",
+    "hko7env.archive hko7env.contract",
+    "hko7env.loading hko7env.rendering hko7env.split_view",
+    "hko7env.runner",
+    "hko7env.importers hko7env.synthetic",
+    "hko7env.env hko7env.testing",
+    "hko7env.evaluation hko7env.report",
+    "agents.optical_flow agents.networks",
+    "agents.learning",
+    "agents.moving_mnist agents.oracle agents.last_frame agents.rover",
+    "agents.convgru agents.trajgru agents.conv2d agents.conv3d",
+    "agents.commands hko7env.commands",
+)
+RANK = {room: rank for rank, line in enumerate(LAYERS) for room in line.split()}
+AGENT = re.compile(r"(?:hko7env\.)?(agents\.[a-z_0-9]+)[a-z_0-9.:]*")
 
 
 def sources(folder):
     return sorted(p for p in (ROOT / folder).rglob("*.py"))
 
 
-def test_arrows_go_down_only():
-    for path in sources("hko7env"):
-        room = path.relative_to(ROOT / "hko7env").parts[0].removesuffix(".py")
-        if room == "__init__":
+def room_of(module):
+    return ".".join(module.split(".")[:2])
+
+
+def imported(path):
+    """Names of the modules and of what is taken from them, absolute; agents named in a string count as well."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    docstrings = set()
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+            docstrings.add(node.body[0].value)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join((*above, *filter(None, [node.module])))
+            yield from (f"{module}.{a.name}" for a in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (a.name for a in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings:
+            found = AGENT.fullmatch(node.value)
+            if found:
+                yield found[1]
+
+
+@pytest.mark.parametrize("path", sources("hko7env") + sources("agents"), ids=lambda p: str(p.relative_to(ROOT)))
+def test_arrows_go_down_only(path):
+    own = room_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    if own.endswith("__init__"):
+        return
+    for module in imported(path):
+        room = room_of(module)
+        if module.split(".")[0] not in ("hko7env", "agents") or room == own or room == "hko7env.__version__":
             continue
-        ours = {name for first, name in imported(ast.parse(path.read_text())) if first == "hko7env" and name}
-        assert ours <= ALLOWED[room], f"{path.name} imports {ours - ALLOWED[room]}"
+        assert room in RANK, f"{module} is in no layer: add its room to LAYERS"
+        assert RANK[room] < RANK[own], f"{own} must not import {module}"
 
 
-def test_hko7env_knows_no_torch_and_no_agents():
+def test_hko7env_knows_no_torch():
     for path in sources("hko7env"):
-        outside = {first for first, _ in imported(ast.parse(path.read_text()))}
-        known = {"torch"} if path.name == "moving_mnist.py" else set()  # renders on a GPU; nothing here imports it
-        assert not outside & ({"torch", "agents", "tools"} - known), path.name
+        outside = {module.split(".")[0] for module in imported(path)}
+        assert not outside & {"torch", "tools"}, path.name
+        if "commands" not in path.parts:
+            assert "agents" not in outside, path.name
 
 
 def test_nobody_imports_tools():
     for folder in ("hko7env", "agents"):
         for path in sources(folder):
-            assert "tools" not in {first for first, _ in imported(ast.parse(path.read_text()))}, path.name
+            assert "tools" not in {module.split(".")[0] for module in imported(path)}, path.name
 
 
 IMPORT = """
@@ -82,7 +94,7 @@ import sys
 import hko7env
 loaded = {name.split(".")[0] for name in sys.modules}
 assert not loaded & {"torch", "scipy", "pandas", "xarray", "tqdm", "PIL"}, loaded
-for name in ("env", "synthetic", "evaluation", "importers.eccc", "testing", "pictures"):
+for name in ("env", "synthetic", "evaluation", "importers.eccc", "testing", "rendering"):
     __import__("hko7env." + name)
 import pathlib
 assert not list(pathlib.Path.cwd().iterdir())

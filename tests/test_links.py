@@ -6,10 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
-from agents.checkpoint import named, write
-from agents.links import arrows, lost
-from agents.models import build, facts
-from agents.warp import warp
+from agents.learning.checkpoint import named, write
+from agents.networks.link_plots import arrows, lost
+from agents.networks.registry import build, facts
+from agents.networks.warp import warp
 from hko7env.synthetic import Weather, make
 from hko7env.testing import observation, task
 

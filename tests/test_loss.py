@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.loss import loss
+from agents.learning.loss import loss
 from hko7env.scores import averages, scored, tally
 from hko7env.units import HKO7, ZR
 

@@ -9,8 +9,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hko7env import moving_mnist
-from hko7env.moving_mnist import (
+from agents.moving_mnist import data as moving_mnist
+from agents.moving_mnist.data import (
     BOX,
     EXPONENT,
     FRAMES,

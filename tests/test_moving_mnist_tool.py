@@ -10,10 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from agents import digit_results, digits
-from agents.checkpoint import named, read, write
-from agents.digit_results import PAPER, Result
-from hko7env.moving_mnist import IMAGES, OFFICIAL, draw, official, read_mnist, render
+from agents.learning.checkpoint import named, read, write
+from agents.moving_mnist import experiment as digits
+from agents.moving_mnist import results as digit_results
+from agents.moving_mnist.data import IMAGES, OFFICIAL, draw, official, read_mnist, render
+from agents.moving_mnist.results import PAPER, Result
 from tests.test_moving_mnist import BLOTS, POOLED
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import nn
 
-from agents import warp as warping
-from agents.cells import ConvGRU, TrajGRU
-from agents.networks import filtered, initialise, network, with_coordinates
-from agents.tables import PRINTED, TABLES, Row, is_recurrent, narrowed
-from agents.warp import aggregate, warp
+from agents.networks import warp as warping
+from agents.networks.encoder_forecaster import filtered, initialise, network, with_coordinates
+from agents.networks.paper_tables import PRINTED, TABLES, Row, is_recurrent, narrowed
+from agents.networks.recurrent import ConvGRU, TrajGRU
+from agents.networks.warp import aggregate, warp
 from tools.reference_trajgru import plain
 
 COUNTS = {

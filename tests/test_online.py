@@ -8,13 +8,13 @@ import pytest
 import torch
 
 import hko7env
-from agents.cells import TrajGRU
-from agents.loss import loss
-from agents.models import MODELS, SIZES, build, table
-from agents.networks import network
-from agents.online import Config, NetworkAgent, ReplayBuffer, scorable
-from agents.tables import TABLES, narrowed
-from hko7env.agent import load
+from agents.learning.loss import loss
+from agents.learning.network_agent import Config, NetworkAgent, ReplayBuffer, scorable
+from agents.networks.encoder_forecaster import network
+from agents.networks.paper_tables import TABLES, narrowed
+from agents.networks.recurrent import TrajGRU
+from agents.networks.registry import MODELS, SIZES, build, table
+from hko7env.loading import load
 from hko7env.scores import scored
 from hko7env.testing import AgentTests, forecast, observation, task
 
@@ -29,8 +29,8 @@ class Untrained(AgentTests):
     def narrow(self, monkeypatch):
         """As small as can be: the suite is about what the agent does, not about the networks."""
         widths = {"conv2d": (4,), "conv3d": (2,), "convgru": (2, 2, 3, 3), "trajgru": (2, 2, 3, 3)}
-        monkeypatch.setattr("agents.models.SMALL", widths)
-        monkeypatch.setattr("agents.models.SMALL_LINKS", 2)
+        monkeypatch.setattr("agents.networks.registry.SMALL", widths)
+        monkeypatch.setattr("agents.networks.registry.SMALL_LINKS", 2)
 
     def make(self, task):
         return load(f"agents.{self.name}", task, checkpoint="none", online_rate=1e-3, **self.options)
@@ -278,7 +278,7 @@ def test_rate_zero_is_the_offline_run(archive):
 
 
 def test_a_run_that_is_stopped_and_goes_on_has_equal_counts(archive, tmp_path):
-    from hko7env.evaluation import Plan, evaluate
+    from hko7env.evaluation.evaluate import Plan, evaluate
 
     options = {"checkpoint": "none", "online_rate": 0.01, "replay_windows": 1}
     plan = Plan("agents.convgru", True, archive=str(archive), options=options)
@@ -323,7 +323,7 @@ def test_what_cannot_be_made_is_said(monkeypatch):
         load("agents.trajgru", SOME, checkpoint="none", device="gpu")
     with pytest.raises(FileNotFoundError, match="no checkpoint at nowhere"):
         load("agents.trajgru", SOME, checkpoint="nowhere")
-    monkeypatch.setattr("agents.models.WEIGHTS", Path("nowhere"))
+    monkeypatch.setattr("agents.networks.registry.WEIGHTS", Path("nowhere"))
     with pytest.raises(ValueError, match=r"tools/train.py agents.trajgru --size small"):
         load("agents.trajgru", SOME)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -5,8 +5,8 @@ import torch
 
 import hko7env
 from agents.rover import restore, transform
-from hko7env.agent import load
 from hko7env.importers import Window, import_radar
+from hko7env.loading import load
 from hko7env.scores import tally
 from hko7env.testing import AgentTests, observation, task
 from hko7env.units import level

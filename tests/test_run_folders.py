@@ -11,15 +11,17 @@ import subprocess
 import sys
 import time
 
+import hko7env.results
 import numpy as np
 import pytest
 
-import hko7env.evaluation
-import hko7env.results
-from hko7env.agent import load, run
+import hko7env.evaluation.evaluate
 from hko7env.archive import create
-from hko7env.evaluation import Plan, evaluate
-from hko7env.results import RunError, RunFolder, write_atomically
+from hko7env.evaluation.evaluate import Plan, evaluate
+from hko7env.evaluation.results import RunError, RunFolder
+from hko7env.files import write_atomically
+from hko7env.loading import load
+from hko7env.runner import run
 from tests.test_evaluation import ROOT, command, folder_of, heed_interrupts, plan, unbroken
 
 LEARNER = "tests.toys:learner"
@@ -58,7 +60,7 @@ def test_a_run_killed_after_its_last_record_is_completed(archives, tmp_path, onl
     one = Plan("agents.last_frame", online, str(archives[0]))
     code = (
         "import os, signal, sys; from pathlib import Path;"
-        "from hko7env.evaluation import Plan, evaluate; from hko7env.results import RunFolder;"
+        "from hko7env.evaluation.evaluate import Plan, evaluate; from hko7env.evaluation.results import RunFolder;"
         "RunFolder.finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL);"
         f"evaluate(Plan('agents.last_frame', {online}, sys.argv[1]), Path(sys.argv[2]))"
     )
@@ -81,7 +83,7 @@ def test_a_disk_that_is_full_at_the_mark_leaves_a_run_that_can_be_completed(
 ):
     one = Plan("agents.last_frame", False, str(archives[0]))
     with monkeypatch.context() as patch:
-        patch.setattr(hko7env.results, "write_atomically", full(name))
+        patch.setattr(hko7env.evaluation.results, "write_atomically", full(name))
         for _ in range(3):
             with pytest.raises(RunError, match=rf"cannot write .*/{re.escape(name)} \(No space left.*make room"):
                 evaluate(one, tmp_path, workers=workers)
@@ -127,7 +129,7 @@ def test_the_next_start_removes_what_a_killed_run_has_left(archives, tmp_path):
 def test_files_of_a_run_that_is_going_on_stay(archives, tmp_path):
     one = plan(archives[0])
     env = one.environment()
-    folder = hko7env.evaluation.open_folder(one, env, 8, tmp_path)
+    folder = hko7env.evaluation.evaluate.open_folder(one, env, 8, tmp_path)
     with folder.held():
         live = folder.path / "complete.json.77.partial"
         live.write_text("half a file")
@@ -181,9 +183,9 @@ def test_foreign_journals_and_checkpoints_are_named(archives, tmp_path, name):
 def stopped(archive, out, agent=LEARNER, online=True):
     """A run that stands at its sixth of eight sequences, with checkpoints; returns the plan that completes it."""
     one = plan(archive, agent, online)
-    original = hko7env.evaluation.load
+    original = hko7env.evaluation.evaluate.load
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hko7env.evaluation, "load", lambda name, task, **_: original(name, task, fail_at=6))
+        patch.setattr(hko7env.evaluation.evaluate, "load", lambda name, task, **_: original(name, task, fail_at=6))
         with pytest.raises(RuntimeError):
             evaluate(one, out, checkpoint_seconds=0)
     return one
@@ -193,7 +195,9 @@ def begun(monkeypatch):
     """The options with which every later pass of the evaluation begins."""
     found, original = [], run
     monkeypatch.setattr(
-        hko7env.evaluation, "run", lambda *a, options, **k: found.append(options) or original(*a, options=options, **k)
+        hko7env.evaluation.evaluate,
+        "run",
+        lambda *a, options, **k: found.append(options) or original(*a, options=options, **k),
     )
     return found
 

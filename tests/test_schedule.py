@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hko7env.layout import iso
+from hko7env.archive.format import iso
 from hko7env.schedule import schedule
 
 SHA256 = {  # published walks of the official lists

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from hko7env.archive import Archive
-from hko7env.denoise import count_archive, find_outliers
-from hko7env.layout import minutes
-from hko7env.summary import page, summarise, tables
+from hko7env.archive.clutter import count_archive, find_outliers
+from hko7env.archive.format import minutes
+from hko7env.archive.statistics import page, summarise, tables
 from hko7env.units import HKO7
 
 

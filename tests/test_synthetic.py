@@ -10,14 +10,16 @@ from hypothesis import strategies as st
 from scipy import ndimage, special
 
 from hko7env import synthetic
-from hko7env.agent import load, run
 from hko7env.archive import Archive
-from hko7env.days import read_times
+from hko7env.archive.format import OUT_OF_RANGE, OUTLIER, minutes
+from hko7env.archive.rainy_days import read_times
 from hko7env.env import NowcastingEnv
-from hko7env.layout import OUT_OF_RANGE, OUTLIER, minutes
+from hko7env.loading import load
+from hko7env.runner import run
 from hko7env.schedule import schedule
 from hko7env.scores import scores
-from hko7env.synthetic import DEMO, Truth, Weather, make, making
+from hko7env.synthetic import DEMO, Truth, Weather, make
+from hko7env.synthetic import writer as making
 from hko7env.synthetic.field import COARSE, Field, spline
 from hko7env.synthetic.radar import radar_mask, site
 from hko7env.synthetic.rain import (
@@ -529,7 +531,7 @@ def moving(tmp_path_factory):
 def test_an_oracle_of_another_archive_is_refused(moving, small_archive):
     task = NowcastingEnv(archive=str(small_archive), split="test").task
     with pytest.raises(ValueError, match="give --truth the archive that is evaluated"):
-        load("hko7env.oracle", task, truth=moving)
+        load("agents.oracle", task, truth=moving)
 
 
 def test_the_eddies_have_the_strength_they_should(monkeypatch):
@@ -544,8 +546,8 @@ def test_who_knows_more_forecasts_better(moving):
     csi = {}
     for name, agent, options in (
         ("last frame", "agents.last_frame", {}),
-        ("motion", "hko7env.oracle", {"truth": moving}),
-        ("growth", "hko7env.oracle", {"truth": moving, "growth": True}),
+        ("motion", "agents.oracle", {"truth": moving}),
+        ("growth", "agents.oracle", {"truth": moving, "growth": True}),
     ):
         env = NowcastingEnv(archive=moving, split="test", online=False)
         csi[name] = np.nanmean(scores(run(env, load(agent, env.task, **options)))["csi"][:, :4], axis=1)
@@ -563,7 +565,7 @@ def test_the_oracle_carries_a_frame_along_a_motion_that_is_known_by_hand(moving,
     motion = np.broadcast_to(np.array([2, -3], np.float32)[:, None, None], (2, *nodes))
     writable.write("motion", 0, np.broadcast_to(motion, (steps, *motion.shape)))
     env = NowcastingEnv(archive=path, split="test", online=False)
-    agent = load("hko7env.oracle", env.task, truth=path)
+    agent = load("agents.oracle", env.task, truth=path)
     observation, _ = env.reset()
     agent.store(observation)
     forecast = agent.predict()
@@ -577,7 +579,7 @@ def test_the_oracle_carries_a_frame_along_a_motion_that_is_known_by_hand(moving,
 class TestOracle(AgentTests):
     @pytest.fixture(autouse=True)
     def archive(self, tmp_path_factory, monkeypatch):
-        from hko7env import oracle
+        from agents import oracle
 
         class Known:
             """A truth of any grid: still air, and the frame of a fixed pattern."""
@@ -603,7 +605,7 @@ class TestOracle(AgentTests):
 
     def make(self, task):
         self.patch.setattr(self.oracle, "Truth", lambda path: self.known(task))
-        return load("hko7env.oracle", task, truth="x", growth=True)
+        return load("agents.oracle", task, truth="x", growth=True)
 
 
 def test_short_waves_are_few():

@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from agents.tables import PRINTED, TABLES, is_recurrent, narrowed, total_stride
+from agents.networks.paper_tables import PRINTED, TABLES, is_recurrent, narrowed, total_stride
 
 ALL = [
     *(pytest.param(t, id=f"released {n}") for n, t in TABLES.items()),

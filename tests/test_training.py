@@ -17,16 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hko7env
-from agents.checkpoint import digest, read, under
-from agents.loss import loss
-from agents.models import SMALL_LINKS, shipped
-from agents.networks import network
-from agents.offline import Validation, rain_loss
-from agents.tables import TABLES, narrowed
-from agents.training import Batch, Ranks, Settings, Trainer, prefetched
-from agents.windows import MIDDLE, WINDOW, Windows, starts
-from hko7env.agent import load
+from agents.learning.archive_sampler import MIDDLE, WINDOW, Windows, starts
+from agents.learning.checkpoint import digest, read, under
+from agents.learning.loss import loss
+from agents.learning.trainer import Batch, Ranks, Settings, Trainer, prefetched
+from agents.learning.validation import Validation, rain_loss
+from agents.networks.encoder_forecaster import network
+from agents.networks.paper_tables import TABLES, narrowed
+from agents.networks.registry import SMALL_LINKS, shipped
 from hko7env.archive import Archive
+from hko7env.loading import load
 from hko7env.schedule import schedule
 from hko7env.scores import scored
 from hko7env.synthetic import Weather, make

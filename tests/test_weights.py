@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import hko7env
-from agents.checkpoint import read
-from agents.links import lost, watched
-from agents.models import WEIGHTS, shipped
-from hko7env.agent import load
+from agents.learning.checkpoint import read
+from agents.networks.link_plots import lost, watched
+from agents.networks.registry import WEIGHTS, shipped
+from hko7env.loading import load
 from hko7env.synthetic import Weather, make
 from tools.train import parser
 

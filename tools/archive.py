@@ -21,18 +21,18 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 import numpy as np  # noqa: E402
 
 from hko7env import progress  # noqa: E402
-from hko7env.acceptance import SEQUENCES, check, work  # noqa: E402
 from hko7env.archive import Archive, pack  # noqa: E402
-from hko7env.days import DAY, radar_days, ranges, read_days, read_times  # noqa: E402
-from hko7env.denoise import DEVIATIONS, count_archive, find_outliers, load_mask  # noqa: E402
-from hko7env.gallery import gallery  # noqa: E402
+from hko7env.archive.clutter import DEVIATIONS, count_archive, find_outliers, load_mask  # noqa: E402
+from hko7env.archive.format import CHUNK, DAY_SHARD, OUT_OF_RANGE, OUTLIER, SCORED, iso  # noqa: E402
+from hko7env.archive.rainy_days import DAY, radar_days, ranges, read_days, read_times  # noqa: E402
+from hko7env.archive.statistics import page, summarise, tables  # noqa: E402
+from hko7env.files import write_atomically  # noqa: E402
 from hko7env.importers import Window, formats, import_radar  # noqa: E402
-from hko7env.layout import CHUNK, DAY_SHARD, OUT_OF_RANGE, OUTLIER, SCORED, iso  # noqa: E402
-from hko7env.results import write_atomically  # noqa: E402
+from hko7env.report.archive_page import gallery  # noqa: E402
 from hko7env.schedule import schedule  # noqa: E402
-from hko7env.summary import page, summarise, tables  # noqa: E402
 from hko7env.synthetic import SEED, SIZES, make  # noqa: E402
 from hko7env.synthetic.radar import radar_mask  # noqa: E402
+from hko7env.synthetic.realism import SEQUENCES, check, work  # noqa: E402
 from hko7env.synthetic.weather import hko7  # noqa: E402
 from hko7env.units import THRESHOLDS, pixel  # noqa: E402
 

@@ -39,10 +39,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from hko7env import progress  # noqa: E402
-from hko7env.agent import Agent, Observation, Task, load, run  # noqa: E402
 from hko7env.archive import Archive, create  # noqa: E402
-from hko7env.denoise import find_outliers, histogram  # noqa: E402
-from hko7env.layout import CHUNK, OUT_OF_RANGE, minutes  # noqa: E402
+from hko7env.archive.clutter import find_outliers, histogram  # noqa: E402
+from hko7env.archive.format import CHUNK, OUT_OF_RANGE, minutes  # noqa: E402
+from hko7env.contract import Agent, Observation, Task  # noqa: E402
+from hko7env.loading import load  # noqa: E402
+from hko7env.runner import run  # noqa: E402
 from hko7env.schedule import schedule  # noqa: E402
 from hko7env.scores import averages, scored, tally  # noqa: E402
 from hko7env.synthetic import cache_folder, default_archive  # noqa: E402
@@ -363,7 +365,7 @@ def measure_moving_mnist(rounds: int, folder: str | None) -> Iterator[Line]:
     """
     import torch
 
-    from hko7env import moving_mnist
+    from agents.moving_mnist import data as moving_mnist
 
     if folder:
         images = moving_mnist.read_mnist(folder)
@@ -410,7 +412,7 @@ def single_warps(images: np.ndarray, parameters: Any) -> np.ndarray:
     """The reference: one warp of a whole frame for each digit and frame, as the released generator calls OpenCV."""
     from scipy.ndimage import affine_transform
 
-    from hko7env.moving_mnist import EXPONENT, FRAMES, SIZE, centres
+    from agents.moving_mnist.data import EXPONENT, FRAMES, SIZE, centres
 
     frames = np.zeros((len(parameters), FRAMES, SIZE, SIZE), np.float32)
     for b, digits in enumerate(parameters.digit):
@@ -432,7 +434,7 @@ def single_warps(images: np.ndarray, parameters: Any) -> np.ndarray:
 
 def official_figures(images: np.ndarray, parameters: Any) -> Iterator[Line]:
     """Mean squared error of three forecasts of the official test sequences, in hundredths, and its ten leads."""
-    from hko7env.moving_mnist import SEEN, gains, render
+    from agents.moving_mnist.data import SEEN, gains, render
 
     sums = {"all zero": 0.0, "last frame": 0.0, "last frame in the true light": 0.0}
     with progress.bar(len(parameters), "official test set", "seq") as bar:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.captured import Captured
-from agents.networks import EncoderForecaster, network
-from agents.online import Config, NetworkAgent
-from agents.tables import TABLES
-from hko7env.agent import Observation, Task
+from agents.learning.cuda_graph import Captured
+from agents.learning.network_agent import Config, NetworkAgent
+from agents.networks.encoder_forecaster import EncoderForecaster, network
+from agents.networks.paper_tables import TABLES
+from hko7env.contract import Observation, Task
 from tools.reference_trajgru import plain
 
 Line = dict[str, Any]

@@ -27,9 +27,9 @@ def _leave(*_: object) -> None:
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, _leave)  # nothing can be lost during the imports, so an interrupt needs no traceback
 
-from hko7env.agent import find  # noqa: E402
-from hko7env.evaluation import Plan, evaluate  # noqa: E402
-from hko7env.results import table  # noqa: E402
+from hko7env.evaluation.evaluate import Plan, evaluate  # noqa: E402
+from hko7env.evaluation.results import table  # noqa: E402
+from hko7env.loading import find  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -20,10 +20,10 @@ with importing("links"):
     import torch
     from PIL import Image, ImageDraw
 
-    from agents.checkpoint import CheckpointError, read
-    from agents.links import Flow, drawn, lost, watched
-    from agents.models import SIZES, build, check_facts, facts, load_weights
-    from hko7env.agent import Task
+    from agents.learning.checkpoint import CheckpointError, read
+    from agents.networks.link_plots import Flow, drawn, lost, watched
+    from agents.networks.registry import SIZES, build, check_facts, facts, load_weights
+    from hko7env.contract import Task
     from hko7env.env import NowcastingEnv
 
 MARGIN = 18  # px above a panel, for its name

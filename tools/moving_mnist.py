@@ -16,11 +16,13 @@ from tools.interrupts import importing  # noqa: E402
 with importing("moving_mnist"):
     import torch
 
-    from agents import digit_film, digit_results, digits
-    from agents.networks import PRECISIONS
-    from agents.training import Trainer, interruptible
-    from hko7env.moving_mnist import PAPER_ROTATION, ROTATION, official, read_mnist, render
-    from hko7env.results import write_atomically
+    from agents.learning.trainer import Trainer, interruptible
+    from agents.moving_mnist import animation as digit_film
+    from agents.moving_mnist import experiment as digits
+    from agents.moving_mnist import results as digit_results
+    from agents.moving_mnist.data import PAPER_ROTATION, ROTATION, official, read_mnist, render
+    from agents.networks.encoder_forecaster import PRECISIONS
+    from hko7env.files import write_atomically
 
 OUT = Path("mnist")
 

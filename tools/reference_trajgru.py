@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import nn
 
-from agents.cells import SLOPE, TrajGRU
-from agents.networks import EncoderForecaster
+from agents.networks.encoder_forecaster import EncoderForecaster
+from agents.networks.recurrent import SLOPE, TrajGRU
 
 Tensor = torch.Tensor
 
@@ -30,7 +30,7 @@ class PlainTrajGRU(nn.Module):
         self.fast = fast
 
     def forward(self, inputs: Tensor | None, state: Tensor, steps: int) -> list[Tensor]:
-        """As :meth:`agents.cells.ConvGRU.forward`."""
+        """As :meth:`agents.networks.recurrent.ConvGRU.forward`."""
         fast, state, states = self.fast, state.contiguous(), []
         given = [None] * steps if inputs is None else inputs.contiguous().split(len(state))
         i2h = [None] * steps if inputs is None else fast.i2h(inputs.contiguous()).split(len(state))

@@ -21,17 +21,17 @@ with importing("train"):
     import torch
     import torch.distributed as dist
 
-    from agents.cells import ConvGRU, TrajGRU
-    from agents.checkpoint import digest
-    from agents.generator import Generator
-    from agents.models import BATCH, MODELS, SIZES, STEPS, build, facts, load_weights, table, usable
-    from agents.networks import PRECISIONS
-    from agents.offline import Validation, rain_loss
-    from agents.tables import total_stride
-    from agents.training import BEST, LAST, Ranks, Settings, Trainer, interruptible
-    from agents.windows import Windows
-    from hko7env.agent import Task
+    from agents.learning.archive_sampler import Windows
+    from agents.learning.checkpoint import digest
+    from agents.learning.torch_rain import Generator
+    from agents.learning.trainer import BEST, LAST, Ranks, Settings, Trainer, interruptible
+    from agents.learning.validation import Validation, rain_loss
+    from agents.networks.encoder_forecaster import PRECISIONS
+    from agents.networks.paper_tables import total_stride
+    from agents.networks.recurrent import ConvGRU, TrajGRU
+    from agents.networks.registry import BATCH, MODELS, SIZES, STEPS, build, facts, load_weights, table, usable
     from hko7env.archive import Archive
+    from hko7env.contract import Task
     from hko7env.naming import meant
     from hko7env.schedule import INPUTS, LEADS
 

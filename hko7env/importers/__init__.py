@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from hko7env import progress
 from hko7env.archive import Archive, create
-from hko7env.layout import CHUNK, GOOD, OUT_OF_RANGE, OUTLIER, SCORED, SUSPECT, iso, minutes
+from hko7env.archive.format import CHUNK, GOOD, OUT_OF_RANGE, OUTLIER, SCORED, SUSPECT, iso, minutes
 from hko7env.naming import meant
 from hko7env.parallel import spreading
 

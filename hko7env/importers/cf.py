@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hko7env.archive.format import FORMAT, OUT_OF_RANGE, SCORED
 from hko7env.importers import Grid, ImportProblem, Seen
-from hko7env.layout import FORMAT, OUT_OF_RANGE, SCORED
 from hko7env.units import HKO7, ZR, level, pixel
 
 SOURCE_ZR = ZR(200.0, 1.6)

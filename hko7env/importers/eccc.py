@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from hko7env.archive.format import OUT_OF_RANGE, SCORED
 from hko7env.importers import Frames, Grid, stamp
-from hko7env.layout import OUT_OF_RANGE, SCORED
 from hko7env.units import HKO7, level, pixel
 
 SIZE = 480  # columns beyond it are the legend

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hko7env.archive.format import OUT_OF_RANGE, SCORED
 from hko7env.importers import Frames, Grid, Seen, stamp
-from hko7env.layout import OUT_OF_RANGE, SCORED
 from hko7env.units import HKO7, ZR, level, pixel
 
 SOURCE_ZR = ZR(223.0, 1.53)

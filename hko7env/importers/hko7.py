@@ -15,9 +15,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from hko7env import progress
-from hko7env.denoise import boundary
+from hko7env.archive.clutter import boundary
+from hko7env.archive.format import OUT_OF_RANGE, SCORED
 from hko7env.importers import Frames, Grid, stamp
-from hko7env.layout import OUT_OF_RANGE, SCORED
 
 SIZE = 480
 METRES = 512_000 / SIZE

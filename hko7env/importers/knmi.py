@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from hko7env.archive.format import OUT_OF_RANGE, SCORED, minutes
 from hko7env.importers import Grid, Seen, stamp
 from hko7env.importers._hdf5 import open_file, text
-from hko7env.layout import OUT_OF_RANGE, SCORED, minutes
 from hko7env.units import HKO7, level, pixel
 
 OUTSIDE = 65535

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hko7env.archive.format import OUT_OF_RANGE, SCORED
 from hko7env.importers import Grid, Seen, stamp
 from hko7env.importers._hdf5 import open_file, text
-from hko7env.layout import OUT_OF_RANGE, SCORED
 from hko7env.units import HKO7, ZR, level, pixel
 
 SOURCE_ZR = ZR(200.0, 1.6)  # Marshall and Palmer, as OPERA's own rain rates

@@ -8,9 +8,9 @@ protocols; it does not prove skill on real rain.
 import os
 from pathlib import Path
 
-from hko7env.synthetic.making import GENERATOR_VERSION, SEED, make
 from hko7env.synthetic.truth import Truth
 from hko7env.synthetic.weather import DEMO, SIZES, Weather
+from hko7env.synthetic.writer import GENERATOR_VERSION, SEED, make
 
 __all__ = ["DEMO", "GENERATOR_VERSION", "SEED", "SIZES", "Truth", "Weather", "cache_folder", "default_archive", "make"]
 

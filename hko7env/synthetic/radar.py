@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from hko7env.layout import OUT_OF_RANGE, OUTLIER, SCORED
+from hko7env.archive.format import OUT_OF_RANGE, OUTLIER, SCORED
 from hko7env.synthetic.field import Key, random
 from hko7env.units import DBZ_SPAN, NOISE_LEVEL, level, pixel
 

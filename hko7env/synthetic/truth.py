@@ -14,9 +14,8 @@ import numpy.typing as npt
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from hko7env import commit_record
-from hko7env.archive import Archive, ArchiveError
-from hko7env.layout import CHUNK, NO_TIME
+from hko7env.archive import Archive, ArchiveError, commit_record
+from hko7env.archive.format import CHUNK, NO_TIME
 from hko7env.synthetic.rain import Levels, Marginal
 
 STEPS = 120  # steps a chunk

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from hko7env.layout import iso, minutes
+from hko7env.archive.format import iso, minutes
 from hko7env.synthetic.field import random
 from hko7env.synthetic.rain import BETWEEN
 

@@ -1,0 +1,1 @@
+"""Training and online learning of networks."""

@@ -1,0 +1,123 @@
+"""Checkpoints: tensors by name and plain facts in one safetensors file, whole or not there, and checked on reading."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from hko7env.contract import OptionError
+from hko7env.files import write_atomically
+
+Tensor = torch.Tensor
+
+FORMAT, VERSION = "hko7env-checkpoint", 1
+_REMEDY = "take another copy, or train again with tools/train.py"
+
+
+class CheckpointError(OptionError):
+    """A checkpoint that cannot be used; the message names the file, what is wrong and what to do."""
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Replace ``path`` by a file of ``tensors`` and ``facts``, which must go through JSON. Raises OSError."""
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps({"format": FORMAT, "version": VERSION, **facts}, sort_keys=True)
+    write_atomically(path, save(kept, metadata={"facts": text, "sha256": digest(kept, text)}))
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors, on the CPU, and the facts of a file that :func:`write` made.
+
+    Raises FileNotFoundError if there is none and CheckpointError if it is damaged, foreign or of another version.
+    """
+    data = _content(path)
+    try:
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + length])
+        marks = header.get("__metadata__", {})
+        tensors = load(data)
+    except (SafetensorError, ValueError, AttributeError, KeyError, TypeError, RuntimeError) as error:
+        # ValueError of JSON and UTF-8 too, KeyError of a type that torch lacks, RuntimeError of nesting without end
+        raise CheckpointError(f"{path} is damaged, or no checkpoint ({error}): {_REMEDY}") from error
+    try:
+        facts = json.loads(marks["facts"])
+        ours = facts["format"] == FORMAT
+    except (KeyError, TypeError, ValueError, RecursionError):
+        ours = False
+    if not ours:
+        raise CheckpointError(f"{path} holds tensors of another program, not a checkpoint of hko7env: {_REMEDY}")
+    if facts.get("version") != VERSION:
+        raise CheckpointError(
+            f"{path} has version {facts.get('version')} of the checkpoint format, this hko7env reads {VERSION}: "
+            "use the hko7env that wrote it, or train again with tools/train.py"
+        )
+    if marks.get("sha256") != digest(tensors, marks["facts"]):
+        raise CheckpointError(f"{path} is damaged (its content does not have its checksum): {_REMEDY}")
+    return tensors, facts
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"no checkpoint at {path}: check the path, or make one with tools/train.py") from error
+    except IsADirectoryError as error:
+        raise CheckpointError(
+            f"{path} is a folder, not a checkpoint: give a file, such as the best.safetensors of a training"
+        ) from error
+
+
+def digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
+    """sha256 over ``text`` and over name, type, shape and bytes of every tensor, wherever it is."""
+    found = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        found.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        if tensor.numel():
+            found.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
+def named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``tensors`` under ``prefix``; safetensors stores no two names of one storage, so each is its own copy."""
+    return {f"{prefix}.{name}": tensor.detach().clone() for name, tensor in tensors.items()}
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors that :func:`named` put under ``prefix``, by their own names."""
+    return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def fill(module: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Copy ``tensors`` into ``module``, wherever it is. Raises CheckpointError as :func:`check` does."""
+    check(tensors, module.state_dict(), path)
+    module.load_state_dict(dict(tensors))
+
+
+def check(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
+    """Raise CheckpointError unless names, shapes and types are those of ``wanted`` and all values are finite."""
+    for names, what in ((wanted.keys() - tensors.keys(), "lacks"), (tensors.keys() - wanted.keys(), "has besides")):
+        if names:
+            raise CheckpointError(
+                f"{path} does not fit the network (it {what} {', '.join(sorted(names)[:3])}): {_REMEDY}"
+            )
+    for name, tensor in tensors.items():
+        for is_, needed in ((tensor.dtype, wanted[name].dtype), (list(tensor.shape), list(wanted[name].shape))):
+            if is_ != needed:
+                raise CheckpointError(f"{path} does not fit the network ({name} is {is_}, not {needed}): {_REMEDY}")
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{path} holds values of {name} that are not finite: {_REMEDY}")
+
+
+def number(facts: Mapping[str, Any], name: str, path: Path, kinds: type | tuple[type, ...] = int) -> Any:
+    """The fact ``name``, finite and at least 0. Raises CheckpointError for what is lacking, or of other ``kinds``."""
+    value = facts.get(name)
+    if not isinstance(value, kinds) or isinstance(value, bool) or not 0 <= value < 2**63:
+        kind = "whole number" if kinds is int else "number"
+        raise CheckpointError(f"{path} has {name} {value!r}, needed is a {kind} from 0 on: {_REMEDY}")
+    return value

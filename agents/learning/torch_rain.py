@@ -1,0 +1,163 @@
+"""Synthetic rain made on the device that trains: the weather of ``hko7env.synthetic`` in batches, never the same twice.
+
+Spectra, lifetimes, winds, cells and the map to levels are those of the archives; only the random numbers and the
+interpolation (cubic convolution) are the device's own, so frames are alike in distribution, not in bytes.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+
+from hko7env.archive.format import OUT_OF_RANGE, SCORED
+from hko7env.synthetic import SEED, rain
+from hko7env.synthetic.field import KM, mean_power, spectrum, wavenumbers
+from hko7env.synthetic.radar import SEEN, site
+from hko7env.synthetic.wind import NODE, Wind, between
+from hko7env.units import NOISE_LEVEL
+
+Tensor = torch.Tensor
+
+_SHARPNESS = -0.75  # of torch's cubic convolution
+_APART = 1 << 63  # archives' seeds are smaller
+_PAD = 2  # points about a periodic map, so that its edge interpolates like its middle
+
+
+class Generator:
+    """Endless weather: ``batch(step)`` gives ``size`` new sequences of ``frames`` frames (H, W).
+
+    A batch is a function of ``seed`` and its step alone, on one kind of device. ``place`` is the seed of the archives
+    whose radar, hills and coast it shares; the weather is none of theirs.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        frames: int,
+        size: int,
+        *,
+        seed: int = 0,
+        place: int = SEED,
+        cadence: int = 6,
+        device: str = "cpu",
+    ) -> None:
+        self.shape, self.frames, self.size, self.seed, self.cadence = shape, frames, size, seed, cadence
+        self.device = torch.device(device)
+        self.domain, self._origin = rain.domain(shape), rain.origin(shape)
+        self._radar = site(shape, place)
+        half = (self.domain[0] // 2, self.domain[1] // 2)
+        self._large = _modes(self.domain, 1, rain.power, rain.lifetime, cadence, self.device)
+        self._cells = _modes(half, 2, rain.cell_power, rain.cell_lifetime, cadence, self.device)
+        self._table = self._constant(rain.climate().table)
+        self._hills = self._constant(rain.place(shape, place))
+        self._loss = self._constant(self._radar.loss)
+        self._clutter = [self._constant(a) for a in self._radar.clutter]
+        self._sea = [self._constant(a) for a in self._radar.sea]
+        self._seen = self._constant(self._radar.mask != OUT_OF_RANGE)
+        self.scored = self._constant(self._radar.mask == SCORED)
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """``frames`` (B, T, H, W) uint8, ``present`` (B, T) and ``scored`` (H, W) bool, on the device."""
+        random = torch.Generator(self.device).manual_seed(
+            int(np.random.SeedSequence((self.seed, step)).generate_state(1, np.uint64)[0] >> 1)
+        )
+        winds = [
+            Wind(self.domain, self.shape, (_APART + self.seed, step * self.size + i), cadence=self.cadence)
+            for i in range(self.size)
+        ]
+        host = np.random.default_rng((self.seed, step, 1))
+        mean = self._constant(host.normal(0, rain.BETWEEN, (self.size, 1, 1)).astype(np.float32))
+        wander = rain.WITHIN * host.standard_normal((self.size, 1, 1))
+        keep = np.exp(-self.cadence / (60 * rain.WITHIN_HOURS))
+        start = host.integers(0, 1440, (self.size, 1, 1))
+        scale = float(np.sqrt(rain.LARGE))
+        half = (self.domain[0] // 2, self.domain[1] // 2)
+        large = self._large[0] * self._white(self.domain, random)
+        cells = self._cells[0] * self._white(half, random)
+        view = tuple(slice(o, o + n) for o, n in zip(self._origin, self.shape, strict=True))
+        made = []
+        for t in range(self.frames):
+            daily = rain.growth(start + self.cadence * t)
+            field = scale * torch.fft.irfft2(large, self.domain)[:, view[0], view[1]] + self._hills
+            field = field + mean + self._constant((wander + daily).astype(np.float32))
+            fine = _refined(cells, half, self.domain)[:, view[0], view[1]]
+            made.append(self._observe(rain.with_cells(field, fine), random))
+            nodes = self._constant(np.stack([wind.step() for wind in winds]))
+            large = self._moved(large, self._large, nodes, self.domain, 1, random)
+            cells = self._moved(cells, self._cells, nodes, half, 2, random)
+            wander = keep * wander + rain.WITHIN * np.sqrt(1 - keep**2) * host.standard_normal(wander.shape)
+        present = torch.ones(self.size, self.frames, dtype=torch.bool, device=self.device)
+        return torch.stack(made, 1), present, self.scored
+
+    def _observe(self, field: Tensor, random: torch.Generator) -> Tensor:
+        """Levels (B, H, W) as the radar records them: blocked beams, ground and sea clutter; no sun."""
+        index = ((field + 8) * 1000).clip(0, len(self._table) - 1).int()
+        seen = (self._table[index].float() - self._loss).clip(0)
+        seen = torch.where(seen < NOISE_LEVEL, 0, seen)
+        places, strength = self._clutter
+        chance = torch.rand((3, len(seen), len(places)), generator=random, device=self.device)
+        echo = strength.float() * (-2 * (1 - chance[0]).log()).sqrt() * (chance[1] < SEEN)
+        flat = seen.flatten(1)
+        flat[:, places] = torch.maximum(flat[:, places], echo.clip(max=255))
+        places, share = self._sea
+        chance = torch.rand((2, len(seen), len(places)), generator=random, device=self.device)
+        drizzle = (1 + chance[0] * (NOISE_LEVEL - 1)).floor() * (chance[1] < share)
+        flat[:, places] = torch.where(flat[:, places] == 0, drizzle.float(), flat[:, places])
+        return (flat.view_as(seen) * self._seen).to(torch.uint8)
+
+    def _moved(
+        self,
+        state: Tensor,
+        modes: tuple[Tensor, Tensor, Tensor],
+        nodes: Tensor,
+        size: tuple[int, int],
+        spacing: int,
+        random: torch.Generator,
+    ) -> Tensor:
+        """``state`` (B, n, m) one step on, carried along ``nodes`` (B, 2, n', m'), decayed and renewed."""
+        _, keep, renew = modes
+        moved = nodes / spacing
+        for axis, n in zip((2, 3), size, strict=True):
+            low, high, part = (self._constant(a) for a in between(nodes.shape[axis], n, spacing / NODE))
+            share = part[:, None] if axis == 2 else part
+            moved = moved.index_select(axis, low) * (1 - share) + moved.index_select(axis, high) * share
+        line = [torch.arange(n, device=self.device) for n in size]
+        rows = (line[0][:, None] - moved[:, 0]) % size[0] + _PAD
+        columns = (line[1] - moved[:, 1]) % size[1] + _PAD
+        ends = [n + 2 * _PAD - 1 for n in size]
+        grid = torch.stack([2 * columns / ends[1] - 1, 2 * rows / ends[0] - 1], -1)
+        field = F.pad(torch.fft.irfft2(state, size)[:, None], (_PAD,) * 4, mode="circular")
+        carried = F.grid_sample(field, grid, mode="bicubic", align_corners=True)[:, 0]
+        return keep * torch.fft.rfft2(carried) + renew * self._white(size, random)
+
+    def _white(self, size: tuple[int, int], random: torch.Generator) -> Tensor:
+        """(B, n, m // 2 + 1): the real transforms of unit white noise."""
+        return torch.fft.rfft2(torch.randn((self.size, *size), generator=random, device=self.device))
+
+    def _constant(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.array(values)).to(self.device)
+
+
+def _modes(size, spacing, power, lifetime, cadence, device) -> tuple[Tensor, Tensor, Tensor]:
+    """Amplitude, what is kept and what is renewed of each mode, as in ``hko7env.synthetic.field``."""
+    amplitude, keep = spectrum(size, spacing, power=power, lifetime=lifetime, cadence=cadence)
+    left = 1.0
+    for k in wavenumbers(size, 1 / KM):
+        left = left * mean_power(2 * np.pi * k, _cubic)
+    renew = amplitude * np.sqrt(np.maximum(1 - keep**2 * left, 0))
+    return tuple(torch.from_numpy(a.astype(np.float32)).to(device) for a in (amplitude, keep, renew))
+
+
+def _cubic(x: float) -> float:
+    """Keys' cubic convolution."""
+    x, a = abs(x), _SHARPNESS
+    if x < 1:
+        return (a + 2) * x**3 - (a + 3) * x**2 + 1
+    return a * (x**3 - 5 * x**2 + 8 * x - 4) if x < 2 else 0.0
+
+
+def _refined(state: Tensor, size: tuple[int, int], finer: tuple[int, int]) -> Tensor:
+    """The field (B, n, m) of ``state`` on a grid of ``finer`` points over the same domain."""
+    n, m = size[0] // 2, size[1] // 2
+    full = state.new_zeros(len(state), finer[0], finer[1] // 2 + 1)
+    full[:, :n, :m], full[:, 1 - n :, :m] = state[:, :n, :m], state[:, 1 - n :, :m]
+    return torch.fft.irfft2(full * (finer[0] * finer[1] / (size[0] * size[1])), finer)

@@ -1,0 +1,1 @@
+"""MovingMNIST++ and Table 1 of the paper."""

@@ -1,0 +1,130 @@
+"""How an archive lies in a zarr (format 3) group: its arrays, their CF attributes, and what is legal in them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from hko7env.archive.commit_record import INTEGRITY
+from hko7env.units import DBZ_FLOOR, DBZ_SPAN
+
+Minutes = npt.NDArray[np.int64]
+
+FORMAT, VERSION = "hko7env-archive", 1
+FIXED = {"Conventions", "format", "format_version", "cadence_minutes", "zr_a", "zr_b", INTEGRITY}  # never set by hand
+SCORED, OUTLIER, OUT_OF_RANGE = 0, 1, 2  # codes of the static mask
+GOOD, SUSPECT = 0, 1  # codes of a frame's status: a suspect frame is kept, but counts as missing
+CHUNK = 5  # frames: one segment, so a stream decodes each chunk once
+DAY_SHARD = 240  # frames: one day at HKO-7's cadence
+TIME_CHUNK = 4096
+FIRST_TIME, LAST_TIME = (int(np.datetime64(t, "m").astype(np.int64)) for t in ("0001-01-01", "9999-12-31T23:59"))
+NO_TIME = np.iinfo(np.int64).min  # fill values: none is legal, so a lost chunk cannot pass for data
+NO_CODE = NO_LEVEL = 255
+MAX_PIXELS, MAX_FRAMES = (
+    2**27,
+    2**26,
+)  # of a frame, of an archive: larger claims are damage (11,000 x 12,000; 600 years)
+
+# name: (dtype, fill value, dimensions, attributes)
+ARRAYS: dict[str, tuple[str, Any, tuple[str, ...], dict[str, Any]]] = {
+    "pixel": ("uint8", NO_LEVEL, ("time", "y", "x"), {
+        "standard_name": "equivalent_reflectivity_factor", "long_name": "radar reflectivity", "units": "dBZ",
+        "scale_factor": DBZ_SPAN / 255, "add_offset": DBZ_FLOOR, "grid_mapping": "crs",
+        "ancillary_variables": "status mask", "comment": "level 0..255; level 0 is no echo",
+    }),
+    "time": ("int64", NO_TIME, ("time",), {
+        "standard_name": "time", "axis": "T", "units": "minutes since 1970-01-01", "calendar": "proleptic_gregorian",
+    }),
+    "status": ("uint8", NO_CODE, ("time",), {
+        "long_name": "status of the frame", "flag_values": [GOOD, SUSPECT], "flag_meanings": "good suspect",
+    }),
+    "checksum": ("uint32", 0, ("time",), {"long_name": "crc32c of the frame's levels"}),
+    "mask": ("uint8", NO_CODE, ("y", "x"), {
+        "long_name": "static mask", "grid_mapping": "crs", "flag_values": [SCORED, OUTLIER, OUT_OF_RANGE],
+        "flag_meanings": "scored outlier out_of_range",
+    }),
+    "y": ("float64", "NaN", ("y",), {"standard_name": "projection_y_coordinate", "axis": "Y", "units": "m"}),
+    "x": ("float64", "NaN", ("x",), {"standard_name": "projection_x_coordinate", "axis": "X", "units": "m"}),
+    "crs": ("int32", 0, (), {"long_name": "coordinate reference system"}),
+}  # fmt: skip
+
+
+def make_arrays(group: zarr.Group, shape: tuple[int, int], shard: int | None) -> None:
+    """Make the arrays of an archive of (H, W) frames that holds none yet."""
+    sizes = {"time": 0, "y": shape[0], "x": shape[1]}
+    for name, (dtype, fill, dimensions, attributes) in ARRAYS.items():
+        first = CHUNK if name == "pixel" else TIME_CHUNK
+        group.create_array(
+            name,
+            shape=tuple(sizes[d] for d in dimensions),
+            dtype=dtype,
+            chunks=tuple(first if d == "time" else sizes[d] for d in dimensions),
+            shards=(shard, *shape) if shard and name == "pixel" else None,
+            compressors=[ZstdCodec(level=6), Crc32cCodec()],  # level 6 decodes faster than 3 and is a tenth smaller
+            fill_value=fill,
+            dimension_names=dimensions,
+            attributes=attributes,
+            config={"write_empty_chunks": True},
+        )
+
+
+def check_size(height: int, width: int, frames: int = 0) -> None:
+    """Raise ValueError for more pixels or frames than any radar archive has, before memory is asked for them."""
+    if height * width > MAX_PIXELS or frames > MAX_FRAMES:
+        raise ValueError(
+            f"{frames} frames of {height} x {width} px are too many: at most {MAX_FRAMES} of {MAX_PIXELS} px"
+        )
+
+
+def check_times(times: npt.NDArray[Any]) -> Minutes:
+    """``times`` (N,) as int64 minutes. Raises ValueError unless they are whole, increasing and of years 1 to 9999."""
+    if times.dtype.kind not in "iu":
+        raise ValueError(f"expected integer minutes, got {times.dtype}")
+    if len(times) and not (times.min() >= FIRST_TIME and times.max() <= LAST_TIME):
+        raise ValueError(
+            f"times must be minutes since 1970-01-01 of years 1 to 9999, got {times.min()} to {times.max()}"
+        )
+    whole = times.astype(np.int64)
+    if not (whole[1:] > whole[:-1]).all():
+        raise ValueError("times are not strictly increasing")
+    return whole
+
+
+def check_shard(shard: int | None) -> None:
+    """Raise ValueError unless ``shard`` is None or a number of frames that a file can hold."""
+    if shard is not None and (shard < CHUNK or shard % CHUNK):
+        raise ValueError(f"a shard holds a multiple of {CHUNK} frames, got {shard}")
+
+
+def check_mask(mask: npt.NDArray[Any], shape: tuple[int, int]) -> None:
+    """Raise ValueError unless ``mask`` is uint8 of (H, W) ``shape`` and holds only the codes of the static mask."""
+    if mask.shape != shape or mask.dtype != np.uint8 or mask.max() > OUT_OF_RANGE:
+        raise ValueError(
+            f"the static mask must be uint8 {shape} of 0 (scored), 1 (outlier) or 2 (out of range), "
+            f"got {mask.dtype} {mask.shape} up to {mask.max()}"
+        )
+
+
+def check_splits(splits: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, list[list[str]]]:
+    """``splits`` as they are stored. Raises ValueError unless each range is two ISO minutes, the earlier one first."""
+    for name, ranges in splits.items():
+        for begin, end in ranges:
+            if not minutes(begin) < minutes(end):
+                raise ValueError(f"split {name!r} has a range from {begin} to {end}, which holds no time")
+    return {name: [list(range_) for range_ in ranges] for name, ranges in splits.items()}
+
+
+def minutes(iso: str) -> int:
+    """Minutes since 1970-01-01 of an ISO time such as ``2015-01-07T00:00``. Raises ValueError if it is none."""
+    time = np.datetime64(iso, "m")
+    if np.isnat(time):
+        raise ValueError(f"{iso!r} is no time")
+    return int(time.astype(np.int64))
+
+
+def iso(minute: int) -> str:
+    """``2015-01-07T00:00`` from minutes since 1970-01-01."""
+    return str(np.datetime64(int(minute), "m"))

@@ -1,0 +1,1 @@
+"""Resumable evaluation runs and the tables made of them."""

@@ -1,0 +1,1 @@
+"""Pages that show archives and results."""
