@@ -32,18 +32,6 @@ def test_what_is_not_given_is_left_to_the_dataclass():
 
 def test_words_become_values_by_the_type_of_the_field():
     words = ["--rate", "0.5", "--limit", "7", "--precision", "bf16", "--out-folder", "a/b", "--no-balanced"]
-        "--rate",
-        "0.5",
-        "--limit",
-        "7",
-        "--precision",
-        "bf16",
-        "--out-folder",
-        "a/b",
-        "--no-balanced",
-        "--checkpoint",
-        "none",
-    ]
     assert parse(*words, "--checkpoint", "none") == {
         "rate": 0.5,
         "limit": 7,

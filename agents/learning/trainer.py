@@ -128,7 +128,8 @@ class Trainer:
     :mod:`agents.learning.cuda_graph`. ``facts`` are what the weights are bound to and what the training is made of:
     other ones in the folder are an error. ``validate()`` gives a score, less being better, of the network as it stands.
     ``out`` holds ``last.safetensors``, with the optimiser, ``best.safetensors``, the weights of the best validation
-    (without one, the newest), and ``log.csv``. With ``ema`` the best ones, and those that are validated, are the average.
+    (without one, the newest), and ``log.csv``. With ``ema`` the best ones, and those that are validated, are the
+    average.
     """
 
     def __init__(
