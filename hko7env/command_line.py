@@ -1,7 +1,8 @@
 """Parsing of command lines: one kind of parser and one form of the arguments that several commands share."""
 
 import argparse
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,16 +18,17 @@ class UsageError(ValueError):
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises UsageError, accepts no abbreviations and suggests what was meant."""
 
-    def __init__(self, program: str, description: str, **more: Any) -> None:
+    def __init__(self, program: str, description: str, *, renamed: Mapping[str, str] | None = None) -> None:
         """Make a parser without arguments.
 
         Args:
             program: The words that call the command, such as ``hko7env archive pack``.
             description: Printed above the arguments, as it is.
-            more: Passed on to :class:`argparse.ArgumentParser`.
+            renamed: What to suggest for flags of earlier versions, by flag.
         """
-        style = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
-        super().__init__(prog=program, description=description, **style, **more)
+        style = argparse.RawDescriptionHelpFormatter
+        super().__init__(program, description=description, formatter_class=style, allow_abbrev=False)
+        self.renamed = dict(renamed or {})
 
     @property
     def flags(self) -> list[str]:
@@ -44,7 +46,11 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """The values of the arguments. Raises UsageError, with a suggestion for a misspelt flag."""
-        found, unknown = self.parse_known_args(args, namespace)
+        words = sys.argv[1:] if args is None else list(args)
+        for flag in (word.partition("=")[0] for word in words):
+            if flag in self.renamed:
+                self.error(f"there is no option {flag!r}, use {self.renamed[flag]}")
+        found, unknown = self.parse_known_args(words, namespace)
         if unknown:
             self.error(self._explain(unknown))
         return found
@@ -80,6 +86,11 @@ def add_archive(parser: Any, *, required: bool = False) -> None:
     """Add ``--archive PATH`` to a parser or group."""
     default = "" if required else "; default: the synthetic archive, made on first use"
     parser.add_argument("--archive", metavar="PATH", required=required, help=f"path or URL of an archive{default}")
+
+
+def add_archive_positional(parser: Any) -> None:
+    """Add ``ARCHIVE``, the archive that the command is about."""
+    parser.add_argument("archive", metavar="ARCHIVE", help="path or URL of the archive")
 
 
 def add_workers(parser: Any, purpose: str = "the work") -> None:
