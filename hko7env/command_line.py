@@ -99,7 +99,7 @@ def add_workers(parser: Any, purpose: str = "the work") -> None:
 
 def add_scheduler(parser: Any) -> None:
     """Add ``--scheduler ADDRESS`` to a parser or group."""
-    help_text = "address of a dask cluster to work on instead of local processes, such as tcp://host:8786; default: none"
+    help_text = "address of a dask cluster, such as tcp://host:8786; default: none, work in local processes"
     parser.add_argument("--scheduler", metavar="ADDRESS", help=help_text)
 
 
