@@ -26,10 +26,10 @@ with importing("train"):
     from agents.learning.torch_rain import Generator
     from agents.learning.trainer import BEST, LAST, Ranks, Settings, Trainer, interruptible
     from agents.learning.validation import Validation, rain_loss
-    from agents.networks.encoder_forecaster import PRECISIONS
+    from agents.learning.weights import load_weights
+    from agents.networks.devices import select_device
     from agents.networks.paper_tables import total_stride
-    from agents.networks.recurrent import ConvGRU, TrajGRU
-    from agents.networks.registry import BATCH, MODELS, SIZES, STEPS, build, facts, load_weights, table, usable
+    from agents.networks.registry import NETWORKS, PRECISIONS, SIZES, build
     from hko7env.archive import Archive
     from hko7env.contract import Task
     from hko7env.naming import meant
@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = result.add_argument
-    add("agent", metavar="AGENT", help="; ".join(f"agents.{name}" for name in MODELS))
+    add("agent", metavar="AGENT", help="; ".join(f"agents.{name}" for name in NETWORKS))
     add("--archive", required=True, help="path or URL of an archive")
     add("--split", default="train", help="the split to learn from; default: train")
     add("--valid", default="valid", help="the split to validate on, or none; default: valid")
@@ -126,7 +126,7 @@ def flag(text: str) -> bool:
 
 def join(device: str) -> str:
     """Join the processes of a ``torchrun``, if this is one of them, and return the device that is its own."""
-    usable(device)
+    select_device(device)
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return device
     if device == "cuda":
@@ -140,19 +140,19 @@ def join(device: str) -> str:
 def prepare(words: argparse.Namespace, device: str, ranks: Ranks) -> Trainer:
     """The training that the words of the command ask for."""
     model = words.agent.removeprefix("agents.")
-    if model not in MODELS:
+    if model not in NETWORKS:
         raise ValueError(
-            f"{words.agent!r} cannot be trained, {meant(words.agent, [f'agents.{name}' for name in MODELS])}"
+            f"{words.agent!r} cannot be trained, {meant(words.agent, [f'agents.{name}' for name in NETWORKS])}"
         )
-    words.steps = STEPS[model] if words.steps is None else words.steps
-    words.batch = BATCH[model] if words.batch is None else words.batch
+    words.steps = NETWORKS[model].steps if words.steps is None else words.steps
+    words.batch = NETWORKS[model].batch if words.batch is None else words.batch
     if words.threads:
         torch.set_num_threads(words.threads)
     archive = Archive(words.archive)
     cut = words.generate or words.crop
     side = (cut, cut) if cut else archive.shape
     task = Task(INPUTS, LEADS, *side, archive.cadence, np.ones(side, bool), archive.zr)
-    stride = total_stride(table(model, words.size))
+    stride = total_stride(NETWORKS[model].select_table(words.size))
     rows = ranks.share(words.batch)
     source: Any
     if words.generate:
@@ -162,7 +162,7 @@ def prepare(words: argparse.Namespace, device: str, ranks: Ranks) -> Trainer:
         where = {"crop": words.crop, "stride": stride, "draws": words.draws}
         source = Windows(archive, words.split, rows, seed=words.seed, **where)
     net: Any = build(model, words.size, task, seed=words.seed, precision=words.precision, device=device)
-    bound = facts(model, words.size, task)
+    bound = dict(net.metadata)
     begun = begin(net, words, bound)
     if ranks.many and device.startswith("cuda"):
         net = torch.nn.SyncBatchNorm.convert_sync_batchnorm(net)
@@ -200,13 +200,10 @@ def begin(net: Any, words: argparse.Namespace, bound: dict[str, Any]) -> str | N
     if words.checkpoint is not None:
         load_weights(net, words.checkpoint, bound)
         begun = digest(net.state_dict())
-    for name, kind, start in (("memory", ConvGRU, ConvGRU.prolong), ("spread", TrajGRU, TrajGRU.spread)):
-        if value := getattr(words, name):
-            layers = [layer for layer in net.modules() if isinstance(layer, kind)]
-            if not layers:
-                raise ValueError(f"--{name} is of {kind.__name__} layers, and {words.agent} has none")
-            for layer in layers:
-                start(layer, value)
+    if words.memory:
+        net.set_update_gate_bias(words.memory)
+    if words.spread:
+        net.initialise_links(words.spread)
     return begun
 
 

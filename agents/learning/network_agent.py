@@ -18,11 +18,13 @@ from numcodecs import Zstd
 from hko7env.contract import Observation, OptionError, Task
 from hko7env.units import NOISE_LEVEL
 
-from ..networks.encoder_forecaster import PRECISIONS
-from ..networks.registry import Network, build, check_facts, facts, fitting, load_weights, shipped
+from ..networks.devices import explain_out_of_memory
+from ..networks.network import Network
+from ..networks.registry import PRECISIONS, build
 from .checkpoint import CheckpointError, check, fill, named, number, read, under, write
 from .cuda_graph import gradients
 from .loss import loss
+from .weights import check_metadata, find_shipped_weights, load_weights
 
 Tensor = torch.Tensor
 ORDERS = ("paper", "official")
@@ -177,7 +179,7 @@ class NetworkAgent:
         newest, self._due = self._due, None
         if newest is None:
             return
-        with fitting("choose fewer --replay-windows, --size small, or --precision bf16"):
+        with explain_out_of_memory("choose fewer --replay-windows, --size small, or --precision bf16"):
             for _ in range(self.config.updates):
                 self._step(newest)
 
@@ -201,7 +203,7 @@ class NetworkAgent:
     def predict(self) -> npt.NDArray[np.float32]:
         """(K, H, W) float32 pixels in [0, 1]."""
         self.net.train(False)
-        with torch.no_grad(), fitting("choose --size small, or --precision bf16"):
+        with torch.no_grad(), explain_out_of_memory("choose --size small, or --precision bf16"):
             frames = torch.from_numpy(self._frames).to(self.device)[None] / 255
             ahead = self._forward(frames)[0].clamp_(0, 1)
         forecast: npt.NDArray[np.float32] = ahead.float().contiguous().cpu().numpy()
@@ -227,7 +229,7 @@ class NetworkAgent:
     def restore(self, path: Path) -> None:
         """Become the agent that :meth:`save` wrote. Raises CheckpointError, a ValueError, for a file that is none."""
         tensors, found = read(path)
-        check_facts(found, {"kind": "online", **self._bound}, path)
+        check_metadata(found, {"kind": "online", **self._bound}, path)
         steps, due = (number(found, name, path) for name in ("steps", "due"))
         sums = {name: self._optimiser.state[p]["sum"] for name, p in self.net.named_parameters()}
         held = under("adagrad", tensors)
@@ -286,14 +288,13 @@ def _check(config: Config) -> None:
 
 
 def agent(model: str, task: Task, config: Config) -> NetworkAgent:
-    """The agent of one of :data:`agents.networks.registry.MODELS`, with the weights that ``config`` names.
+    """The agent of one of :data:`agents.networks.registry.NETWORKS`, with the weights that ``config`` names.
 
     Raises OptionError for a grid, device or checkpoint that does not fit, FileNotFoundError if there is none.
     """
     _check(config)
     net = build(model, config.size, task, seed=config.seed, precision=config.precision, device=config.device)
-    bound = facts(model, config.size, task)
     if config.checkpoint != "none":
-        path = Path(config.checkpoint) if config.checkpoint else shipped(model, config.size)
-        load_weights(net, path, bound)
-    return NetworkAgent(task, net, config, bound)
+        path = Path(config.checkpoint) if config.checkpoint else find_shipped_weights(model, config.size)
+        load_weights(net, path)
+    return NetworkAgent(task, net, config, net.metadata)

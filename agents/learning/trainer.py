@@ -29,8 +29,7 @@ from hko7env.contract import OptionError
 from hko7env.evaluation.results import writing
 from hko7env.files import write_atomically
 
-from ..networks.recurrent import TrajGRU
-from ..networks.registry import fitting
+from ..networks.devices import explain_out_of_memory
 from .checkpoint import CheckpointError, check, fill, named, number, read, under, write
 from .cuda_graph import alike, gradients
 from .network_agent import CLIP, clip
@@ -153,7 +152,9 @@ class Trainer:
         fixed = {name: value for name, value in dataclasses.asdict(settings).items() if name not in STEER}
         self.facts = {**facts, **fixed}
         self.device = next(net.parameters()).device
-        self.adam = torch.optim.Adam(_groups(net, settings.link_rate), lr=settings.rate, betas=(0.5, 0.999), eps=1e-8)
+        self.adam = torch.optim.Adam(
+            net.parameter_groups(settings.link_rate), lr=settings.rate, betas=(0.5, 0.999), eps=1e-8
+        )
         self.step, self.best, self.waited, self.seconds = 0, float("inf"), 0, 0.0
         self._mean = {name: p.detach().clone() for name, p in net.named_parameters()} if settings.ema else {}
         self._rows: list[list[Any]] = []  # of the log, not written yet; losses still on the device
@@ -213,7 +214,7 @@ class Trainer:
         self.net.train()
         for group in self.adam.param_groups:
             group["lr"] = rate * group["share"]
-        with fitting(self.remedy):
+        with explain_out_of_memory(self.remedy):
             value = self._descend(batch)
             clip(self.net, self.settings.clip)
             self.adam.step()
@@ -333,13 +334,6 @@ class Trainer:
                 self._board.add_scalar("loss", value, step)
         write_atomically(path, text.getvalue().encode())
         rows.clear()
-
-
-def _groups(net: nn.Module, link_rate: float) -> list[dict[str, Any]]:
-    """What Adam moves, each group at its share of the rate."""
-    links = {p: None for layer in net.modules() if isinstance(layer, TrajGRU) for p in layer.generator()}
-    others = [p for p in net.parameters() if p not in links]
-    return [{"params": others, "share": 1.0}, {"params": list(links), "share": link_rate}]
 
 
 def _read_log(path: Path) -> list[list[str]]:

@@ -19,15 +19,16 @@ from hko7env.naming import meant
 
 from ..learning.checkpoint import CheckpointError, fill, number, read, under
 from ..learning.trainer import LAST, Settings
-from ..networks.encoder_forecaster import PRECISIONS, network
-from ..networks.paper_tables import TABLES, Table, is_recurrent, narrowed
-from ..networks.registry import Network, fitting, table_digest, usable
+from ..networks.devices import explain_out_of_memory
+from ..networks.network import Network
+from ..networks.paper_tables import Table, is_recurrent, narrow_table, shape_digest
+from ..networks.registry import DIGIT_NETWORKS, PRECISIONS, make_network
 from .data import FRAMES, POOL, ROTATION, RULE_VERSION, SEEN, Parameters, draw, render
 
 Tensor = torch.Tensor
 Images = npt.NDArray[np.uint8]
 
-MODELS = tuple(name.removeprefix("mnist ").replace(" ", "-") for name in TABLES if name.startswith("mnist "))
+MODELS = tuple(DIGIT_NETWORKS)
 SCHEDULES = ("paper", "short")
 LEADS = FRAMES - SEEN
 DATA = "MovingMNIST++"
@@ -71,18 +72,18 @@ def digest(images: Images) -> str:
 
 
 def table(model: str, narrow: list[int] | None = None) -> Table:
-    """The rows of one of MODELS, of the width in the paper or ``narrow`` (see ``paper_tables.narrowed``).
+    """The rows of one of MODELS, of the width in the paper or ``narrow`` (see ``paper_tables.narrow_table``).
 
     Raises ValueError for another name, or widths that do not fit.
     """
     if model not in MODELS:
         raise ValueError(f"there is no network {model!r}, {meant(model, MODELS)}")
-    rows = TABLES["mnist " + model.replace("-", " ")]
+    rows = DIGIT_NETWORKS[model].full
     if narrow is None:
         return rows
     if min(narrow, default=0) < 1:
         raise ValueError(f"widths are at least 1, got {narrow}")
-    return narrowed(rows, narrow)
+    return narrow_table(rows, narrow)
 
 
 def schedule(
@@ -119,12 +120,12 @@ def build(
     model: str, narrow: list[int] | None, *, seed: int = 0, precision: str = "float32", device: str = "cpu"
 ) -> Network:
     """The network, its weights drawn from ``seed``. Raises ValueError as :func:`table` does, and for no such device."""
-    return network(table(model, narrow), SEEN, LEADS, seed=seed, precision=precision, device=str(usable(device)))
+    return make_network(table(model, narrow), SEEN, LEADS, seed=seed, precision=precision, device=device)
 
 
-def facts(model: str, narrow: list[int] | None) -> dict[str, Any]:
+def describe_weights(model: str, narrow: list[int] | None) -> dict[str, Any]:
     """What the weights of a network are bound to."""
-    rows = table_digest(table(model, narrow))
+    rows = shape_digest(table(model, narrow))
     return {"data": DATA, "rule": RULE_VERSION, "model": model, "narrow": narrow, "table": rows}
 
 
@@ -177,7 +178,7 @@ def _checked(found: dict[str, Any], path: Path) -> tuple[str, list[int] | None]:
         number(found, name, path, (int, float))
     model, narrow = found.get("model"), found.get("narrow", "")
     try:
-        wanted = facts(str(model), narrow)
+        wanted = describe_weights(str(model), narrow)
         if found.get("precision") not in PRECISIONS:
             raise ValueError(f"there is no precision {found.get('precision')!r}, {meant('', PRECISIONS)}")
     except (ValueError, TypeError) as error:
@@ -226,7 +227,7 @@ def errors(
     found = []
     with progress.bar(len(parameters), title, "seq") as bar, torch.no_grad():
         for start in range(0, len(parameters), batch):
-            with fitting(f"choose a --batch below {batch}"):
+            with explain_out_of_memory(f"choose a --batch below {batch}"):
                 frames = render(images, parameters[start : start + batch], device)
                 off = forecast(frames[:, :SEEN]) - frames[:, SEEN:]
             found.append(off.double().square().mean((2, 3)).cpu().numpy())
