@@ -8,7 +8,7 @@ from PIL import Image
 
 from agents.learning.checkpoint import named, write
 from agents.networks.link_plots import arrows, lost
-from agents.networks.registry import build, facts
+from agents.networks.registry import build
 from agents.networks.warp import warp
 from hko7env.synthetic import Weather, make
 from hko7env.testing import observation, task
@@ -31,7 +31,7 @@ def checkpoint(path, model="trajgru", flow=(0.0, 0.0)):
     if model == "trajgru":
         with torch.no_grad():
             net.encoder["ernn1"].flow.bias.copy_(torch.tensor(flow).repeat(5))
-    write(path, named("net", net.state_dict()), {"kind": "weights", **facts(model, "small", SOME)})
+    write(path, named("net", net.state_dict()), {"kind": "weights", **net.metadata})
     return path
 
 

@@ -10,8 +10,8 @@ import torch
 
 import hko7env
 from agents.learning.checkpoint import read
+from agents.learning.weights import WEIGHTS, find_shipped_weights
 from agents.networks.link_plots import lost, watched
-from agents.networks.registry import WEIGHTS, shipped
 from hko7env.loading import load
 from hko7env.synthetic import Weather, make
 from tools.train import parser
@@ -28,7 +28,7 @@ def card():
 
 @pytest.mark.parametrize("model", SHIPPED)
 def test_the_card_tells_how_the_file_was_made(model, card):
-    path = shipped(model, "small")
+    path = find_shipped_weights(model, "small")
     assert path.stat().st_size < 3e6
     assert hashlib.sha256(path.read_bytes()).hexdigest() in card
     _, facts = read(path)

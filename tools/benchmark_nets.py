@@ -15,8 +15,9 @@ import torch
 
 from agents.learning.cuda_graph import Captured
 from agents.learning.network_agent import Config, NetworkAgent
-from agents.networks.encoder_forecaster import EncoderForecaster, network
+from agents.networks.encoder_forecaster import EncoderForecaster
 from agents.networks.paper_tables import TABLES
+from agents.networks.registry import make_network
 from hko7env.contract import Observation, Task
 from tools.reference_trajgru import plain
 
@@ -27,7 +28,7 @@ Jobs = dict[str, Callable[[], Any]]
 def list_nets() -> Iterator[Line]:
     """Parameters of every network of the paper."""
     for name, table in TABLES.items():
-        net = network(table, *frames_of(name)[:2], device="meta")
+        net = make_network(table, *frames_of(name)[:2], device="meta")
         yield {"name": name, "parameters": sum(p.numel() for p in net.parameters())}
 
 
@@ -75,7 +76,7 @@ def measure_nets(
 
 def build(name: str, precision: str, device: str) -> Any:
     """The network of ``TABLES[name]``; batch normalisation uses its statistics, as in fine-tuning."""
-    return network(TABLES[name], *frames_of(name)[:2], precision=precision, device=device).train(False)
+    return make_network(TABLES[name], *frames_of(name)[:2], precision=precision, device=device).train(False)
 
 
 def noise(batch: int, size: tuple[int, int, int], device: str) -> torch.Tensor:

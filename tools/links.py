@@ -21,8 +21,9 @@ with importing("links"):
     from PIL import Image, ImageDraw
 
     from agents.learning.checkpoint import CheckpointError, read
+    from agents.learning.weights import check_metadata, load_weights
     from agents.networks.link_plots import Flow, drawn, lost, watched
-    from agents.networks.registry import SIZES, build, check_facts, facts, load_weights
+    from agents.networks.registry import SIZES, build
     from hko7env.contract import Task
     from hko7env.env import NowcastingEnv
 
@@ -75,14 +76,14 @@ def links(path: Path, task: Task, frames: npt.NDArray[np.uint8]) -> dict[str, Fl
     In the forecaster it is that of its first step. Raises ValueError for a checkpoint of no TrajGRU.
     """
     _, found = read(path)
-    check_facts(found, {"model": "trajgru"}, path)
+    check_metadata(found, {"model": "trajgru"}, path)
     size = found.get("size")
     if size not in SIZES:
         raise CheckpointError(
             f"{path} has size {size!r}, needed is {' or '.join(SIZES)}: train again with tools/train.py"
         )
     net = build("trajgru", size, task)
-    load_weights(net, path, facts("trajgru", size, task))
+    load_weights(net, path)
     _, seen = watched(net.train(False), torch.from_numpy(frames)[None] / 255)
     return {name: each[-1 if name.startswith("e") else 0, 0] for name, each in seen.items()}
 

@@ -1,6 +1,6 @@
 """Batches to learn from, and what provides them."""
 
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +8,6 @@ import torch
 
 Arrays = tuple[npt.NDArray[Any] | torch.Tensor, ...]
 Tensors = tuple[torch.Tensor, ...]
-AnyBatch = TypeVar("AnyBatch", bound=tuple[Any, ...])
 
 
 class Batch(NamedTuple):
@@ -35,7 +34,8 @@ class Source(Protocol):
         """The batch of ``step``, counted from 0. Called from one background thread, in order."""
 
 
-def like(batch: AnyBatch, parts: list[torch.Tensor]) -> AnyBatch:
+def like(batch: Arrays, parts: list[torch.Tensor]) -> Tensors:
     """``parts`` in a tuple of the type of ``batch``, which may be a NamedTuple."""
-    made: AnyBatch = batch._make(parts) if hasattr(batch, "_make") else tuple(parts)  # type: ignore[assignment]
+    make = getattr(batch, "_make", tuple)
+    made: Tensors = make(parts)
     return made

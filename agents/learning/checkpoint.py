@@ -96,7 +96,7 @@ def digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
         tensor = tensors[name].detach().cpu().contiguous()
         found.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         if tensor.numel():
-            found.update(tensor.reshape(-1).view(torch.uint8).numpy())
+            found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 
@@ -155,8 +155,9 @@ def number(metadata: Mapping[str, Any], name: str, path: Path, kinds: type | tup
     Raises:
         CheckpointError: If it is missing, of another type, negative or not finite.
     """
-    value = metadata.get(name)
-    if not isinstance(value, kinds) or isinstance(value, bool) or not 0 <= value < 2**63:
+    value: Any = metadata.get(name)
+    right = isinstance(value, kinds) and not isinstance(value, bool)
+    if not right or not 0 <= value < 2**63:
         kind = "whole number" if kinds is int else "number"
         raise CheckpointError(f"{path} has {name} {value!r}, needed is a {kind}, at least 0: {_REMEDY}")
     return value

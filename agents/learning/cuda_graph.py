@@ -38,7 +38,7 @@ def loss_and_gradients(net: nn.Module, value: Value, *, graph: bool) -> Value:
     def compute(batch: Tensors) -> Tensor:
         net.zero_grad(set_to_none=True)
         loss = value(batch)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss.detach()
 
     return compute
@@ -89,7 +89,7 @@ class Captured:
                 assert parameter.grad is not None
                 parameter.grad.zero_()
             value = self.value(inputs)
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
             loss.copy_(value.detach())
 
         return inputs, loss, self.record(work)

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from torch import nn
 
 from ..networks.devices import select_device
 from ..networks.network import Network
+from .loss import Forward
 
 
 class Ranks:
@@ -59,12 +61,14 @@ class Ranks:
         converted: Network = nn.SyncBatchNorm.convert_sync_batchnorm(net)
         return converted
 
-    def wrap(self, net: nn.Module) -> nn.Module:
-        """``net`` with gradients averaged over all processes."""
+    def wrap(self, net: nn.Module, *, compiled: bool = False) -> Forward:
+        """What calls ``net``, compiled or not, with gradients averaged over all processes."""
+        called: Any = torch.compile(net) if compiled else net
+        forward: Forward = called
         if not self.many:
-            return net
+            return forward
         device = next(net.parameters()).device
-        return nn.parallel.DistributedDataParallel(net, device_ids=[device] if device.type == "cuda" else None)
+        return nn.parallel.DistributedDataParallel(called, device_ids=[device] if device.type == "cuda" else None)
 
 
 def join_processes(device: str) -> str:

@@ -165,7 +165,7 @@ class NetworkAgent:
         held = under("adagrad", tensors)
         check(held, sums, path)
         frames = tensors.get("frames", torch.zeros(0)).numpy()
-        if (frames.shape, frames.dtype) != (self._frames.shape, np.uint8):
+        if frames.shape != self._frames.shape or frames.dtype != np.uint8:
             raise CheckpointError(f"{path} is of frames {frames.shape}, not {self._frames.shape}: resume its own run")
         kept = self._unpack(under("buffer", tensors), path)
         if due not in (0, self.buffer.span) or due > len(kept):

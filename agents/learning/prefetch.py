@@ -11,7 +11,9 @@ from .batch import Arrays, Source, Tensors, like
 
 
 @contextmanager
-def prefetched(source: Source, start: int, stop: int, device: torch.device, ahead: int = 4) -> Iterator[Iterator[Tensors]]:
+def prefetched(
+    source: Source, start: int, stop: int, device: torch.device, ahead: int = 4
+) -> Iterator[Iterator[Tensors]]:
     """Read batches in a thread while the caller learns from earlier ones.
 
     Args:
@@ -25,10 +27,10 @@ def prefetched(source: Source, start: int, stop: int, device: torch.device, ahea
         An iterator over the batches as tensors on ``device``, of the tuple type of the source. An error of the source
         is raised when its batch is due.
     """
-    ready: queue.Queue[Arrays | BaseException] = queue.Queue(ahead)
+    ready: queue.Queue[Tensors | BaseException] = queue.Queue(ahead)
     over = threading.Event()
 
-    def put(item: Arrays | BaseException) -> None:
+    def put(item: Tensors | BaseException) -> None:
         while not over.is_set():
             try:
                 return ready.put(item, timeout=0.1)
@@ -51,7 +53,7 @@ def prefetched(source: Source, start: int, stop: int, device: torch.device, ahea
             item = ready.get()
             if isinstance(item, BaseException):
                 raise item
-            yield like(item, [torch.as_tensor(part).to(device, non_blocking=True) for part in item])
+            yield like(item, [part.to(device, non_blocking=True) for part in item])
 
     thread = threading.Thread(target=work, name="batches", daemon=True)
     thread.start()
@@ -62,7 +64,7 @@ def prefetched(source: Source, start: int, stop: int, device: torch.device, ahea
         thread.join()
 
 
-def _pin(batch: Arrays, device: torch.device) -> Arrays:
+def _pin(batch: Arrays, device: torch.device) -> Tensors:
     """``batch`` as tensors, for a GPU in page-locked memory, from which copies are asynchronous."""
     parts = [torch.as_tensor(part) for part in batch]
     if device.type == "cuda":

@@ -115,7 +115,9 @@ class TrainConfig(Optimisation):
         """Raise ValueError if one of ``others`` does not have its default."""
         for field in fields(self):
             if field.name in others and getattr(self, field.name) != field.default:
-                raise ValueError(f"{chosen} and {field.name} do not go together: {chosen} {reason}; leave one of them out")
+                raise ValueError(
+                    f"{chosen} and {field.name} do not go together: {chosen} {reason}; leave one of them out"
+                )
 
     @classmethod
     def for_model(cls, model: str, given: Mapping[str, Any]) -> Self:

@@ -89,7 +89,7 @@ class Trainer:
         self._resume()
         if self.ranks.rank == 0:
             _remove_leftovers(out)
-        self._forward = self.ranks.wrap(torch.compile(net) if compiled else net)
+        self._forward = self.ranks.wrap(net, compiled=compiled)
         if graph and self.ranks.many:
             raise OptionError("a training by several processes cannot record its step: choose graph off")
         self._loss_and_gradients = loss_and_gradients(net, lambda batch: self.loss(self._forward, batch), graph=graph)

@@ -118,5 +118,5 @@ def _tensorboard(folder: Path) -> Board | None:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    board: Board = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    board: Board = SummaryWriter(str(folder))
     return board

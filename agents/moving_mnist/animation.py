@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from ..networks.link_plots import Flow, drawn, watched
-from ..networks.registry import Network
+from ..networks.network import Network
 from .data import FRAMES, SEEN, SIZE
 from .experiment import LEADS
 
