@@ -32,7 +32,7 @@ with importing("train"):
     from agents.networks.registry import NETWORKS, PRECISIONS, SIZES, build
     from hko7env.archive import Archive
     from hko7env.contract import Task
-    from hko7env.naming import meant
+    from hko7env.naming import suggest
     from hko7env.schedule import INPUTS, LEADS
 
 SETTINGS = (  # options that are fields of Settings
@@ -142,7 +142,7 @@ def prepare(words: argparse.Namespace, device: str, ranks: Ranks) -> Trainer:
     model = words.agent.removeprefix("agents.")
     if model not in NETWORKS:
         raise ValueError(
-            f"{words.agent!r} cannot be trained, {meant(words.agent, [f'agents.{name}' for name in NETWORKS])}"
+            f"{words.agent!r} cannot be trained, {suggest(words.agent, [f'agents.{name}' for name in NETWORKS])}"
         )
     words.steps = NETWORKS[model].steps if words.steps is None else words.steps
     words.batch = NETWORKS[model].batch if words.batch is None else words.batch

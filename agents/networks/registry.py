@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from hko7env.contract import OptionError, Task
-from hko7env.naming import meant
+from hko7env.naming import suggest
 
 from .cnn import CNN
 from .devices import select_device
@@ -40,7 +40,7 @@ class NetworkSpec:
             OptionError: There is no such size.
         """
         if size not in SIZES:
-            raise OptionError(f"there is no size {size!r}, {meant(size, SIZES)}")
+            raise OptionError(f"there is no size {size!r}, {suggest(size, SIZES)}")
         return self.full if size == "full" else self.small
 
 
@@ -83,7 +83,7 @@ def find_network(model: str, networks: dict[str, NetworkSpec] | None = None) -> 
     """
     networks = NETWORKS if networks is None else networks
     if model not in networks:
-        raise OptionError(f"there is no network {model!r}, {meant(model, networks)}")
+        raise OptionError(f"there is no network {model!r}, {suggest(model, networks)}")
     return networks[model]
 
 

@@ -1,0 +1,1 @@
+"""Commands that need networks; each module has ``main(arguments) -> exit status``."""
