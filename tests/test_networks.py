@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import nn
 
+from agents.benchmarks.plain_trajgru import plain
 from agents.networks import warp as warping
 from agents.networks.encoder_forecaster import add_coordinates, apply_dynamic_filters
 from agents.networks.paper_tables import PRINTED, TABLES, Row, is_recurrent, narrow_table
 from agents.networks.recurrent import ConvGRU, TrajGRU
 from agents.networks.registry import make_network
 from agents.networks.warp import aggregate, warp
-from tools.reference_trajgru import plain
 
 COUNTS = {
     "mnist convgru K3D2": 2_604_817,

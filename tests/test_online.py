@@ -10,7 +10,7 @@ import torch
 
 import hko7env
 from agents.learning.loss import loss
-from agents.learning.network_agent import Config, NetworkAgent, ReplayBuffer, scorable
+from agents.learning.network_agent import Config, NetworkAgent, ReplayBuffer
 from agents.networks.paper_tables import TABLES, narrow_table
 from agents.networks.recurrent import TrajGRU
 from agents.networks.registry import NETWORKS, SIZES, build, make_network
