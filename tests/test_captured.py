@@ -9,9 +9,8 @@ import torch
 from agents.learning.cuda_graph import Captured
 from agents.learning.trainer import Batch, Settings, Trainer
 from agents.learning.validation import rain_loss
-from agents.networks.encoder_forecaster import network
-from agents.networks.paper_tables import TABLES, narrowed
-from agents.networks.registry import build
+from agents.networks.paper_tables import TABLES, narrow_table
+from agents.networks.registry import build, make_network
 from hko7env.contract import OptionError
 from hko7env.loading import load
 from hko7env.testing import task
@@ -96,9 +95,9 @@ def test_training_and_online_learning_by_graphs_end_with_the_same_weights(tmp_pa
 def test_where_there_is_no_graph_it_is_said():
     with pytest.raises(OptionError, match=r"a GPU's: choose --device cuda, or --graph false"):
         load("agents.convgru", SOME, checkpoint="none", graph=True)
-    rows = narrowed(TABLES["hko7 conv2d"], (2,))
+    rows = narrow_table(TABLES["hko7 conv2d"], (2,))
     with pytest.raises(OptionError, match="batch normalisation"):
-        Captured(network(rows, 5, 20), lambda: torch.zeros(()), again)
+        Captured(make_network(rows, 5, 20), lambda: torch.zeros(()), again)
 
 
 @pytest.mark.gpu

@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 from agents.learning.checkpoint import CheckpointError, digest, named, read, write
 from agents.learning.network_agent import Config, NetworkAgent
 from agents.learning.trainer import Settings, Trainer
+from agents.learning.weights import load_weights
 from agents.moving_mnist import experiment as digits
-from agents.networks.registry import facts, load_weights
+from agents.networks.registry import describe_weights
 from hko7env.evaluation.journal import RunError
 from hko7env.loading import load
 from hko7env.testing import forecast, observation, task
@@ -22,7 +23,7 @@ from tools.links import links
 
 ROOT = Path(__file__).resolve().parent.parent
 SOME = task(60, 60)
-BOUND = facts("convgru", "small", SOME)  # what the tiny networks here pretend to be
+BOUND = describe_weights("convgru", "small", SOME)  # what the tiny networks here pretend to be
 NARROW = [1, 1, 1, 1]
 MEANT = {"score": (None, 2.5), "seconds": (2.5,)}  # and what it may be
 WRONG = (None, "x", -1, 2.5, float("nan"), True, [], [1], {}, {"a": 1}, 10**400)  # what a fact should not be
@@ -95,7 +96,7 @@ def used_online(path):
 
 
 def made_digits(folder):
-    bound = digits.facts("convgru-K3D2", NARROW) | {
+    bound = digits.describe_weights("convgru-K3D2", NARROW) | {
         "digits": "x", "batch": 2, "seed": 0, "rotation": 30.0, "precision": "float32",
     }  # fmt: skip
 

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 from pathlib import Path
 from types import MappingProxyType
@@ -10,10 +11,9 @@ import torch
 import hko7env
 from agents.learning.loss import loss
 from agents.learning.network_agent import Config, NetworkAgent, ReplayBuffer
-from agents.networks.encoder_forecaster import network
-from agents.networks.paper_tables import TABLES, narrowed
+from agents.networks.paper_tables import TABLES, narrow_table
 from agents.networks.recurrent import TrajGRU
-from agents.networks.registry import MODELS, SIZES, build, table
+from agents.networks.registry import NETWORKS, SIZES, build, make_network
 from hko7env.loading import load
 from hko7env.scores import scored
 from hko7env.testing import AgentTests, forecast, observation, task
@@ -29,8 +29,9 @@ class Untrained(AgentTests):
     def narrow(self, monkeypatch):
         """As small as can be: the suite is about what the agent does, not about the networks."""
         widths = {"conv2d": (4,), "conv3d": (2,), "convgru": (2, 2, 3, 3), "trajgru": (2, 2, 3, 3)}
-        monkeypatch.setattr("agents.networks.registry.SMALL", widths)
-        monkeypatch.setattr("agents.networks.registry.SMALL_LINKS", 2)
+        for name, spec in NETWORKS.items():
+            small = narrow_table(spec.full, widths[name], links=2)
+            monkeypatch.setitem(NETWORKS, name, dataclasses.replace(spec, small=small))
 
     def make(self, task):
         return load(f"agents.{self.name}", task, checkpoint="none", online_rate=1e-3, **self.options)
@@ -54,11 +55,11 @@ class TestTrajGRU(Untrained):
 
 
 SOME = task(60, 60)
-TINY = narrowed(TABLES["hko7 convgru"], (2, 2, 3, 3))
+TINY = narrow_table(TABLES["hko7 convgru"], (2, 2, 3, 3))
 
 
 def tiny(some=SOME, **options):
-    return NetworkAgent(some, network(TINY, some.inputs, some.leads, seed=3), Config(**options))
+    return NetworkAgent(some, make_network(TINY, some.inputs, some.leads, seed=3), Config(**options))
 
 
 def stream(steps, some=SOME, seed=0, episodes=(0,)):
@@ -109,7 +110,7 @@ def test_a_new_episode_begins_anew_and_the_official_order_learns_the_last_window
 
 def plain(some=SOME, **options):
     """A CNN as :func:`tiny` is a recurrent network, with statistics of batch normalisation that keep its signal."""
-    net = network(narrowed(TABLES["hko7 conv2d"], (2,)), some.inputs, some.leads, seed=3)
+    net = make_network(narrow_table(TABLES["hko7 conv2d"], (2,)), some.inputs, some.leads, seed=3)
     return NetworkAgent(some, net, Config(**options))
 
 
@@ -323,8 +324,8 @@ def test_what_cannot_be_made_is_said(monkeypatch):
         load("agents.trajgru", SOME, checkpoint="none", device="gpu")
     with pytest.raises(FileNotFoundError, match="no checkpoint at nowhere"):
         load("agents.trajgru", SOME, checkpoint="nowhere")
-    monkeypatch.setattr("agents.networks.registry.WEIGHTS", Path("nowhere"))
-    with pytest.raises(ValueError, match=r"tools/train.py agents.trajgru --size small"):
+    monkeypatch.setattr("agents.learning.weights.WEIGHTS", Path("nowhere"))
+    with pytest.raises(ValueError, match=r"train agents\.trajgru"):
         load("agents.trajgru", SOME)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="no CUDA device"):
@@ -343,13 +344,18 @@ def test_too_little_memory_is_said(monkeypatch):
         agent.predict()
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", NETWORKS)
 def test_sizes(model):
     small, full = (
-        sum(p.numel() for p in network(table(model, size), 5, 20, device="meta").parameters()) for size in SIZES
+        sum(p.numel() for p in make_network(NETWORKS[model].select_table(size), 5, 20, device="meta").parameters())
+        for size in SIZES
     )
     assert small < 2e6 < full
-    links = [m.links for m in network(table(model, "small"), 5, 20, device="meta").modules() if isinstance(m, TrajGRU)]
+    links = [
+        m.links
+        for m in make_network(NETWORKS[model].select_table("small"), 5, 20, device="meta").modules()
+        if isinstance(m, TrajGRU)
+    ]
     assert len(links) == (6 if model == "trajgru" else 0)
 
 

@@ -22,9 +22,9 @@ from agents.learning.checkpoint import digest, read, under
 from agents.learning.loss import loss
 from agents.learning.trainer import Batch, Ranks, Settings, Trainer, prefetched
 from agents.learning.validation import Validation, rain_loss
-from agents.networks.encoder_forecaster import network
-from agents.networks.paper_tables import TABLES, narrowed
-from agents.networks.registry import SMALL_LINKS, shipped
+from agents.learning.weights import find_shipped_weights
+from agents.networks.paper_tables import TABLES, narrow_table
+from agents.networks.registry import make_network
 from hko7env.archive import Archive
 from hko7env.loading import load
 from hko7env.schedule import schedule, valid_starts
@@ -34,7 +34,7 @@ from hko7env.testing import task
 
 ROOT = Path(__file__).resolve().parent.parent
 SOME = task(60, 60)
-TINY = narrowed(TABLES["hko7 convgru"], (2, 2, 3, 3))
+TINY = narrow_table(TABLES["hko7 convgru"], (2, 2, 3, 3))
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -54,7 +54,7 @@ def archive(tmp_path_factory):
 
 
 def net(seed=3):
-    return network(TINY, 5, 20, seed=seed)
+    return make_network(TINY, 5, 20, seed=seed)
 
 
 class Noise:
@@ -278,7 +278,7 @@ def test_the_step_is_adam_on_clipped_parts(tmp_path):
 
 def test_a_cnn_descends_the_sum_over_leads(tmp_path):
     """At the same weights the gradient is 100 times that of the recurrent networks' loss."""
-    made = network(narrowed(TABLES["hko7 conv2d"], (2,)), 5, 20, seed=3)
+    made = make_network(narrow_table(TABLES["hko7 conv2d"], (2,)), 5, 20, seed=3)
     frames = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 25, 120, 120), dtype=np.uint8))
     batch = Batch(frames, torch.ones(2, 25, dtype=torch.bool), torch.ones(120, 120, dtype=torch.bool))
     mask = (frames[:, 5:] == 0) | (frames[:, 5:] >= 71)
@@ -455,7 +455,7 @@ def test_the_defaults_are_those_of_the_released_code(archive, command, model, st
     assert made.facts.get("loss") == ("sum over leads" if model == "conv3d" else None)
 
 
-@pytest.mark.parametrize("checkpoint", [{}, {"checkpoint": shipped("trajgru", "small")}])
+@pytest.mark.parametrize("checkpoint", [{}, {"checkpoint": find_shipped_weights("trajgru", "small")}])
 def test_a_training_begins_with_memory_and_spread_links(archive, tmp_path, command, checkpoint):
     begun = words(archive, "begun", steps=1, rate=0, valid="none", memory=2, spread=1.5, **checkpoint)
     assert command(["agents.trajgru", *begun[1:]]) == 0
@@ -468,7 +468,7 @@ def test_a_training_begins_with_memory_and_spread_links(archive, tmp_path, comma
     for gate in gates:
         assert (gate.chunk(3)[1] == 2).all()
     for flow in flows:
-        torch.testing.assert_close(flow.view(-1, 2).norm(dim=1), 1.5 * torch.arange(SMALL_LINKS).sqrt())
+        torch.testing.assert_close(flow.view(-1, 2).norm(dim=1), 1.5 * torch.arange(5).sqrt())
 
 
 def test_generators_of_links_learn_at_their_share_of_the_rate(archive, tmp_path, command):
@@ -516,13 +516,13 @@ def test_two_processes_agree_with_one(archive, tmp_path, command):
         (["--crop", "45"], "a crop is a multiple of 30 px"),
         (["--batch", "0"], "a batch of 0 cannot be shared"),
         (["--steps", "0"], "steps must be at least 1"),
-        (["--device", "cuda"], "choose --device cpu"),
+        (["--device", "cuda"], "choose the device cpu"),
         (["--valid-limit", "0"], "at least 1 sequence"),
         (["--ema", "1"], "ema must be from 0 to below 1"),
         (["--checkpoint", "lost.safetensors"], "no checkpoint at lost.safetensors"),
-        (["--checkpoint", str(shipped("trajgru", "small"))], "has model trajgru, needed is convgru"),
+        (["--checkpoint", str(find_shipped_weights("trajgru", "small"))], "has model trajgru, needed is convgru"),
         (["--link-rate", "-1"], "link_rate must be at least 0"),
-        (["--spread", "1"], "--spread is of TrajGRU layers, and agents.convgru has none"),
+        (["--spread", "1"], "link_spacing applies to layers with links, such as TrajGRU"),
     ],
 )
 def test_the_command_names_what_is_wrong(archive, tmp_path, command, monkeypatch, capsys, given, message):

@@ -10,8 +10,8 @@ import torch
 
 import hko7env
 from agents.learning.checkpoint import read
-from agents.networks.link_plots import lost, watched
-from agents.networks.registry import WEIGHTS, shipped
+from agents.learning.weights import WEIGHTS, find_shipped_weights
+from agents.networks.link_plots import record_links, share_outside
 from hko7env.loading import load
 from hko7env.synthetic import Weather, make
 from tools.train import parser
@@ -28,7 +28,7 @@ def card():
 
 @pytest.mark.parametrize("model", SHIPPED)
 def test_the_card_tells_how_the_file_was_made(model, card):
-    path = shipped(model, "small")
+    path = find_shipped_weights(model, "small")
     assert path.stat().st_size < 3e6
     assert hashlib.sha256(path.read_bytes()).hexdigest() in card
     _, facts = read(path)
@@ -62,10 +62,10 @@ def test_links_that_are_shipped_look_at_the_map(rain):
     env = gymnasium.make("HKO7-Offline-v0", archive=str(rain), split="test").unwrapped
     observation, _ = env.reset(options={"start": 5})
     assert observation["frames"].any()
-    _, seen = watched(load("agents.trajgru", env.task).net, torch.from_numpy(observation["frames"])[None] / 255)
+    _, seen = record_links(load("agents.trajgru", env.task).net, torch.from_numpy(observation["frames"])[None] / 255)
     assert len(seen) == 6
     for name, flow in seen.items():
-        assert lost(flow.reshape(-1, *flow.shape[-3:])) < 0.5, name
+        assert share_outside(flow.reshape(-1, *flow.shape[-3:])) < 0.5, name
 
 
 def error(name, archive):

@@ -18,11 +18,12 @@ with importing("links"):
     import numpy as np
     import numpy.typing as npt
     import torch
-    from PIL import Image, ImageDraw
+    from PIL import Image
 
     from agents.learning.checkpoint import CheckpointError, read
-    from agents.networks.link_plots import Flow, drawn, lost, watched
-    from agents.networks.registry import SIZES, build, check_facts, facts, load_weights
+    from agents.learning.weights import check_metadata, load_weights
+    from agents.networks.link_plots import Flow, describe_level, draw_levels, record_links
+    from agents.networks.registry import SIZES, build
     from hko7env.contract import Task
     from hko7env.env import NowcastingEnv
 
@@ -52,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         index = count // 2 if words.sequence < 0 else words.sequence
         observation, _ = env.reset(options={"start": min(index, count), "stop": count})
         found = [links(path, env.task, observation["frames"]) for path in words.checkpoints]
-        rows = [picture(flows, observation["frames"][-1], words.across) for flows in found]
+        rows = [draw_levels(flows, observation["frames"][-1], words.across) for flows in found]
         image = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")
         for y, row in zip(np.cumsum([0, *(row.height for row in rows)]).tolist(), rows, strict=False):
             image.paste(row, (0, y))
@@ -65,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(f"{words.out}: links after the frame of {env.issued(index)}")
     for path, flows in zip(words.checkpoints, found, strict=True):
-        print(path, *(title(name, flow) for name, flow in flows.items()), sep="\n  ")
+        print(path, *(describe_level(name, flow) for name, flow in flows.items()), sep="\n  ")
     return 0
 
 
@@ -75,38 +76,16 @@ def links(path: Path, task: Task, frames: npt.NDArray[np.uint8]) -> dict[str, Fl
     In the forecaster it is that of its first step. Raises ValueError for a checkpoint of no TrajGRU.
     """
     _, found = read(path)
-    check_facts(found, {"model": "trajgru"}, path)
+    check_metadata(found, {"model": "trajgru"}, path)
     size = found.get("size")
     if size not in SIZES:
         raise CheckpointError(
             f"{path} has size {size!r}, needed is {' or '.join(SIZES)}: train again with tools/train.py"
         )
     net = build("trajgru", size, task)
-    load_weights(net, path, facts("trajgru", size, task))
-    _, seen = watched(net.train(False), torch.from_numpy(frames)[None] / 255)
+    load_weights(net, path)
+    _, seen = record_links(net.train(False), torch.from_numpy(frames)[None] / 255)
     return {name: each[-1 if name.startswith("e") else 0, 0] for name, each in seen.items()}
-
-
-def picture(found: dict[str, Flow], frame: npt.NDArray[np.uint8], across: int) -> Image.Image:
-    """The layers side by side, each a grey ``frame`` (H, W) under its arrows."""
-    height, width = frame.shape
-    scale = max(1, -(-360 // max(height, width)))  # small frames are shown larger
-    shown = (
-        Image.fromarray(255 - frame // 2)
-        .convert("RGB")
-        .resize((width * scale, height * scale), Image.Resampling.NEAREST)
-    )
-    sheet = Image.new("RGB", (len(found) * (shown.width + 4), shown.height + MARGIN), "white")
-    for column, (name, flow) in enumerate(found.items()):
-        left = column * (shown.width + 4)
-        sheet.paste(drawn(shown, flow, across), (left, MARGIN))
-        ImageDraw.Draw(sheet).text((left + 2, 3), title(name, flow), fill="black")
-    return sheet
-
-
-def title(name: str, flow: Flow) -> str:
-    """What a panel shows, in a line."""
-    return f"{name}: {flow.shape[2]} x {flow.shape[3]}, {len(flow)} links, {lost(flow):.0%} see nothing"
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ from hko7env.naming import suggest
 
 from ..learning.cuda_graph import Captured
 from ..learning.network_agent import Config, NetworkAgent
-from ..networks.encoder_forecaster import EncoderForecaster, network
+from ..networks.encoder_forecaster import EncoderForecaster
 from ..networks.paper_tables import TABLES
+from ..networks.registry import make_network
 from .plain_trajgru import plain
 from .timing import Jobs, Line, compare
 
@@ -49,7 +50,7 @@ def measure(args: argparse.Namespace) -> Iterator[Line]:
 def list_nets() -> Iterator[Line]:
     """Parameters of every network of the paper."""
     for name, table in TABLES.items():
-        net = network(table, *frames_of(name)[:2], device="meta")
+        net = make_network(table, *frames_of(name)[:2], device="meta")
         yield {"name": name, "parameters": sum(p.numel() for p in net.parameters())}
 
 
@@ -88,7 +89,7 @@ def _measure_data(data: str, names: list[str], precisions: list[str], device: st
 
 def build(name: str, precision: str, device: str) -> Any:
     """The network of ``TABLES[name]``; batch normalisation uses its statistics, as in fine-tuning."""
-    return network(TABLES[name], *frames_of(name)[:2], precision=precision, device=device).train(False)
+    return make_network(TABLES[name], *frames_of(name)[:2], precision=precision, device=device).train(False)
 
 
 def noise(batch: int, size: tuple[int, int, int], device: str) -> torch.Tensor:
