@@ -40,7 +40,7 @@ from hko7env.archive.frame_reader import FrameReader
 from hko7env.archive.opening import open_contents
 from hko7env.archive.store import write_lock
 from hko7env.archive.writer import Writer
-from hko7env.naming import meant
+from hko7env.naming import suggest
 
 Frames = npt.NDArray[np.uint8]
 Minutes = npt.NDArray[np.int64]
@@ -133,7 +133,7 @@ class Archive:
         chosen = self.status == GOOD
         if split is not None:
             if split not in self.splits:
-                raise ValueError(f"{self.name} has no split {split!r}, {meant(split, self.splits)}")
+                raise ValueError(f"{self.name} has no split {split!r}, {suggest(split, self.splits)}")
             inside = np.zeros(len(self), bool)
             for begin, end in self.splits[split]:
                 inside |= (self.times >= minutes(begin)) & (self.times < minutes(end))
