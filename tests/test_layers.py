@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ALLOWED = {
     "units": set(),
+    "damage": set(),
     "schedule": set(),
     "progress": set(),
     "naming": set(),
@@ -26,11 +27,11 @@ ALLOWED = {
     "acceptance": {"agent", "archive", "parallel", "schedule", "scores", "summary", "synthetic", "units"},
     "gallery": {"acceptance", "archive", "layout", "pictures", "scores", "summary", "synthetic", "units"},
     "moving_mnist": set(),
-    "importers": {"archive", "denoise", "importers", "layout", "parallel", "progress", "units", "naming"},
+    "importers": {"archive", "damage", "denoise", "importers", "layout", "parallel", "progress", "units", "naming"},
     "parallel": set(),
     "summary": {"archive", "denoise", "layout", "parallel", "scores", "units"},
-    "days": {"archive", "layout", "scores"},
-    "denoise": {"archive", "layout", "parallel", "scores"},
+    "days": {"archive", "damage", "layout", "scores"},
+    "denoise": {"archive", "damage", "layout", "parallel", "scores"},
     "agent": {"scores", "units", "naming"},
     "pictures": {"agent", "layout", "units"},
     "env": {"agent", "archive", "denoise", "layout", "pictures", "schedule", "scores", "synthetic", "naming"},

@@ -225,8 +225,11 @@ def _denoise(known: argparse.Namespace) -> int:
 
 
 def _mask(known: argparse.Namespace) -> int:
-    mask = load_mask(known.file)
-    Archive(known.archive, writable=True).update(mask=mask, attributes={"mask_from": known.file.name})
+    mask, archive = load_mask(known.file), Archive(known.archive, writable=True)
+    if mask.shape != archive.shape:
+        sizes = [f"{height} x {width}" for height, width in (mask.shape, archive.shape)]
+        raise ValueError(f"{known.file} is a mask of {sizes[0]}, {known.archive} has frames of {sizes[1]}")
+    archive.update(mask=mask, attributes={"mask_from": known.file.name})
     counts = [int((mask == code).sum()) for code in (SCORED, OUTLIER, OUT_OF_RANGE)]
     print(f"{known.archive}: {counts[0]} scored, {counts[1]} outlier, {counts[2]} out of range")
     return 0
@@ -254,6 +257,8 @@ def _split(known: argparse.Namespace) -> int:
     else:
         days = read_days(known.days or known.gauge, rainy_only=known.gauge is not None)
     days = [day for day in days if not known.years or int(iso(day)[:4]) in known.years]
+    if not days:
+        raise ValueError(f"no day is left for split {known.name!r}, and nothing was written: relax the rule or --years")
     archive.update(splits={**archive.splits, known.name: ranges(days)})
     frames = np.isin(archive.times // DAY, np.array(days, np.int64) // DAY)
     seen = len(np.unique(archive.times[frames] // DAY))
