@@ -197,7 +197,7 @@ def import_radar(
         for start in range(0, len(todo), size):
             some = todo[start : start + size]
             batch: list[tuple[int, Frames, int]] = []
-            for (time, part), result in zip(some, spread(read, [part for _, part in some]), strict=True):
+            for (time, _), result in zip(some, spread(read, [part for _, part in some]), strict=True):
                 if isinstance(result, str):
                     problem(result)
                 else:
@@ -352,11 +352,10 @@ def _check_grid(grid: Grid) -> None:
 def _read(name: str, scored: npt.NDArray[np.bool_], window: Window | None, part: Part) -> tuple[Frames, int] | str:
     """The frame at its place with its status, or why there is none; in whatever process."""
     reader = find(name)
-    many = hasattr(reader, "read_at")
-    frame = f"{part.path}, frame {part.number}," if many else part.path
+    frame = f"{part.path}, frame {part.number}," if hasattr(reader, "read_at") else str(part.path)
     try:
         with reading(frame):
-            seen = reader.read_at(*part) if many else reader.read(part.path)
+            seen = reader.read_at(*part) if hasattr(reader, "read_at") else reader.read(part.path)
     except DamagedFile as error:
         return str(error)
     levels, gone = seen if isinstance(seen, Seen) else (seen, np.zeros(seen.shape, bool))
