@@ -21,7 +21,7 @@ def open_dataset(path: Path) -> Any:
     Raises ImportProblem if xarray is not installed, one of DAMAGE for what is no netCDF or zarr.
     """
     try:
-        import h5netcdf
+        import h5netcdf  # type: ignore[import-untyped]
         import xarray
     except ImportError as error:
         raise ImportProblem("reading CF data needs xarray and h5netcdf: pip install 'hko7env[xarray]'") from error

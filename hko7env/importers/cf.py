@@ -31,11 +31,8 @@ def sources(source: Path) -> list[Path]:
     """The zarr stores and netCDF files at or under ``source``."""
     if source.is_file() or (source / "zarr.json").exists() or (source / ".zgroup").exists():
         return [source]
-    found = [
-        p
-        for p in sorted(source.rglob("*"))
-        if (p.suffix == ".nc" and p.is_file()) or (p.suffix == ".zarr" and p.is_dir())
-    ]
+    kinds = {".nc": Path.is_file, ".zarr": Path.is_dir}
+    found = [p for p in sorted(source.rglob("*")) if p.suffix in kinds and kinds[p.suffix](p)]
     return [p for p in found if not any(parent in found for parent in p.parents)]
 
 
@@ -150,11 +147,10 @@ def _metres(data: Any, dimension: Any) -> npt.NDArray[np.float64]:
     """A coordinate in metres. Raises ValueError if it is missing or no length."""
     if dimension not in data.coords:
         raise DamagedFile(f"dimension {dimension} has no coordinate, so north and west are unknown")
-    factor = LENGTHS.get(str(data[dimension].attrs.get("units", "m")).strip().lower())
+    units = str(data[dimension].attrs.get("units", "m")).strip().lower()
+    factor = LENGTHS.get(units)
     if factor is None:
-        raise DamagedFile(
-            f"coordinate {dimension} is in {data[dimension].attrs['units']}, expected m or km: project it"
-        )
+        raise DamagedFile(f"coordinate {dimension} is in {units}, expected m or km: project it")
     found = np.asarray(data[dimension].values, np.float64) * factor
     if not found.size or not np.isfinite(found).all():
         raise DamagedFile(f"coordinate {dimension} has no or not only finite values")
