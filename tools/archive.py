@@ -22,7 +22,7 @@ from hko7env.schedule import schedule  # noqa: E402
 from hko7env.summary import page, summarise, tables  # noqa: E402
 from hko7env.synthetic import SEED, SIZES, make  # noqa: E402
 from hko7env.synthetic.radar import radar_mask  # noqa: E402
-from hko7env.synthetic.weather import hko7  # noqa: E402
+from hko7env.synthetic.weather import Weather, hko7  # noqa: E402
 from hko7env.units import THRESHOLDS, pixel  # noqa: E402
 
 
@@ -121,12 +121,26 @@ def _synthetic(known: argparse.Namespace) -> int:
         raise ValueError("--size hko7 has HKO-7's frames, which are 6 minutes apart: leave --cadence out")
     weather = SIZES[known.size](known.seed)
     if known.test_times:
-        weather = hko7(known.seed, read_times(known.test_times))
+        weather = _following(known)
     shape = (known.shape[0], known.shape[1])
     arguments = {"seed": known.seed, "weather": weather, "workers": known.workers, "shard": known.shard}
     archive = make(known.out, shape=shape, cadence=known.cadence, visible=True, **arguments)
     print(f"{known.out}: {len(archive)} frames, fingerprint {archive.fingerprint}")
     return 0
+
+
+def _following(known: argparse.Namespace) -> tuple[Weather, ...]:
+    """HKO-7's episodes with the listed test times. Raises ValueError for a list that they cannot follow."""
+    listed = read_times(known.test_times)
+    weather = hko7(known.seed, listed)
+    before, test = ([w.times(6) for w in weather if (w.split == "test") is tested] for tested in (False, True))
+    if listed[0] <= np.concatenate(before).max():
+        raise ValueError(
+            f"{known.test_times}: {iso(listed[0])} lies among the days of train and valid; list later times"
+        )
+    if not np.array_equal(np.concatenate(test), listed):
+        raise ValueError(f"{known.test_times}: some of its times are less than 6 minutes apart; leave one of each out")
+    return weather
 
 
 def _check(known: argparse.Namespace) -> int:

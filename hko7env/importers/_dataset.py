@@ -1,4 +1,4 @@
-"""netCDF files and zarr stores as xarray datasets, whose sizes are checked before xarray reads the coordinates."""
+"""netCDF files and zarr stores as xarray datasets, and what is checked before xarray reads the coordinates."""
 
 import math
 from pathlib import Path
@@ -15,8 +15,19 @@ AXIS = 1 << 22  # values of a coordinate: forty years of frames
 _HDF5, _NETCDF3 = b"\x89HDF", b"CDF"
 
 
+def check_axes(path: Path) -> None:
+    """Raise DamagedFile if a coordinate at ``path`` is longer than AXIS, or an HDF5 file would stop the library."""
+    if path.is_dir():
+        for name, array in zarr.open_group(path, mode="r").arrays():
+            _check_axis(name, array.shape)
+    elif _kind(path) == _HDF5:
+        with open_file(path) as file:
+            for name in file:
+                _check_axis(name, getattr(file.get(name), "shape", None))
+
+
 def open_dataset(path: Path) -> Any:
-    """The dataset at ``path``, arrays not read yet, coordinates read.
+    """The dataset at ``path``, coordinates read, other arrays not read yet; :func:`check_axes` comes first.
 
     Raises ImportProblem if xarray is not installed, one of DAMAGE for what is no netCDF or zarr.
     """
@@ -26,16 +37,9 @@ def open_dataset(path: Path) -> Any:
     except ImportError as error:
         raise ImportProblem("reading CF data needs xarray and h5netcdf: pip install 'hko7env[xarray]'") from error
     if path.is_dir():
-        for name, array in zarr.open_group(path, mode="r").arrays():
-            _check_axis(name, array.shape)
         return xarray.open_zarr(path)
-    kind = _kind(path)
-    if kind == _HDF5:
-        with open_file(path) as file:
-            for name in file:
-                _check_axis(name, getattr(file.get(name), "shape", None))
     try:
-        return xarray.open_dataset(path, engine="h5netcdf" if kind == _HDF5 else "scipy")
+        return xarray.open_dataset(path, engine="h5netcdf" if _kind(path) == _HDF5 else "scipy")
     except h5netcdf.CompatibilityError as error:
         raise DamagedFile(str(error)) from error
 

@@ -4,6 +4,8 @@ HDF5 gives the fill value, mostly 0, for what was never written, and believes wh
 """
 
 import math
+import mmap
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,34 @@ from hko7env.damage import LOCATIONS, DamagedFile
 from hko7env.importers import ImportProblem
 
 _ATTRIBUTE_BYTES = 1 << 16
+_HEAP = b"GCOL\1\0\0\0"  # begins a global heap, where HDF5 keeps values of variable length
+_HEAD = 16  # bytes of a heap's header, and of that of an object in it
 
 
 def open_file(path: Path) -> Any:
-    """The file, open for reading. Raises ImportProblem if h5py is not installed, OSError if this is no HDF5."""
+    """The file, open for reading. Raises ImportProblem if h5py is not installed, one of DAMAGE if this is no HDF5."""
     try:
         import h5py
     except ImportError as error:
         raise ImportProblem("reading HDF5 needs h5py: pip install 'hko7env[hdf5]'") from error
+    _check_heaps(path)
     return h5py.File(path)
+
+
+def _check_heaps(path: Path) -> None:
+    """Raise DamagedFile for a global heap through which HDF5 (2.0.0) would walk for ever: an object of no size."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        heap = data.find(_HEAP)
+        while heap >= 0:
+            (size,) = struct.unpack_from("<Q", data, heap + 8)
+            place, end = heap + _HEAD, heap + size
+            while place + _HEAD <= end:
+                number, length = struct.unpack_from("<H6xQ", data, place)
+                taken = _HEAD + -(-length // 8) * 8 if number else length
+                if not 0 < taken <= end - place:
+                    raise DamagedFile(f"the global heap at byte {heap} is damaged")
+                place += taken
+            heap = data.find(_HEAP, heap + 1)
 
 
 def read_array(file: Any, name: str) -> npt.NDArray[Any]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from hko7env.damage import DamagedFile
 from hko7env.importers import Grid, ImportProblem, Seen
-from hko7env.importers._dataset import check_frames, check_whole, open_dataset
+from hko7env.importers._dataset import check_axes, check_frames, check_whole, open_dataset
 from hko7env.importers._levels import from_rate, from_reflectivity
 from hko7env.layout import FORMAT, OUT_OF_RANGE, SCORED
 from hko7env.units import ZR
@@ -39,8 +39,10 @@ def sources(source: Path) -> list[Path]:
 def times_of(path: Path) -> list[int] | None:
     """Minutes of each time in the file, to the minute, or None if it holds no rain or reflectivity over time.
 
-    Raises DamagedFile for frames larger than any radar's, values that were never written, and NaT.
+    The file is checked here, once: raises DamagedFile for frames larger than any radar's, values that were never
+    written, and NaT.
     """
+    check_axes(path)
     with _open(path) as data:
         name = _variable(data)
         if name is None:
