@@ -532,6 +532,7 @@ def test_masks_of_other_files_and_bombs(tmp_path, monkeypatch):
 # ---------------------------------------------------------------- fuzzing
 
 
+@pytest.mark.slow
 def test_two_hundred_mutations_of_each_format(tmp_path):
     """Every one reads as a plain decoder has it or is refused, in bounded memory and time; see fuzz_importers.py."""
     pytest.importorskip("h5netcdf")

@@ -190,7 +190,7 @@ def import_radar(
     read = partial(_read, name, archive.scored, window)
     size = max(min(BATCH, BATCH_BYTES // (archive.shape[0] * archive.shape[1])), 1)
     with (
-        _whole_workers(),
+        _worker_errors(),
         spreading(workers, scheduler) as spread,
         progress.bar(len(files), f"importing {name}", "frame", done=len(files) - len(todo)) as bar,
     ):
@@ -211,7 +211,7 @@ def import_radar(
 
 
 @contextmanager
-def _whole_workers() -> Iterator[None]:
+def _worker_errors() -> Iterator[None]:
     """Raise ImportProblem if a worker process dies."""
     try:
         yield
