@@ -33,7 +33,7 @@ from hko7env.schedule import schedule  # noqa: E402
 from hko7env.synthetic import SEED, SIZES, make  # noqa: E402
 from hko7env.synthetic.radar import radar_mask  # noqa: E402
 from hko7env.synthetic.realism import SEQUENCES, check, work  # noqa: E402
-from hko7env.synthetic.weather import hko7  # noqa: E402
+from hko7env.synthetic.weather import Weather, hko7  # noqa: E402
 from hko7env.units import THRESHOLDS, pixel  # noqa: E402
 
 
@@ -134,12 +134,26 @@ def _synthetic(known: argparse.Namespace) -> int:
         raise ValueError("--size hko7 has HKO-7's frames, which are 6 minutes apart: leave --cadence out")
     weather = SIZES[known.size](known.seed)
     if known.test_times:
-        weather = hko7(known.seed, read_times(known.test_times))
+        weather = _following(known)
     shape = (known.shape[0], known.shape[1])
     arguments = {"seed": known.seed, "weather": weather, "workers": known.workers, "shard": known.shard}
     archive = make(known.out, shape=shape, cadence=known.cadence, visible=True, **arguments)
     print(f"{known.out}: {len(archive)} frames, fingerprint {archive.fingerprint}")
     return 0
+
+
+def _following(known: argparse.Namespace) -> tuple[Weather, ...]:
+    """HKO-7's episodes with the listed test times. Raises ValueError for a list that they cannot follow."""
+    listed = read_times(known.test_times)
+    weather = hko7(known.seed, listed)
+    before, test = ([w.times(6) for w in weather if (w.split == "test") is tested] for tested in (False, True))
+    if listed[0] <= np.concatenate(before).max():
+        raise ValueError(
+            f"{known.test_times}: {iso(listed[0])} lies among the days of train and valid; list later times"
+        )
+    if not np.array_equal(np.concatenate(test), listed):
+        raise ValueError(f"{known.test_times}: some of its times are less than 6 minutes apart; leave one of each out")
+    return weather
 
 
 def _check(known: argparse.Namespace) -> int:
@@ -238,8 +252,11 @@ def _denoise(known: argparse.Namespace) -> int:
 
 
 def _mask(known: argparse.Namespace) -> int:
-    mask = load_mask(known.file)
-    Archive(known.archive, writable=True).update(mask=mask, attributes={"mask_from": known.file.name})
+    mask, archive = load_mask(known.file), Archive(known.archive, writable=True)
+    if mask.shape != archive.shape:
+        sizes = [f"{height} x {width}" for height, width in (mask.shape, archive.shape)]
+        raise ValueError(f"{known.file} is a mask of {sizes[0]}, {known.archive} has frames of {sizes[1]}")
+    archive.update(mask=mask, attributes={"mask_from": known.file.name})
     counts = [int((mask == code).sum()) for code in (SCORED, OUTLIER, OUT_OF_RANGE)]
     print(f"{known.archive}: {counts[0]} scored, {counts[1]} outlier, {counts[2]} out of range")
     return 0
@@ -267,6 +284,8 @@ def _split(known: argparse.Namespace) -> int:
     else:
         days = read_days(known.days or known.gauge, rainy_only=known.gauge is not None)
     days = [day for day in days if not known.years or int(iso(day)[:4]) in known.years]
+    if not days:
+        raise ValueError(f"no day is left for split {known.name!r}, and nothing was written: relax the rule or --years")
     archive.update(splits={**archive.splits, known.name: ranges(days)})
     frames = np.isin(archive.times // DAY, np.array(days, np.int64) // DAY)
     seen = len(np.unique(archive.times[frames] // DAY))
