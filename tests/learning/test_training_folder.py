@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agents.learning.checkpoint import CheckpointError
-from hko7env.evaluation.results import RunError
+from hko7env.evaluation.journal import RunError
 from tests.helpers.training import tiny_trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
