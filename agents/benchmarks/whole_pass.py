@@ -65,7 +65,7 @@ def full_size_archive() -> Path:
     """Path of an archive with the times of HKO-7's test split, made on first use from frames of the default archive."""
     path = cache_folder() / "benchmark-31350.zarr"
     source = Archive(str(default_archive()))
-    times = test_times()
+    times = pass_times()
     if not path.exists():
         create(str(path), shape=source.shape, mask=source.mask, source="frames of the default archive, repeated")
     archive = Archive(str(path), writable=True)
@@ -79,7 +79,7 @@ def full_size_archive() -> Path:
     return path
 
 
-def test_times() -> npt.NDArray[np.int64]:
+def pass_times() -> npt.NDArray[np.int64]:
     """(31350,) minutes in the pattern of HKO-7's test list: 131 days in 53 runs, three outages, single missing frames.
 
     Their schedule has 6053 sequences in 56 episodes, as that of HKO-7's list.

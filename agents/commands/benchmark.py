@@ -48,7 +48,11 @@ def _parser() -> Parser:
     add("--rounds", type=integer(1), default=15, metavar="N", help="timed rounds of each competitor; default: 15")
     help_text = "for flow: paths or URLs of archives; default: the synthetic archive"
     add("--archive", nargs="+", metavar="PATH", help=help_text)
-    add("--mnist", metavar="FOLDER", help="for moving-mnist: folder of MNIST and the official test file")
+    add(
+        "--mnist",
+        metavar="FOLDER",
+        help="for moving-mnist: folder of MNIST and the official test file; default: noise as digits",
+    )
     add("--models", nargs="+", metavar="MODEL", help="for nets: networks such as 'hko7 trajgru'; default: all")
     help_text = "for nets: float32, bf16 or both; default: both"
     add("--precisions", nargs="+", choices=("float32", "bf16"), default=["float32", "bf16"], help=help_text)
