@@ -16,7 +16,8 @@ from tools.interrupts import importing  # noqa: E402
 with importing("moving_mnist"):
     import torch
 
-    from agents.learning.trainer import Trainer, interruptible
+    from agents.learning.interrupts import interruptible
+    from agents.learning.trainer import Trainer
     from agents.moving_mnist import animation as digit_film
     from agents.moving_mnist import experiment as digits
     from agents.moving_mnist import results as digit_results

@@ -1,1 +1,1 @@
-"""Commands that need networks; each module has ``main(arguments) -> exit status``."""
+"""The subcommands of ``hko7env`` that need the networks; each module has ``main(arguments) -> exit status``."""

@@ -18,7 +18,8 @@ from hko7env import progress
 from hko7env.naming import suggest
 
 from ..learning.checkpoint import CheckpointError, fill, number, read, under
-from ..learning.trainer import LAST, Settings
+from ..learning.train_config import Optimisation
+from ..learning.trainer import LAST
 from ..networks.devices import explain_out_of_memory
 from ..networks.network import Network
 from ..networks.paper_tables import Table, is_recurrent, narrow_table, shape_digest
@@ -27,6 +28,7 @@ from .data import FRAMES, POOL, ROTATION, RULE_VERSION, SEEN, Parameters, draw, 
 
 Tensor = torch.Tensor
 Images = npt.NDArray[np.uint8]
+Forecast = Callable[[Tensor], Tensor]  # (B, 10, 64, 64) seen -> (B, 10, 64, 64)
 
 MODELS = tuple(DIGIT_NETWORKS)
 SCHEDULES = ("paper", "short")
@@ -57,10 +59,10 @@ class Digits:
         return Sequences(render(self.images, drawn, self.device))
 
 
-def squared_error(forward: Any, batch: Sequences) -> Tensor:
+def squared_error(forward: Forecast, batch: tuple[Tensor, ...]) -> Tensor:
     """Mean over sequences, leads and pixels of the squared error of ``forward``, a network; pixels not clipped."""
-    error: Tensor = (forward(batch.frames[:, :SEEN]) - batch.frames[:, SEEN:]).square().mean()
-    return error
+    (frames,) = batch
+    return (forward(frames[:, :SEEN]) - frames[:, SEEN:]).square().mean()
 
 
 def digest(images: Images) -> str:
@@ -94,7 +96,7 @@ def schedule(
     rate: float = 1e-4,
     decay_every: int | None = None,
     save_seconds: float = 120.0,
-) -> Settings:
+) -> Optimisation:
     """How one of MODELS is trained, by the name of a schedule or the number of its steps.
 
     "paper" is 200,000 steps of recurrent networks and 100,000 of others, the rate times 0.7 every 20,000; "short" a
@@ -108,7 +110,9 @@ def schedule(
     count = (whole if name == "paper" else whole // 5) if steps is None else steps
     every = max(1, count // decays) if decay_every is None else decay_every
     clip = 10.0 if recurrent else 50.0
-    return Settings(count, rate, decay_every=every, clip=clip, valid_every=max(1, count), save_seconds=save_seconds)
+    return Optimisation(
+        count, rate, decay_every=every, clip_norm=clip, valid_every=max(1, count), save_seconds=save_seconds
+    )
 
 
 def batch_size(model: str) -> int:
@@ -190,8 +194,6 @@ def _checked(found: dict[str, Any], path: Path) -> tuple[str, list[int] | None]:
 
 
 # ---------------------------------------------------------------- the test
-
-Forecast = Callable[[Tensor], Tensor]  # (B, 10, 64, 64) seen -> (B, 10, 64, 64)
 
 
 def zero(seen: Tensor) -> Tensor:
