@@ -15,7 +15,7 @@ from agents.learning.trainer import Settings, Trainer
 from agents.learning.weights import load_weights
 from agents.moving_mnist import experiment as digits
 from agents.networks.registry import describe_weights
-from hko7env.evaluation.results import RunError
+from hko7env.evaluation.journal import RunError
 from hko7env.loading import load
 from hko7env.testing import forecast, observation, task
 from tests.test_training import net, trainer

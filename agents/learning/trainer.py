@@ -13,7 +13,7 @@ import torch
 
 from hko7env import progress
 from hko7env.contract import OptionError
-from hko7env.evaluation.results import writing
+from hko7env.evaluation.journal import writing
 
 from ..networks.devices import explain_out_of_memory
 from ..networks.network import Network
