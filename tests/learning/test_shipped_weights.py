@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import hko7env
+from agents.commands.train import parse
 from agents.learning.checkpoint import read
 from agents.learning.weights import WEIGHTS, find_shipped_weights
 from agents.networks.link_plots import record_links, share_outside
 from hko7env.loading import load
 from hko7env.synthetic import Weather, make
-from tools.train import parser
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -31,19 +31,19 @@ def test_the_card_tells_how_the_file_was_made(model, card):
     path = find_shipped_weights(model, "small")
     assert path.stat().st_size < 3e6
     assert hashlib.sha256(path.read_bytes()).hexdigest() in card
-    _, facts = read(path)
+    _, metadata = read(path)
     commands = re.findall(rf"^python tools/train.py (agents.{model} .+)$", card, re.MULTILINE)
-    stages = [vars(parser().parse_args(command.split())) for command in commands]
-    assert stages[0]["checkpoint"] is None
+    stages = [parse(command.split())[2] for command in commands]
+    assert stages[0].checkpoint is None
     for before, after in itertools.pairwise(stages):
-        assert after["checkpoint"] in [before["out"] / f"{name}.safetensors" for name in ("last", "best")]
-    words = stages[-1]
-    told = {name: value for name, value in facts.items() if name in words and name not in ("archive", "checkpoint")}
+        assert after.checkpoint in [before.out / f"{name}.safetensors" for name in ("last", "best")]
+    last = stages[-1]
+    told = {name: value for name, value in last.metadata().items() if name in metadata}
     assert len(told) > 12
-    assert told == {name: words[name] for name in told}
-    assert facts["archive"] in card
-    assert facts["checkpoint"] in card
-    assert facts["step"] <= words["steps"]
+    assert told == {name: metadata[name] for name in told}
+    assert metadata["archive"] in card
+    assert metadata["checkpoint"] in card
+    assert metadata["step"] <= last.steps
 
 
 def test_nothing_is_shipped_that_the_card_does_not_name():
