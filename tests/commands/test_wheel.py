@@ -73,7 +73,7 @@ def test_the_wheel_carries_agents_commands_and_weights_inside(wheel):
 def test_the_installed_package_runs_its_agents(installed, small_archive, tmp_path):
     code = (
         "import gymnasium, hko7env;"
-        f"env = gymnasium.make('HKO7-Offline-v0', archive={str(small_archive)!r});"
+        f"env = gymnasium.make('HKO7-Online-v0', archive={str(small_archive)!r});"
         "agent = hko7env.load('agents.last_frame', env.unwrapped.task);"
         "assert type(agent).__module__ == 'hko7env.agents.last_frame', type(agent);"
         "print(hko7env.run(env, agent).sequences)"
@@ -84,7 +84,7 @@ def test_the_installed_package_runs_its_agents(installed, small_archive, tmp_pat
 
 def test_the_installed_command_evaluates_shipped_and_own_agents(installed, small_archive, tmp_path):
     (tmp_path / "mine.py").write_text((ROOT / "agents/last_frame.py").read_text())
-    words = ("agents.last_frame", "mine", "--limit", 2, "--archive", small_archive, "--env", "offline")
+    words = ("agents.last_frame", "mine", "--limit", 2, "--archive", small_archive, "--env", "offline", "--workers", 2)
     done = installed(tmp_path, SCRIPT, "evaluate", *words)
     assert done.returncode == 0, done.stderr
     rows = [[cell.strip() for cell in line.split("|")[2:]] for line in done.stdout.splitlines() if "| offline" in line]

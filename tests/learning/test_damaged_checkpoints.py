@@ -94,7 +94,7 @@ def used_online(path):
 
 
 def made_digits(folder):
-    bound = digits.describe_weights("convgru-K3D2", NARROW) | {
+    bound = digits.describe_digit_weights("convgru-K3D2", NARROW) | {
         "digits": "x", "batch": 2, "seed": 0, "rotation": 30.0, "precision": "float32",
     }  # fmt: skip
 
@@ -102,15 +102,15 @@ def made_digits(folder):
         def batch(self, step):
             return digits.Sequences(torch.rand(1, 20, 64, 64, generator=torch.Generator().manual_seed(step)))
 
-    made = digits.build("convgru-K3D2", NARROW)
+    made = digits.build_network("convgru-K3D2", NARROW)
     Trainer(made, Source(), digits.squared_error, Optimisation(steps=1), folder, bound).run()
     return folder / "last.safetensors"
 
 
 def used_digits(path):
     run = digits.Run.read(path.parent)
-    assert digits.unlike_paper(run.facts)
-    return state(run.net) | {name: torch.tensor(float(run.facts[name])) for name in ("seed", "step", "seconds")}
+    assert digits.describe_deviations(run.metadata)
+    return state(run.net) | {name: torch.tensor(float(run.metadata[name])) for name in ("seed", "step", "seconds")}
 
 
 KINDS = {
