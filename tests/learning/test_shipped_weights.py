@@ -18,7 +18,7 @@ from agents.networks.link_plots import record_links, share_outside
 from agents.networks.paper_tables import Row
 from agents.networks.registry import NETWORKS
 from hko7env.loading import load
-from hko7env.synthetic import Weather, make
+from hko7env.synthetic import EpisodeSpec, make
 from hko7env.testing import task
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -59,7 +59,7 @@ def test_nothing_is_shipped_that_the_card_does_not_name():
 def rain(tmp_path_factory):
     """Rain of a place and a year that no training has seen."""
     path = tmp_path_factory.mktemp("archives") / "rain.zarr"
-    make(path, shape=(240, 240), weather=(Weather("test", "2016-06-10T00:00", 60),), seed=11)
+    make(path, shape=(240, 240), weather=(EpisodeSpec("test", "2016-06-10T00:00", 60),), seed=11)
     return path
 
 
