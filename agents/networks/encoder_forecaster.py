@@ -48,7 +48,8 @@ class EncoderForecaster(Network):
         check_grid(self.table, frames)
         with torch.autocast(frames.device.type, torch.bfloat16, enabled=self.low_precision):
             sequence = self.forecast(self.encode(frames), frames[:, -1])
-        return sequence.unflatten(0, (self.leads, -1))[:, :, 0].transpose(0, 1)
+        forecast: Tensor = sequence.unflatten(0, (self.leads, -1))[:, :, 0].transpose(0, 1)
+        return forecast
 
     def encode(self, frames: Tensor) -> list[Tensor]:
         """The states (B, C, H', W') after ``frames`` (B, J, H, W), from the finest level to the coarsest."""

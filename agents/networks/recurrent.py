@@ -94,7 +94,7 @@ class ConvGRU(RecurrentCell):
         return _split_steps(self.i2h, inputs, steps)
 
     def _step(self, given: Any, state: Tensor) -> Tensor:
-        new: Tensor = _Gates.apply(given, self.h2h(state).to(state.dtype), state)
+        new: Tensor = _Gates.apply(given, self.h2h(state).to(state.dtype), state)  # type: ignore[no-untyped-call]
         return new
 
 
@@ -138,7 +138,8 @@ class TrajGRU(ConvGRU):
         hidden = F.leaky_relu_(hidden if to_flow is None else hidden + to_flow, SLOPE)
         with torch.autocast(state.device.type, enabled=False):  # bfloat16 is too coarse for positions of hundreds of px
             flow: Tensor = self.flow(hidden)
-        return flow.unflatten(1, (self.links, 2))
+        unflattened: Tensor = flow.unflatten(1, (self.links, 2))
+        return unflattened
 
     def _state_convolution(self, row: Row) -> nn.Conv2d:
         return nn.Conv2d(row.state * row.channels_out, 3 * row.channels_out, 1)
@@ -150,7 +151,7 @@ class TrajGRU(ConvGRU):
         to_state, to_flow = given
         assert self.h2h.bias is not None
         projected = aggregate(state, self.generate_flow(to_flow, state), self.h2h.weight, self.h2h.bias)
-        new: Tensor = _Gates.apply(to_state, projected.to(state.dtype), state)
+        new: Tensor = _Gates.apply(to_state, projected.to(state.dtype), state)  # type: ignore[no-untyped-call]
         return new
 
 

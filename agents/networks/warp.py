@@ -67,7 +67,7 @@ def aggregate(state: Tensor, flow: Tensor, weight: Tensor, bias: Tensor) -> Tens
     project = state.dtype
     if torch.is_autocast_enabled(state.device.type):
         project = torch.get_autocast_dtype(state.device.type)
-    projected: Tensor = _Aggregate.apply(state, flow, weight, bias, project)
+    projected: Tensor = _Aggregate.apply(state, flow, weight, bias, project)  # type: ignore[no-untyped-call]
     return projected
 
 
