@@ -7,7 +7,6 @@ frames. The agent is run offline: it sees the input frames of this sequence and 
 import argparse
 import dataclasses
 import io
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,26 +53,24 @@ class Film(NamedTuple):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the arguments, run the agent on one sequence and write the animation.
+    """Run the agent on one sequence and write the animation.
+
+    Args:
+        arguments: The words after ``hko7env animate``; None means those of the process.
 
     Returns:
-        The exit status: 0, 1 for an error, 130 for an interrupt.
+        The exit status, 0.
+
+    Raises:
+        ValueError: For an unknown agent, option, split, sequence or kind of file.
+        OSError: If the archive cannot be read or the file cannot be written.
     """
-    try:
-        args, options = _parse(arguments)
-        env: Any = gymnasium.make("HKO7-Offline-v0", archive=args.archive, split=args.split).unwrapped
-        agent = load(args.agent, env.task, **options)
-        film = record(env, agent, args.sequence)
-        pictures = draw(film, env.task, args.agent)
-        write_atomically(args.out, encode(pictures, args.out.suffix))
-    except KeyboardInterrupt:
-        print("\nanimate: stopped", file=sys.stderr)
-        return 130
-    except (ValueError, OSError) as error:
-        if getattr(error, "__notes__", None):  # raised inside the agent: its author needs the traceback
-            raise
-        print(f"animate: {error}", file=sys.stderr)
-        return 1
+    args, options = _parse(arguments)
+    if args.out.suffix not in SUFFIXES:
+        raise ValueError(f"an animation is a {' or '.join(SUFFIXES)} file, got {args.out}")
+    env: Any = gymnasium.make("HKO7-Offline-v0", archive=args.archive, split=args.split).unwrapped
+    film = record(env, load(args.agent, env.task, **options), args.sequence)
+    write_atomically(args.out, encode(draw(film, env.task, args.agent), args.out.suffix))
     print(f"{args.out}: forecast of {args.agent} issued {env.issued(args.sequence)}, {args.out.stat().st_size:,} bytes")
     return 0
 
@@ -116,7 +113,7 @@ def record(env: Any, agent: Any, sequence: int) -> Film:
     forecast = np.asarray(agent.predict())
     check_forecast(forecast, env.action_space.shape)
     times = env.schedule.slots(sequence)
-    observed, present = env.archive.at(times)
+    observed, present = env.view.frames_at(times)
     return Film(times, observed, present, forecast if forecast.dtype == np.uint8 else level(forecast))
 
 
@@ -128,7 +125,7 @@ def draw(film: Film, task: Task, name: str) -> list[Image.Image]:
         lead = slot + 1 - task.inputs
         minutes = lead * task.cadence
         right = film.forecast[lead - 1] if lead > 0 else film.observed[slot]
-        subtitle = f"+{minutes} min" if lead > 0 else "observed input"
+        subtitle = f"lead time {minutes} min" if lead > 0 else "input frame"
         sheet, pen = _sheet(task)
         width = _panel_size(task)[0]
         _panel(sheet, film.observed[slot], task, GAP)
@@ -136,7 +133,7 @@ def draw(film: Film, task: Task, name: str) -> list[Image.Image]:
         _title(pen, GAP, "Observed", f"{iso(int(film.times[slot])).replace('T', ' ')}")
         if not film.present[slot]:
             pen.text((GAP + 12, TOP + 10), "frame missing", INK, _font(15))
-        _title(pen, 2 * GAP + width, name, subtitle if lead <= 0 else f"forecast {subtitle}")
+        _title(pen, 2 * GAP + width, f"Forecast by {name}", subtitle)
         _progress(pen, sheet.size, slot, task, issued)
         _scale(pen, 3 * GAP + 2 * width, _panel_size(task)[1], task.zr)
         pictures.append(sheet)
@@ -149,12 +146,7 @@ def encode(pictures: list[Image.Image], suffix: str) -> bytes:
     Args:
         pictures: RGB images of one size.
         suffix: ".webp" (lossless) or ".gif" (256 colours).
-
-    Raises:
-        ValueError: For any other suffix.
     """
-    if suffix not in SUFFIXES:
-        raise ValueError(f"an animation is a {' or '.join(SUFFIXES)} file, got {suffix or 'no suffix'!r}")
     durations = [FRAME_MS] * (len(pictures) - 1) + [LAST_MS]
     settings: dict[str, Any] = {"save_all": True, "append_images": pictures[1:], "duration": durations, "loop": 0}
     if suffix == ".webp":
@@ -216,8 +208,6 @@ def _scale(pen: ImageDraw.ImageDraw, left: int, height: int, zr: ZR) -> None:
     for i, (rate, rgb) in enumerate(reversed(COLOURS)):
         top = TOP + i * step
         pen.rectangle((left, top, left + 20, top + step - 1), fill=rgb)
-        pen.text((left + 28, top + step - 1), f"{rate:g}", INK, _font(14), anchor="lm" if i < len(COLOURS) - 1 else "lb")
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        pen.text(
+            (left + 28, top + step - 1), f"{rate:g}", INK, _font(14), anchor="lm" if i < len(COLOURS) - 1 else "lb"
+        )
