@@ -60,14 +60,20 @@ def check_options(name: str, config: Any, options: dict[str, Any]) -> None:
             raise ValueError(f"{name} has no option {option!r}, {suggest(option, known)}")
 
 
-def _locate(module: str) -> str:
-    """``agents.x`` beside the working tree if it is there, else the copy that the installed package carries."""
+def find_module(module: str) -> str | None:
+    """Full name of ``agents.x``: that of the working tree if there is one, else of the installed package, else None."""
     for candidate in (module, f"hko7env.{module}"):
         try:
             if importlib.util.find_spec(candidate):
                 return candidate
         except ModuleNotFoundError:
             continue
+    return None
+
+
+def _locate(module: str) -> str:
+    if found := find_module(module):
+        return found
     here = [path.stem for path in Path.cwd().glob("*.py") if _makes(path)]
     raise ValueError(f"there is no agent {module!r}, {suggest(module.removesuffix('.py'), [*available(), *here])}")
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the bottom up: a room may import rooms of lower lines, and itself.
 LAYERS = (
     "hko7env.units hko7env.schedule hko7env.progress hko7env.files hko7env.naming hko7env.locking",
-    "hko7env.options hko7env.parallel",
+    "hko7env.options hko7env.parallel hko7env.command_line",
     "hko7env.scores",
     "hko7env.archive hko7env.contract",
     "hko7env.loading hko7env.rendering hko7env.split_view",
@@ -28,7 +28,10 @@ LAYERS = (
     "agents.learning",
     "agents.moving_mnist agents.oracle agents.last_frame agents.rover",
     "agents.convgru agents.trajgru agents.conv2d agents.conv3d",
-    "agents.commands hko7env.commands",
+    "agents.benchmarks",
+    "agents.commands",
+    "hko7env.commands",
+    "hko7env.__main__",
 )
 RANK = {room: rank for rank, line in enumerate(LAYERS) for room in line.split()}
 AGENT = re.compile(r"(?:hko7env\.)?(agents\.[a-z_0-9]+)[a-z_0-9.:]*")

@@ -1,0 +1,52 @@
+"""Make an archive of synthetic rain, with the hidden true rain and motion in a folder beside it.
+
+The same seed gives the same frames. A command that is interrupted continues when it is given again.
+"""
+
+from pathlib import Path
+
+from hko7env.archive.rainy_days import read_times
+from hko7env.command_line import Parser, add_out, add_workers, integer
+from hko7env.synthetic import SEED, SIZES, make
+from hko7env.synthetic.weather import hko7
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Make the archive and print its number of frames and fingerprint; returns 0."""
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    if args.test_times and args.preset != "hko7":
+        parser.error("--test-times goes with --preset hko7 only")
+    if args.preset == "hko7" and args.cadence != 6:
+        parser.error("the frames of --preset hko7 are 6 minutes apart: leave --cadence out")
+    archive = make(
+        args.out,
+        shape=(args.shape[0], args.shape[1]),
+        seed=args.seed,
+        weather=hko7(args.seed, read_times(args.test_times)) if args.test_times else SIZES[args.preset](args.seed),
+        cadence=args.cadence,
+        workers=args.workers,
+        shard=args.shard,
+        visible=True,
+    )
+    print(f"{args.out}: {len(archive)} frames, fingerprint {archive.fingerprint}")
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser("hko7env archive synthetic", __doc__ or "", renamed={"--size": "--preset"})
+    add = parser.add_argument
+    help_text = "size of the archive: demo has 840 frames, small 4800, hko7 235,254; default: demo"
+    add("--preset", choices=tuple(SIZES), default="demo", help=help_text)
+    add("--seed", type=integer(0), default=SEED, metavar="N", help=f"seed of the rain; default: {SEED}")
+    add_out(parser, "the archive to make")
+    help_text = "minutes between frames; default: 6"
+    add("--cadence", type=integer(1), default=6, metavar="MINUTES", help=help_text)
+    help_text = "size of a frame in px of 1.07 km; default: 480 480"
+    add("--shape", type=integer(1), nargs=2, default=(480, 480), metavar=("HEIGHT", "WIDTH"), help=help_text)
+    help_text = "frames in a file, for an archive that is not extended later; default: 5"
+    add("--shard", type=integer(1), metavar="N", help=help_text)
+    help_text = "with --preset hko7: CSV file with the times of the test frames, ISO, in its first column"
+    add("--test-times", type=Path, metavar="FILE", help=help_text)
+    add_workers(parser, "the making of episodes")
+    return parser
