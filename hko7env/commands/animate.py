@@ -5,8 +5,8 @@ frames. The agent is run offline: it sees the input frames of this sequence and 
 """
 
 import argparse
-import dataclasses
 import io
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from hko7env.archive.format import iso
+from hko7env.command_line import Parser, add_archive, add_out, integer
 from hko7env.contract import Task
 from hko7env.files import write_atomically
 from hko7env.loading import find, load
@@ -62,6 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         The exit status, 0.
 
     Raises:
+        UsageError: If the command line is wrong.
         ValueError: For an unknown agent, option, split, sequence or kind of file.
         OSError: If the archive cannot be read or the file cannot be written.
     """
@@ -76,26 +78,23 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, Any]]:
-    parser = argparse.ArgumentParser(
-        prog="hko7env animate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("agent", metavar="AGENT", help="agents.last_frame, or your own module[:function]")
-    parser.add_argument("--archive", help="path or URL of an archive; default: the synthetic one")
-    parser.add_argument("--split", help="a split of the archive, or all; default: test, or all frames if it has none")
-    parser.add_argument("--sequence", type=int, default=DEFAULT_SEQUENCE, metavar="N",
-                        help=f"index of the sequence in the split; default: {DEFAULT_SEQUENCE}")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=Path("forecast.webp"), metavar="FILE",
-                        help="a .webp or .gif file; default: forecast.webp")  # fmt: skip
-    first, rest = parser.parse_known_args(arguments)
-    _, config = find(first.agent)
-    if config is None or not dataclasses.is_dataclass(config):
-        return parser.parse_args(arguments), {}
-    add_options(parser.add_argument_group(f"options of {first.agent}"), config)
-    args = parser.parse_args(arguments) if rest else first
-    return args, given(args, config)
+    """The command's own arguments and the options that were given to the agent."""
+    words = sys.argv[1:] if arguments is None else arguments
+    parser = Parser("hko7env animate", __doc__ or "")
+    parser.add_argument("agent", metavar="AGENT", help="agents.last_frame, or module[:function] of your own")
+    add_archive(parser)
+    parser.add_argument("--split", help="a split of the archive, or all; default: test, or all if there are no splits")
+    help_text = f"index of the sequence in the split; default: {DEFAULT_SEQUENCE}"
+    parser.add_argument("--sequence", type=integer(0), default=DEFAULT_SEQUENCE, metavar="N", help=help_text)
+    add_out(parser, "a .webp or .gif file", "forecast.webp")
+    named = [word for word in words if word not in ("-h", "--help")]
+    if not named:
+        return parser.parse_args(words), {}
+    _, config = find(parser.parse_known_args(named)[0].agent)
+    if config:
+        add_options(parser.add_argument_group("options of the agent"), config)
+    args = parser.parse_args(words)
+    return args, given(args, config) if config else {}
 
 
 def record(env: Any, agent: Any, sequence: int) -> Film:
