@@ -7,7 +7,6 @@ frames. The agent is run offline: it sees the input frames of this sequence and 
 import argparse
 import io
 import sys
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -149,7 +148,7 @@ def encode(pictures: list[Image.Image], suffix: str) -> bytes:
     durations = [FRAME_MS] * (len(pictures) - 1) + [LAST_MS]
     settings: dict[str, Any] = {"save_all": True, "append_images": pictures[1:], "duration": durations, "loop": 0}
     if suffix == ".webp":
-        settings |= {"lossless": True, "quality": 100, "method": 6}
+        settings |= {"lossless": True, "quality": 80, "method": 4}
     data = io.BytesIO()
     pictures[0].save(data, suffix[1:].upper(), **settings)
     return data.getvalue()
