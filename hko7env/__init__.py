@@ -4,9 +4,10 @@ import gymnasium
 
 from hko7env.archive import Archive, ArchiveError
 from hko7env.contract import Agent, Learner, Observation, Task
+from hko7env.forecast import ForecastError
 from hko7env.loading import load
 from hko7env.runner import run
-from hko7env.scores import ForecastError, Tally, averages
+from hko7env.scores import Tally, averages
 from hko7env.units import HKO7, ZR
 
 __version__ = "0.1.0"

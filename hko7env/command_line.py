@@ -59,8 +59,6 @@ class Parser(argparse.ArgumentParser):
         for word in unknown:
             if word.startswith("-"):
                 flag = word.partition("=")[0]
-                if flag in self.flags:  # a flag that takes no value was given one by "="
-                    return f"{flag} takes no value: give {flag} or {flag.replace('--', '--no-', 1)}"
                 return f"there is no option {flag!r}, {suggest(flag, self.flags)}"
         if unknown[0].lower() in YES_OR_NO:
             return f"unexpected {unknown[0]!r}: an option that is true or false is given as --name or --no-name"
@@ -101,7 +99,7 @@ def add_workers(parser: Any, purpose: str = "the work") -> None:
 
 def add_scheduler(parser: Any) -> None:
     """Add ``--scheduler ADDRESS`` to a parser or group."""
-    help_text = "address of a dask cluster to work on instead of local processes, such as tcp://host:8786"
+    help_text = "address of a dask cluster, such as tcp://host:8786; default: none, work in local processes"
     parser.add_argument("--scheduler", metavar="ADDRESS", help=help_text)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hko7env.contract import Agent, Learner, Observation, Task
-from hko7env.scores import PLAIN_ARRAYS
+from hko7env.forecast import PLAIN_ARRAYS
 from hko7env.units import NOISE_LEVEL
 
 HEIGHT, WIDTH = 60, 48  # small, and unequal so that swapped axes show

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 from agents.learning.checkpoint import named, write
-from agents.networks.link_plots import arrows, lost
-from agents.networks.registry import build, facts
+from agents.networks.link_plots import list_arrows, share_outside
+from agents.networks.registry import build
 from agents.networks.warp import warp
 from hko7env.synthetic import Weather, make
 from hko7env.testing import observation, task
@@ -31,7 +31,7 @@ def checkpoint(path, model="trajgru", flow=(0.0, 0.0)):
     if model == "trajgru":
         with torch.no_grad():
             net.encoder["ernn1"].flow.bias.copy_(torch.tensor(flow).repeat(5))
-    write(path, named("net", net.state_dict()), {"kind": "weights", **facts(model, "small", SOME)})
+    write(path, named("net", net.state_dict()), {"kind": "weights", **net.metadata})
     return path
 
 
@@ -40,15 +40,15 @@ def test_an_arrow_ends_where_the_link_reads():
     state[0, 0, 4, 1] = 1
     flow = torch.tensor([2.0, -1.0]).reshape(1, 1, 2, 1, 1).expand(1, 1, 2, 6, 8)
     seen = warp(state, flow)[0, 0, 0]
-    found = [(x1, y1) for x0, y0, x1, y1, _ in arrows(flow[0].numpy(), 8) if seen[int(y0), int(x0)] > 0.99]
+    found = [(x1, y1) for x0, y0, x1, y1, _ in list_arrows(flow[0].numpy(), 8) if seen[int(y0), int(x0)] > 0.99]
     assert found == [(1, 4)]
 
 
 def test_a_link_is_lost_where_it_reads_nothing():
     flow = np.random.default_rng(0).normal(0, 6, (3, 2, 5, 7)).astype(np.float32)
     seen = warp(torch.ones(1, 1, 5, 7), torch.from_numpy(flow)[None])
-    assert lost(flow) == pytest.approx(float((seen == 0).float().mean()))
-    assert 0 < lost(flow) < 1
+    assert share_outside(flow) == pytest.approx(float((seen == 0).float().mean()))
+    assert 0 < share_outside(flow) < 1
 
 
 def test_the_links_are_those_of_the_checkpoint(links, tmp_path):
@@ -66,7 +66,7 @@ def test_the_command_draws_a_row_a_checkpoint(links, tmp_path, capsys):
     path = checkpoint(tmp_path / "one", flow=(3.0, 0.0))
     words = ["--archive", "a.zarr", "--out", "links.png"]
     assert links.main([str(path), *words]) == 0
-    assert "ernn1: 12 x 18, 5 links, 17% see nothing\n" in capsys.readouterr().out  # the first 3 of 18 columns
+    assert "ernn1: 12 x 18, 5 links, 17% outside the map\n" in capsys.readouterr().out  # the first 3 of 18 columns
     with Image.open("links.png") as picture:
         one = picture.size
         assert len(picture.getcolors(100_000)) > 5

@@ -6,12 +6,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import nn
 
+from agents.benchmarks.plain_trajgru import plain
 from agents.networks import warp as warping
-from agents.networks.encoder_forecaster import filtered, initialise, network, with_coordinates
-from agents.networks.paper_tables import PRINTED, TABLES, Row, is_recurrent, narrowed
+from agents.networks.encoder_forecaster import add_coordinates, apply_dynamic_filters
+from agents.networks.paper_tables import PRINTED, TABLES, Row, is_recurrent, narrow_table
 from agents.networks.recurrent import ConvGRU, TrajGRU
+from agents.networks.registry import make_network
 from agents.networks.warp import aggregate, warp
-from tools.reference_trajgru import plain
 
 COUNTS = {
     "mnist convgru K3D2": 2_604_817,
@@ -45,13 +46,13 @@ def frames_of(name):
 def small(name, widths=None, seed=0, **options):
     """A narrow network of the rows ``name``, and two sequences (2, J + K, H, W) on a grid that it can train on."""
     table = TABLES[name]
-    table = narrowed(table, widths or ((4, 6, 8, 10) if is_recurrent(table) else (2,)))
+    table = narrow_table(table, widths or ((4, 6, 8, 10) if is_recurrent(table) else (2,)))
     inputs, leads = frames_of(name)
     size = (16 if is_recurrent(table) else 32) if name.startswith("mnist") else (60 if is_recurrent(table) else 120)
     y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     waves = [torch.sin((x + s * t) / 4).mul(torch.cos((y - t) / 5)) for s in (1, 2) for t in range(inputs + leads)]
     sequences = torch.stack(waves).view(2, inputs + leads, size, size) / 2 + 0.5
-    return network(table, inputs, leads, seed=seed, **options), sequences
+    return make_network(table, inputs, leads, seed=seed, **options), sequences
 
 
 def stir(net, scale=0.3):
@@ -63,7 +64,7 @@ def stir(net, scale=0.3):
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_parameter_counts(name):
-    net = network(TABLES[name], *frames_of(name), device="meta")
+    net = make_network(TABLES[name], *frames_of(name), device="meta")
     assert sum(p.numel() for p in net.parameters()) == COUNTS[name]
     assert sum(p.numel() for part in net.parts() for p in part) == COUNTS[name]
 
@@ -72,13 +73,13 @@ def test_parameter_counts_of_cnns_that_have_another_row_or_width():
     """Table 13 as printed; the base of the released options for MovingMNIST++, where Table 8 prints 128."""
     for table, frames, count in (
         (PRINTED["hko7 conv2d"], (5, 20), 57_386_062),
-        (narrowed(TABLES["mnist conv3d"], (70,)), (10, 10), 19_768_631),
+        (narrow_table(TABLES["mnist conv3d"], (70,)), (10, 10), 19_768_631),
     ):
-        assert sum(p.numel() for p in network(table, *frames, device="meta").parameters()) == count
+        assert sum(p.numel() for p in make_network(table, *frames, device="meta").parameters()) == count
 
 
 def test_counts_of_encoder_and_forecaster():
-    net = network(TABLES["hko7 convgru"], 5, 20, device="meta")
+    net = make_network(TABLES["hko7 convgru"], 5, 20, device="meta")
     assert [sum(p.numel() for p in part) for part in net.parts()] == [6_715_432, 6_933_649]
 
 
@@ -240,7 +241,7 @@ def test_flow_is_generated_from_input_and_state_at_once():
     weight = torch.cat([layer.i2f.weight, layer.h2f.weight], 1)
     hidden = F.conv2d(torch.cat([x, state], 1), weight, layer.i2f.bias + layer.h2f.bias, padding=2)
     flow = layer.flow(F.leaky_relu(hidden, 0.2)).view(1, 5, 2, 6, 5)
-    torch.testing.assert_close(layer.generate(layer.i2f(x), state), flow, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(layer.generate_flow(layer.i2f(x), state), flow, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", [ConvGRU, TrajGRU])
@@ -268,7 +269,7 @@ def test_a_prolonged_state_fades_by_the_update_gate_alone(kind, links):
     made = kind(row("", links), has_input=False)
     for parameter in made.parameters():
         torch.nn.init.zeros_(parameter)
-    made.prolong(2.0)
+    made.set_update_gate_bias(2.0)
     state = random(1, 4, 5, 5).float()
     kept = 1 / (1 + math.exp(-2))
     for k, after in enumerate(made(None, state, 3), 1):
@@ -278,8 +279,8 @@ def test_a_prolonged_state_fades_by_the_update_gate_alone(kind, links):
 @pytest.mark.parametrize("links", [1, 5, 9, 13, 17])
 def test_spread_links_fill_a_disc_evenly(links):
     made = TrajGRU(row("", links))
-    made.spread(1.5)
-    flow = made.generate(None, random(2, 4, 6, 8).float())
+    made.initialise_links(1.5)
+    flow = made.generate_flow(None, random(2, 4, 6, 8).float())
     assert (flow == flow[:1, :, :, :1, :1]).all()
     places = flow[0, :, :, 0, 0]
     torch.testing.assert_close(places.norm(dim=1), 1.5 * torch.arange(links).sqrt())
@@ -321,7 +322,7 @@ def step_by_step(net, frames):
     act, e, f = (lambda t: F.leaky_relu(t, 0.2)), net.encoder, net.forecaster
     states = [None] * 3
     for t in range(frames.shape[1]):
-        x = with_coordinates(frames[:, t : t + 1])
+        x = add_coordinates(frames[:, t : t + 1])
         for i, (into, rnn) in enumerate((("econv1", "ernn1"), ("edown1", "ernn2"), ("edown2", "ernn3"))):
             x = act(e[into](x))
             before = torch.zeros(len(x), len(e[rnn].h2h.bias) // 3, *x.shape[2:]) if states[i] is None else states[i]
@@ -365,7 +366,7 @@ def test_sequences_and_leads_do_not_mix(name):
 
 
 def test_coordinates_are_aligned_to_the_corners():
-    x = with_coordinates(random(2, 3, 4, 5, dtype=torch.float32))
+    x = add_coordinates(random(2, 3, 4, 5, dtype=torch.float32))
     assert x.shape == (6, 4, 4, 5)
     torch.testing.assert_close(x[:, 0].view(3, 2, 4, 5).transpose(0, 1), random(2, 3, 4, 5, dtype=torch.float32))
     torch.testing.assert_close(x[3, 1, 2], torch.tensor([-1, -0.5, 0, 0.5, 1]))
@@ -378,7 +379,7 @@ def test_dynamic_filters_look_at_their_window():
     logits = torch.full((4, 9, 6, 7), -100.0)  # two leads
     logits[:2, 3] = 100  # row 1, column 0 of the window: the neighbour on the left
     logits[2:, 7] = 100  # row 2, column 1: the one below
-    ahead = filtered(frame, logits).view(2, 2, 6, 7)
+    ahead = apply_dynamic_filters(frame, logits).view(2, 2, 6, 7)
     torch.testing.assert_close(ahead[0], F.pad(frame, (1, 0))[..., :-1])
     torch.testing.assert_close(ahead[1], F.pad(ahead[0], (0, 0, 0, 1))[:, 1:])
 
@@ -389,7 +390,7 @@ def test_bf16_stays_near_float32(name):
     stir(net, 0.05).eval()  # trained on two sequences, batch normalisation would magnify what differs
     inputs, _ = frames_of(name)
     low = copy.deepcopy(net)
-    low.low = True
+    low.low_precision = True
     results = []
     for each in (net, low):
         forecast = each(sequences[:, :inputs])
@@ -426,7 +427,7 @@ def test_a_seed_fixes_the_weights_and_leaves_the_global_state_alone(name):
 
 def test_weights_have_the_spread_of_the_released_code():
     gain = 2 / (1 + 0.2**2)
-    recurrent = network(TABLES["mnist trajgru L5"], 10, 10)
+    recurrent = make_network(TABLES["mnist trajgru L5"], 10, 10)
     expected = {
         "encoder.ernn2.i2h.weight": (96 + 288) * 9,
         "encoder.ernn2.h2h.weight": 5 * 96 + 288,
@@ -437,19 +438,19 @@ def test_weights_have_the_spread_of_the_released_code():
         weight = recurrent.get_parameter(name)
         assert weight.std().item() == pytest.approx(math.sqrt(2 * gain / fans), rel=0.02), name
     assert not any(p.any() for name, p in recurrent.named_parameters() if name.endswith("bias"))
-    plain = network(narrowed(TABLES["hko7 conv2d"], (8,)), 5, 20)
+    plain = make_network(narrow_table(TABLES["hko7 conv2d"], (8,)), 5, 20)
     assert plain.layers["enc3"].weight.std().item() == pytest.approx(math.sqrt(2 / ((64 + 96) * 16)), rel=0.02)
     assert (plain.norms["enc3"].weight == 1).all()
-    initialise(plain, 1)
+    plain.initialise(1)
     assert (plain.norms["enc3"].running_var == 1).all()
 
 
 def test_a_grid_that_does_not_fit_is_refused_with_the_remedy():
     net, _ = small("hko7 trajgru")
-    with pytest.raises(ValueError, match=r"grid of 48 x 64 .* strides of 30 .* pad the frames to 60 x 90"):
+    with pytest.raises(ValueError, match=r"grid of 48 x 64 px .* total stride of 30 px: pad the frames to 60 x 90"):
         net(torch.zeros(1, 5, 48, 64))
     net, _ = small("hko7 conv2d")
-    with pytest.raises(ValueError, match=r"grid of 60 x 120 .* strides of 120"):
+    with pytest.raises(ValueError, match=r"grid of 60 x 120 px .* total stride of 120 px"):
         net(torch.zeros(1, 5, 60, 120))
     with pytest.raises(ValueError, match="batch, frame, row, column"):
         net(torch.zeros(5, 120, 120))
@@ -457,16 +458,21 @@ def test_a_grid_that_does_not_fit_is_refused_with_the_remedy():
 
 def test_what_cannot_be_made_is_refused():
     with pytest.raises(ValueError, match=r"make 5 -> 20 frames, not 5 -> 10"):
-        network(TABLES["hko7 conv3d"], 5, 10, device="meta")
+        make_network(TABLES["hko7 conv3d"], 5, 10, device="meta")
     with pytest.raises(ValueError, match="no precision 'fp8', only float32, bf16"):
-        network(TABLES["hko7 convgru"], 5, 20, precision="fp8", device="meta")
+        make_network(TABLES["hko7 convgru"], 5, 20, precision="fp8", device="meta")
     with pytest.raises(ValueError, match="at least one frame"):
-        network(TABLES["hko7 convgru"], 5, 0, device="meta")
+        make_network(TABLES["hko7 convgru"], 5, 0, device="meta")
 
 
 def test_other_numbers_of_frames():
-    assert network(narrowed(TABLES["hko7 conv2d"], (2,)), 3, 7)(torch.rand(2, 3, 120, 240)).shape == (2, 7, 120, 240)
-    assert network(narrowed(TABLES["hko7 convgru"], (2, 3, 4, 5)), 3, 7)(torch.rand(1, 3, 30, 60)).shape == (
+    assert make_network(narrow_table(TABLES["hko7 conv2d"], (2,)), 3, 7)(torch.rand(2, 3, 120, 240)).shape == (
+        2,
+        7,
+        120,
+        240,
+    )
+    assert make_network(narrow_table(TABLES["hko7 convgru"], (2, 3, 4, 5)), 3, 7)(torch.rand(1, 3, 30, 60)).shape == (
         1,
         7,
         30,

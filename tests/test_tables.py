@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from agents.networks.paper_tables import PRINTED, TABLES, is_recurrent, narrowed, total_stride
+from agents.networks.paper_tables import PRINTED, TABLES, is_recurrent, narrow_table, total_stride
 
 ALL = [
     *(pytest.param(t, id=f"released {n}") for n, t in TABLES.items()),
@@ -108,7 +108,7 @@ def test_the_released_cnn_differs_from_the_printed_one_in_160_channels():
 
 def test_narrowing_keeps_the_rows_and_their_links():
     for name, table in TABLES.items():
-        small = narrowed(table, (8, 16, 32, 24) if is_recurrent(table) else (3,))
+        small = narrow_table(table, (8, 16, 32, 24) if is_recurrent(table) else (3,))
         assert [r._replace(channels_in=0, channels_out=0) for r in small] == [
             r._replace(channels_in=0, channels_out=0) for r in table
         ], name
@@ -120,16 +120,16 @@ def test_narrowing_keeps_the_rows_and_their_links():
 
 
 def test_narrowing_to_the_own_widths_changes_nothing():
-    assert narrowed(TABLES["hko7 trajgru"], (8, 64, 192, 192)) == TABLES["hko7 trajgru"]
-    assert narrowed(TABLES["mnist dfn"], (16, 64, 96, 96)) == TABLES["mnist dfn"]
-    assert narrowed(TABLES["mnist conv3d"], (128,)) == TABLES["mnist conv3d"]
+    assert narrow_table(TABLES["hko7 trajgru"], (8, 64, 192, 192)) == TABLES["hko7 trajgru"]
+    assert narrow_table(TABLES["mnist dfn"], (16, 64, 96, 96)) == TABLES["mnist dfn"]
+    assert narrow_table(TABLES["mnist conv3d"], (128,)) == TABLES["mnist conv3d"]
 
 
 def test_narrowing_says_how_many_widths():
     with pytest.raises(ValueError, match="takes 4 widths"):
-        narrowed(TABLES["hko7 trajgru"], (8,))
+        narrow_table(TABLES["hko7 trajgru"], (8,))
     with pytest.raises(ValueError, match="takes 1 widths"):
-        narrowed(TABLES["hko7 conv2d"], (8, 8, 8, 8))
+        narrow_table(TABLES["hko7 conv2d"], (8, 8, 8, 8))
 
 
 @pytest.mark.parametrize(

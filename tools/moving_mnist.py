@@ -16,12 +16,13 @@ from tools.interrupts import importing  # noqa: E402
 with importing("moving_mnist"):
     import torch
 
-    from agents.learning.trainer import Trainer, interruptible
+    from agents.learning.interrupts import interruptible
+    from agents.learning.trainer import Trainer
     from agents.moving_mnist import animation as digit_film
     from agents.moving_mnist import experiment as digits
     from agents.moving_mnist import results as digit_results
     from agents.moving_mnist.data import PAPER_ROTATION, ROTATION, official, read_mnist, render
-    from agents.networks.encoder_forecaster import PRECISIONS
+    from agents.networks.registry import PRECISIONS
     from hko7env.files import write_atomically
 
 OUT = Path("mnist")
@@ -121,7 +122,7 @@ def prepare(words: argparse.Namespace) -> Trainer:
     net = digits.build(model, narrow, seed=seed, precision=words.precision, device=words.device)
     images = read_mnist(words.mnist)
     source = digits.Digits(images, batch, seed=seed, rotation=words.rotation, device=words.device)
-    bound = digits.facts(model, narrow) | {
+    bound = digits.describe_weights(model, narrow) | {
         "digits": digits.digest(images),
         "batch": batch,
         "seed": seed,
@@ -139,7 +140,7 @@ def test(words: argparse.Namespace) -> int:
     if words.limit is not None and words.limit < 1:
         raise ValueError(f"--limit must be at least 1, got {words.limit}")
     images, parameters = read_mnist(words.mnist), official(words.mnist)[: words.limit]
-    device = str(digits.usable(words.device))
+    device = str(digits.select_device(words.device))
     for name in words.runs:
         run = None if name in digits.TRIVIAL else digits.Run.read(Path(name), device)
         forecast = digits.TRIVIAL[name] if run is None else run.net

@@ -1,9 +1,10 @@
-"""The networks' part of ``tools/benchmark.py``: forecasts, training steps and online steps at full size.
+"""Forecasts, training steps and online steps of the networks at full size, on the CPU and on a GPU if there is one.
 
-All are measured beside a TrajGRU that samples one link at a time (``tools/reference_trajgru.py``). On a GPU a training
-step has a batch of 4, and a recurrent network's steps are measured once more as one CUDA graph.
+All are measured beside a TrajGRU that samples one link at a time (``plain_trajgru.py``). On a GPU a training step has
+a batch of 4, and the steps of a recurrent network are measured once more as one CUDA graph.
 """
 
+import argparse
 import copy
 import functools
 import itertools
@@ -13,73 +14,86 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.learning.cuda_graph import Captured
-from agents.learning.network_agent import Config, NetworkAgent
-from agents.networks.encoder_forecaster import EncoderForecaster, network
-from agents.networks.paper_tables import TABLES
 from hko7env.contract import Observation, Task
-from tools.reference_trajgru import plain
+from hko7env.naming import suggest
 
-Line = dict[str, Any]
-Jobs = dict[str, Callable[[], Any]]
+from ..learning.cuda_graph import Captured
+from ..learning.network_agent import Config, NetworkAgent
+from ..networks.encoder_forecaster import EncoderForecaster
+from ..networks.paper_tables import TABLES
+from ..networks.registry import make_network
+from .plain_trajgru import plain
+from .timing import Jobs, Line, compare
+
+REFERENCES = {"mnist": "mnist trajgru L13", "hko7": "hko7 trajgru"}  # networks that the plain TrajGRU is made of
+
+
+def measure(args: argparse.Namespace) -> Iterator[Line]:
+    """Median milliseconds and their ratio to the reference, or with ``args.list`` the numbers of parameters.
+
+    Raises:
+        ValueError: If there is no network of a given name.
+    """
+    if args.list:
+        yield from list_nets()
+        return
+    names = args.models or list(TABLES)
+    if unknown := [name for name in names if name not in TABLES]:
+        raise ValueError(f"there is no network {unknown[0]!r}, {suggest(unknown[0], TABLES)}")
+    rounds = max(args.rounds // 5, 1)
+    for device, data in itertools.product(["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"], REFERENCES):
+        chosen = [name for name in names if name.startswith(data)]
+        if chosen:
+            yield from _measure_data(data, chosen, args.precisions, device, rounds)
 
 
 def list_nets() -> Iterator[Line]:
     """Parameters of every network of the paper."""
     for name, table in TABLES.items():
-        net = network(table, *frames_of(name)[:2], device="meta")
+        net = make_network(table, *frames_of(name)[:2], device="meta")
         yield {"name": name, "parameters": sum(p.numel() for p in net.parameters())}
 
 
 def frames_of(name: str) -> tuple[int, int, int]:
-    """Frames in, frames out and px of a network's data set."""
+    """Frames in, frames out and px a side of a network's data set."""
     return (10, 10, 64) if name.startswith("mnist") else (5, 20, 480)
 
 
-def measure_nets(
-    compare: Callable[[Jobs, int], dict[str, float]], rounds: int, models: list[str] | None, precisions: list[str]
-) -> Iterator[Line]:
-    """Median milliseconds, ratio to the reference, and bytes of a training step.
+def _measure_data(data: str, names: list[str], precisions: list[str], device: str, rounds: int) -> Iterator[Line]:
+    """The networks ``names``, all of one data set.
 
-    Bytes: on the CPU what the forward pass keeps for the backward pass, on a GPU the peak of the step.
+    Bytes of a training step: on the CPU what the forward pass keeps for the backward pass, on a GPU the peak.
     """
-    names = models or list(TABLES)
-    if unknown := [name for name in names if name not in TABLES]:
-        raise SystemExit(f"there is no network {unknown[0]!r}, only {', '.join(TABLES)}")
-    for device, data in itertools.product(["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"], ["mnist", "hko7"]):
-        chosen = [name for name in names if name.startswith(data)]
-        if not chosen:
+    reference = f"{REFERENCES[data]}, link by link"
+    nets: dict[str, Any] = {reference: plain(build(REFERENCES[data], "float32", device))}
+    for name, precision in itertools.product(names, precisions):
+        nets[f"{name}, {precision}"] = build(name, precision, device)
+    size = frames_of(data)
+    for what, make in (("forward", forecasts), ("training step", trainings), ("online step", online)):
+        if what == "online step" and data == "mnist":
             continue
-        first = "mnist trajgru L13" if data == "mnist" else "hko7 trajgru"
-        reference = f"{first}, link by link"
-        nets: dict[str, Any] = {reference: plain(build(first, "float32", device))}
-        for name, precision in itertools.product(chosen, precisions):
-            nets[f"{name}, {precision}"] = build(name, precision, device)
-        for what, make in (("forward", forecasts), ("training step", trainings), ("online step", online)):
-            if what == "online step" and data == "mnist":
-                continue
-            jobs: Jobs = {}
-            for name, net in nets.items():
-                jobs |= make(name, net, frames_of(data), device, name != reference)
-            medians = compare(jobs, max(rounds // 5, 1))
-            for name, seconds in medians.items():
-                counted = what == "training step" and name in nets
-                yield {
-                    "name": f"nets/{device}/{name}/{what}",
-                    "median": round(1e3 * seconds, 1),
-                    "unit": "ms",
-                    "ratio": round(seconds / medians[reference], 3),
-                    "bytes": kept(nets[name], jobs[name], frames_of(data)) if counted else 0,
-                }
+        jobs: Jobs = {}
+        for name, net in nets.items():
+            jobs |= make(name, net, size, device, name != reference)
+        medians = compare(jobs, rounds)
+        for name, seconds in medians.items():
+            counted = what == "training step" and name in nets
+            yield {
+                "name": f"nets/{device}/{name}/{what}",
+                "median": round(1e3 * seconds, 1),
+                "unit": "ms",
+                "ratio": round(seconds / medians[reference], 3),
+                "bytes": kept(nets[name], jobs[name], size) if counted else 0,
+            }
 
 
 def build(name: str, precision: str, device: str) -> Any:
     """The network of ``TABLES[name]``; batch normalisation uses its statistics, as in fine-tuning."""
-    return network(TABLES[name], *frames_of(name)[:2], precision=precision, device=device).train(False)
+    return make_network(TABLES[name], *frames_of(name)[:2], precision=precision, device=device).train(False)
 
 
 def noise(batch: int, size: tuple[int, int, int], device: str) -> torch.Tensor:
-    """Frames (B, J, px, px)."""
+    """Uniform noise (B, J, px, px), always the same."""
     inputs, _, px = size
     return torch.rand(batch, inputs, px, px, generator=torch.Generator().manual_seed(0)).to(device)
 
@@ -113,7 +127,7 @@ def trainings(name: str, net: Any, size: tuple[int, int, int], device: str, grap
 
 
 def squared(net: Any, frames: torch.Tensor) -> torch.Tensor:
-    """Something to descend."""
+    """A scalar to differentiate: the mean square of the forecast."""
     value: torch.Tensor = net(frames).square().mean()
     return value
 
@@ -134,7 +148,7 @@ def online(name: str, net: Any, size: tuple[int, int, int], device: str, graphs:
 
 
 def learn(agent: NetworkAgent, shown: Observation) -> None:
-    """One step of the stream; it is finished, as clipping looks at the gradients' norm."""
+    """One step of the stream; on a GPU too it has ended on return, because clipping reads the norm of the gradients."""
     agent.store(shown)
     agent.update()
 

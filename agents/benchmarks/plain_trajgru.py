@@ -1,13 +1,14 @@
-"""TrajGRU as one would write it down, one link at a time: what the benchmark measures the networks against."""
+"""TrajGRU in its straightforward form, one link at a time: the reference of the benchmarks of networks."""
 
 import copy
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import nn
 
-from agents.networks.encoder_forecaster import EncoderForecaster
-from agents.networks.recurrent import SLOPE, TrajGRU
+from ..networks.encoder_forecaster import EncoderForecaster
+from ..networks.recurrent import SLOPE, TrajGRU
 
 Tensor = torch.Tensor
 
@@ -23,14 +24,15 @@ def plain(net: EncoderForecaster) -> EncoderForecaster:
 
 
 class PlainTrajGRU(nn.Module):
-    """The layer ``fast``: input convolved once, then step by step, a sampling call a link, all left to autograd."""
+    """The TrajGRU layer ``fast`` with a sampling call for each link and step and plain autograd."""
 
     def __init__(self, fast: TrajGRU) -> None:
+        """Share the weights of ``fast``."""
         super().__init__()
-        self.fast = fast
+        self.fast: Any = fast
 
     def forward(self, inputs: Tensor | None, state: Tensor, steps: int) -> list[Tensor]:
-        """As :meth:`agents.networks.recurrent.ConvGRU.forward`."""
+        """See :meth:`agents.networks.recurrent.ConvGRU.forward`."""
         fast, state, states = self.fast, state.contiguous(), []
         given = [None] * steps if inputs is None else inputs.contiguous().split(len(state))
         i2h = [None] * steps if inputs is None else fast.i2h(inputs.contiguous()).split(len(state))
@@ -46,7 +48,7 @@ class PlainTrajGRU(nn.Module):
         return states
 
     def look(self, state: Tensor, flow: Tensor) -> Tensor:
-        """``state`` (B, C, H, W) at p - ``flow`` (B, 2, H, W)."""
+        """``state`` (B, C, H, W), sampled bilinearly at p - ``flow`` (B, 2, H, W) px; outside it is 0."""
         height, width = state.shape[2:]
         y, x = torch.meshgrid(
             torch.arange(height, device=state.device), torch.arange(width, device=state.device), indexing="ij"

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw
 
-from ..networks.link_plots import Flow, drawn, watched
-from ..networks.registry import Network
+from ..networks.link_plots import Flow, draw_arrows, record_links
+from ..networks.network import Network
 from .data import FRAMES, SEEN, SIZE
 from .experiment import LEADS
 
@@ -27,7 +27,7 @@ def film(net: Network, frames: torch.Tensor) -> list[Image.Image]:
     it sees and those of the forecaster over what it says. Pixels above 1 look like 1.
     """
     seen = frames[:, :SEEN].to(next(net.parameters()).device)
-    ahead, links = watched(net.train(False), seen)
+    ahead, links = record_links(net.train(False), seen)
     truth = frames.cpu().numpy()
     said = np.concatenate([truth[:, :SEEN], ahead.cpu().numpy()], 1)
     return [_picture(truth[:, t], said[:, t], _links(links, t), t) for t in range(FRAMES)]
@@ -60,7 +60,7 @@ def _picture(truth: Frames, said: Frames, levels: list[Flow], t: int) -> Image.I
         pen.text((column * (side + GAP) + 2, 2), f"{title} {moment}" if column == 1 else title, fill="black")
     for row in range(len(truth)):
         panel = _panel(said[row])
-        panels = [_panel(truth[row]), panel, *(drawn(panel, flow[row], ACROSS) for flow in levels)]
+        panels = [_panel(truth[row]), panel, *(draw_arrows(panel, flow[row], ACROSS) for flow in levels)]
         for column, one in enumerate(panels):
             sheet.paste(one, (column * (side + GAP), MARGIN + row * (side + GAP)))
     return sheet

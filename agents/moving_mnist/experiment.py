@@ -18,16 +18,19 @@ from hko7env import progress
 from hko7env.naming import suggest
 
 from ..learning.checkpoint import CheckpointError, fill, number, read, under
-from ..learning.trainer import LAST, Settings
-from ..networks.encoder_forecaster import PRECISIONS, network
-from ..networks.paper_tables import TABLES, Table, is_recurrent, narrowed
-from ..networks.registry import Network, fitting, table_digest, usable
+from ..learning.train_config import Optimisation
+from ..learning.trainer import LAST
+from ..networks.devices import explain_out_of_memory
+from ..networks.network import Network
+from ..networks.paper_tables import Table, is_recurrent, narrow_table, shape_digest
+from ..networks.registry import DIGIT_NETWORKS, PRECISIONS, make_network
 from .data import FRAMES, POOL, ROTATION, RULE_VERSION, SEEN, Parameters, draw, render
 
 Tensor = torch.Tensor
 Images = npt.NDArray[np.uint8]
+Forecast = Callable[[Tensor], Tensor]  # (B, 10, 64, 64) seen -> (B, 10, 64, 64)
 
-MODELS = tuple(name.removeprefix("mnist ").replace(" ", "-") for name in TABLES if name.startswith("mnist "))
+MODELS = tuple(DIGIT_NETWORKS)
 SCHEDULES = ("paper", "short")
 LEADS = FRAMES - SEEN
 DATA = "MovingMNIST++"
@@ -56,10 +59,10 @@ class Digits:
         return Sequences(render(self.images, drawn, self.device))
 
 
-def squared_error(forward: Any, batch: Sequences) -> Tensor:
+def squared_error(forward: Forecast, batch: tuple[Tensor, ...]) -> Tensor:
     """Mean over sequences, leads and pixels of the squared error of ``forward``, a network; pixels not clipped."""
-    error: Tensor = (forward(batch.frames[:, :SEEN]) - batch.frames[:, SEEN:]).square().mean()
-    return error
+    (frames,) = batch
+    return (forward(frames[:, :SEEN]) - frames[:, SEEN:]).square().mean()
 
 
 def digest(images: Images) -> str:
@@ -71,18 +74,18 @@ def digest(images: Images) -> str:
 
 
 def table(model: str, narrow: list[int] | None = None) -> Table:
-    """The rows of one of MODELS, of the width in the paper or ``narrow`` (see ``paper_tables.narrowed``).
+    """The rows of one of MODELS, of the width in the paper or ``narrow`` (see ``paper_tables.narrow_table``).
 
     Raises ValueError for another name, or widths that do not fit.
     """
     if model not in MODELS:
         raise ValueError(f"there is no network {model!r}, {suggest(model, MODELS)}")
-    rows = TABLES["mnist " + model.replace("-", " ")]
+    rows = DIGIT_NETWORKS[model].full
     if narrow is None:
         return rows
     if min(narrow, default=0) < 1:
         raise ValueError(f"widths are at least 1, got {narrow}")
-    return narrowed(rows, narrow)
+    return narrow_table(rows, narrow)
 
 
 def schedule(
@@ -93,7 +96,7 @@ def schedule(
     rate: float = 1e-4,
     decay_every: int | None = None,
     save_seconds: float = 120.0,
-) -> Settings:
+) -> Optimisation:
     """How one of MODELS is trained, by the name of a schedule or the number of its steps.
 
     "paper" is 200,000 steps of recurrent networks and 100,000 of others, the rate times 0.7 every 20,000; "short" a
@@ -107,7 +110,9 @@ def schedule(
     count = (whole if name == "paper" else whole // 5) if steps is None else steps
     every = max(1, count // decays) if decay_every is None else decay_every
     clip = 10.0 if recurrent else 50.0
-    return Settings(count, rate, decay_every=every, clip=clip, valid_every=max(1, count), save_seconds=save_seconds)
+    return Optimisation(
+        count, rate, decay_every=every, clip_norm=clip, valid_every=max(1, count), save_seconds=save_seconds
+    )
 
 
 def batch_size(model: str) -> int:
@@ -119,12 +124,12 @@ def build(
     model: str, narrow: list[int] | None, *, seed: int = 0, precision: str = "float32", device: str = "cpu"
 ) -> Network:
     """The network, its weights drawn from ``seed``. Raises ValueError as :func:`table` does, and for no such device."""
-    return network(table(model, narrow), SEEN, LEADS, seed=seed, precision=precision, device=str(usable(device)))
+    return make_network(table(model, narrow), SEEN, LEADS, seed=seed, precision=precision, device=device)
 
 
-def facts(model: str, narrow: list[int] | None) -> dict[str, Any]:
+def describe_weights(model: str, narrow: list[int] | None) -> dict[str, Any]:
     """What the weights of a network are bound to."""
-    rows = table_digest(table(model, narrow))
+    rows = shape_digest(table(model, narrow))
     return {"data": DATA, "rule": RULE_VERSION, "model": model, "narrow": narrow, "table": rows}
 
 
@@ -177,7 +182,7 @@ def _checked(found: dict[str, Any], path: Path) -> tuple[str, list[int] | None]:
         number(found, name, path, (int, float))
     model, narrow = found.get("model"), found.get("narrow", "")
     try:
-        wanted = facts(str(model), narrow)
+        wanted = describe_weights(str(model), narrow)
         if found.get("precision") not in PRECISIONS:
             raise ValueError(f"there is no precision {found.get('precision')!r}, {suggest('', PRECISIONS)}")
     except (ValueError, TypeError) as error:
@@ -189,8 +194,6 @@ def _checked(found: dict[str, Any], path: Path) -> tuple[str, list[int] | None]:
 
 
 # ---------------------------------------------------------------- the test
-
-Forecast = Callable[[Tensor], Tensor]  # (B, 10, 64, 64) seen -> (B, 10, 64, 64)
 
 
 def zero(seen: Tensor) -> Tensor:
@@ -226,7 +229,7 @@ def errors(
     found = []
     with progress.bar(len(parameters), title, "seq") as bar, torch.no_grad():
         for start in range(0, len(parameters), batch):
-            with fitting(f"choose a --batch below {batch}"):
+            with explain_out_of_memory(f"choose a --batch below {batch}"):
                 frames = render(images, parameters[start : start + batch], device)
                 off = forecast(frames[:, :SEEN]) - frames[:, SEEN:]
             found.append(off.double().square().mean((2, 3)).cpu().numpy())

@@ -13,7 +13,7 @@ from typing import Any
 from hko7env.command_line import Parser, UsageError, add_archive, add_out, add_workers, integer
 from hko7env.commands.interrupts import importing
 from hko7env.evaluation.evaluate import Plan, evaluate
-from hko7env.evaluation.results import table
+from hko7env.evaluation.table import table
 from hko7env.loading import find
 from hko7env.options import add_options, given, options_of
 

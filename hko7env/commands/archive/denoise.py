@@ -51,7 +51,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--deviations", type=float, default=DEVIATIONS, metavar="D", help=f"{help_text}; default: {DEVIATIONS:g}"
     )
-    help_text = "write nothing; compare the outliers with the clutter of a synthetic archive or with the stored mask"
+    help_text = "write nothing; compare the outliers with the known clutter; default: write the mask"
     parser.add_argument("--against-truth", action=argparse.BooleanOptionalAction, default=False, help=help_text)
     add_workers(parser, "the counting of frames")
     add_scheduler(parser)

@@ -46,7 +46,7 @@ def _parser() -> Parser:
     add("--shape", type=integer(1), nargs=2, default=(480, 480), metavar=("HEIGHT", "WIDTH"), help=help_text)
     help_text = "frames in a file, for an archive that is not extended later; default: 5"
     add("--shard", type=integer(1), metavar="N", help=help_text)
-    help_text = "with --preset hko7: CSV file with the times of the test frames, ISO, in its first column"
+    help_text = "for --preset hko7: CSV file, ISO times of the test frames first in each line; default: 131 rainy days"
     add("--test-times", type=Path, metavar="FILE", help=help_text)
     add_workers(parser, "the making of episodes")
     return parser

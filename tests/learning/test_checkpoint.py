@@ -6,7 +6,8 @@ import torch
 from safetensors.torch import save_file
 
 from agents.learning.checkpoint import CheckpointError, named, read, under, write
-from agents.networks.registry import build, facts, load_weights
+from agents.learning.weights import load_weights
+from agents.networks.registry import build
 from hko7env.files import write_atomically
 from hko7env.loading import load
 from hko7env.testing import observation, task
@@ -30,7 +31,7 @@ def saved(tmp_path):
     write(
         tmp_path / "a.safetensors",
         named("net", net.state_dict()),
-        {"kind": "weights", **facts("convgru", "small", SOME)},
+        {"kind": "weights", **net.metadata},
     )
     return tmp_path / "a.safetensors"
 
@@ -102,9 +103,9 @@ def test_foreign_files_are_said_to_be(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"model": "trajgru"}, "has model trajgru, needed is convgru: evaluate it as agents.trajgru"),
-        ({"size": "full"}, "choose --size full"),
-        ({"table": "0"}, "its rows have changed"),
+        ({"model": "trajgru"}, "has model trajgru, needed is convgru: use it with the agent agents.trajgru"),
+        ({"size": "full"}, "choose the size full"),
+        ({"table": "0"}, "layers have changed"),
         ({"zr": [200.0, 1.6]}, "same relation of level to rain"),
         ({"leads": 7}, "has leads 7, needed is 20"),
     ],
@@ -137,7 +138,7 @@ def test_weights_decide_the_forecast_and_the_seed_no_longer(saved):
         agent.store(observation(SOME))
         ahead.append(agent.predict())
     net = build("convgru", "small", SOME, seed=9)
-    assert load_weights(net, saved, facts("convgru", "small", SOME))["kind"] == "weights"
+    assert load_weights(net, saved)["kind"] == "weights"
     np.testing.assert_array_equal(*ahead)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.learning.torch_rain import Generator
+from agents.learning.torch_rain import TorchRain
 from hko7env.synthetic import rain
 from hko7env.synthetic.field import KM
 
@@ -12,7 +12,7 @@ SHAPE = (96, 128)
 
 
 def test_a_batch_is_a_function_of_seed_and_step():
-    one, same, other = (Generator(SHAPE, 5, 2, seed=s) for s in (1, 1, 2))
+    one, same, other = (TorchRain(SHAPE, 5, 2, seed=s) for s in (1, 1, 2))
     frames, present, scored = one.batch(3)
     assert frames.shape == (2, 5, *SHAPE)
     assert frames.dtype == torch.uint8
@@ -39,8 +39,8 @@ def statistics(latents):
 def test_its_weather_is_that_of_the_archives(monkeypatch):
     """Spectrum, change from step to step and latent variance, over 40 sequences each."""
     caught = []
-    monkeypatch.setattr(Generator, "_observe", lambda self, field, random: caught.append(field) or field)
-    batch = Generator(SHAPE, 6, 40, seed=5).batch(0)[0]
+    monkeypatch.setattr(TorchRain, "_observe", lambda self, field, random: caught.append(field) or field)
+    batch = TorchRain(SHAPE, 6, 40, seed=5).batch(0)[0]
     ours = statistics(batch.numpy())
     draws = np.random.default_rng(1).normal(0, rain.BETWEEN, 40)
     archive = np.array(
@@ -54,7 +54,7 @@ def test_its_weather_is_that_of_the_archives(monkeypatch):
 
 
 def test_the_radar_sees_clutter_and_no_drizzle_of_rain():
-    generator = Generator(SHAPE, 2, 3, seed=5)
+    generator = TorchRain(SHAPE, 2, 3, seed=5)
     frames, _, scored = generator.batch(0)
     outliers = torch.from_numpy(generator._radar.mask == 1)
     assert (frames[:, :, outliers] > 0).float().mean() > 0.8
@@ -67,6 +67,6 @@ def test_the_radar_sees_clutter_and_no_drizzle_of_rain():
 def test_on_a_gpu():
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
-    frames, _, _ = Generator(SHAPE, 5, 4, seed=1, device="cuda").batch(0)
+    frames, _, _ = TorchRain(SHAPE, 5, 4, seed=1, device="cuda").batch(0)
     assert frames.is_cuda
     assert (frames > 0).any()

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 from pathlib import Path
 from types import MappingProxyType
@@ -8,12 +9,11 @@ import pytest
 import torch
 
 import hko7env
-from agents.learning.loss import loss
-from agents.learning.network_agent import Config, NetworkAgent, ReplayBuffer
-from agents.networks.encoder_forecaster import network
-from agents.networks.paper_tables import TABLES, narrowed
+from agents.learning.loss import forecast_error
+from agents.learning.network_agent import Config, NetworkAgent
+from agents.networks.paper_tables import TABLES, narrow_table
 from agents.networks.recurrent import TrajGRU
-from agents.networks.registry import MODELS, SIZES, build, table
+from agents.networks.registry import NETWORKS, SIZES, build, make_network
 from hko7env.loading import load
 from hko7env.scores import scored
 from hko7env.testing import AgentTests, forecast, observation, task
@@ -29,8 +29,9 @@ class Untrained(AgentTests):
     def narrow(self, monkeypatch):
         """As small as can be: the suite is about what the agent does, not about the networks."""
         widths = {"conv2d": (4,), "conv3d": (2,), "convgru": (2, 2, 3, 3), "trajgru": (2, 2, 3, 3)}
-        monkeypatch.setattr("agents.networks.registry.SMALL", widths)
-        monkeypatch.setattr("agents.networks.registry.SMALL_LINKS", 2)
+        for name, spec in NETWORKS.items():
+            small = narrow_table(spec.full, widths[name], links=2)
+            monkeypatch.setitem(NETWORKS, name, dataclasses.replace(spec, small=small))
 
     def make(self, task):
         return load(f"agents.{self.name}", task, checkpoint="none", online_rate=1e-3, **self.options)
@@ -54,11 +55,11 @@ class TestTrajGRU(Untrained):
 
 
 SOME = task(60, 60)
-TINY = narrowed(TABLES["hko7 convgru"], (2, 2, 3, 3))
+TINY = narrow_table(TABLES["hko7 convgru"], (2, 2, 3, 3))
 
 
 def tiny(some=SOME, **options):
-    return NetworkAgent(some, network(TINY, some.inputs, some.leads, seed=3), Config(**options))
+    return NetworkAgent(some, make_network(TINY, some.inputs, some.leads, seed=3), Config(**options))
 
 
 def stream(steps, some=SOME, seed=0, episodes=(0,)):
@@ -109,7 +110,7 @@ def test_a_new_episode_begins_anew_and_the_official_order_learns_the_last_window
 
 def plain(some=SOME, **options):
     """A CNN as :func:`tiny` is a recurrent network, with statistics of batch normalisation that keep its signal."""
-    net = network(narrowed(TABLES["hko7 conv2d"], (2,)), some.inputs, some.leads, seed=3)
+    net = make_network(narrow_table(TABLES["hko7 conv2d"], (2,)), some.inputs, some.leads, seed=3)
     return NetworkAgent(some, net, Config(**options))
 
 
@@ -132,7 +133,11 @@ def test_the_step_is_mxnets_adagrad_on_the_masked_loss(make, some, epsilon, time
         present = np.concatenate([one["present"] for one in shown[last - 5 : last]]).astype(bool)
         mask = scored(frames[5:], some.scored) & present[5:, None, None]
         ahead = by_hand.net(torch.from_numpy(frames[None, :5]) / 255)
-        value = times * loss(ahead, torch.from_numpy(frames[None, 5:]), torch.from_numpy(mask[None]), some.zr)
+        value = (
+            1e-5
+            * times
+            * forecast_error(ahead, torch.from_numpy(frames[None, 5:]), torch.from_numpy(mask[None]), some.zr)
+        )
         gradients = torch.autograd.grad(value, list(by_hand.net.parameters()))
         with torch.no_grad():
             for p, g, h in zip(by_hand.net.parameters(), gradients, sums, strict=True):
@@ -211,48 +216,6 @@ def test_batch_normalisation_keeps_its_statistics():
     assert same(before, agent.net.buffers())
 
 
-# ---------------------------------------------------------------- the buffer
-
-
-def test_the_buffer_gives_the_last_frames_back():
-    buffer = ReplayBuffer((5, 60, 60), 25)
-    shown = stream(9, episodes=(0, 3))
-    shown[6]["present"][:] = [1, 0, 1, 1, 1]
-    for step, one in enumerate(shown):
-        buffer.append(one)
-        assert (buffer.newest() is not None) == (step >= 7)
-        assert len(buffer.segments) <= 5
-    frames, present = buffer.frames(buffer.newest())
-    wanted = np.concatenate([one["frames"] for one in shown[4:]])
-    wanted[11] = 0
-    np.testing.assert_array_equal(frames, wanted)
-    assert np.flatnonzero(~present).tolist() == [11]
-
-
-def test_a_window_need_not_be_whole_segments():
-    buffer = ReplayBuffer((5, 60, 60), 12)
-    shown = stream(3)
-    for one in shown:
-        buffer.append(one)
-    frames, _ = buffer.frames(buffer.newest())
-    np.testing.assert_array_equal(frames, np.concatenate([one["frames"] for one in shown])[-12:])
-
-
-def test_replay_keeps_older_windows_within_its_bytes_and_never_across_episodes():
-    buffer = ReplayBuffer((5, 60, 60), 25, past=True, limit=1e9)
-    for one in stream(14, episodes=(0, 6)):
-        buffer.append(one)
-    random = np.random.default_rng(0)
-    drawn = buffer.draw(99, buffer.newest(), random)
-    assert len(drawn) == 2 + 3
-    assert all(len({segment.episode for segment in window}) == 1 for window in drawn)
-    small = ReplayBuffer((5, 60, 60), 25, past=True, limit=buffer.nbytes / 2)
-    for one in stream(40, episodes=(0, 6)):
-        small.append(one)
-        assert small.nbytes <= small.limit or len(small.segments) == 5
-    assert len(small.segments) > 5
-
-
 # ---------------------------------------------------------------- whole runs
 
 
@@ -313,7 +276,7 @@ def test_what_cannot_be_made_is_said(monkeypatch):
         load("agents.trajgru", task(), checkpoint="none")
     with pytest.raises(ValueError, match="did you mean 'small'"):
         load("agents.trajgru", SOME, checkpoint="none", size="smal")
-    with pytest.raises(ValueError, match="only paper, official"):
+    with pytest.raises(ValueError, match="order is one of paper, official, got 'late'"):
         load("agents.trajgru", SOME, checkpoint="none", order="late")
     with pytest.raises(ValueError, match="updates must be at least 1"):
         load("agents.trajgru", SOME, checkpoint="none", updates=0)
@@ -323,8 +286,8 @@ def test_what_cannot_be_made_is_said(monkeypatch):
         load("agents.trajgru", SOME, checkpoint="none", device="gpu")
     with pytest.raises(FileNotFoundError, match="no checkpoint at nowhere"):
         load("agents.trajgru", SOME, checkpoint="nowhere")
-    monkeypatch.setattr("agents.networks.registry.WEIGHTS", Path("nowhere"))
-    with pytest.raises(ValueError, match=r"tools/train.py agents.trajgru --size small"):
+    monkeypatch.setattr("agents.learning.weights.WEIGHTS", Path("nowhere"))
+    with pytest.raises(ValueError, match=r"train agents\.trajgru"):
         load("agents.trajgru", SOME)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="no CUDA device"):
@@ -339,17 +302,22 @@ def test_too_little_memory_is_said(monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(agent, "_forward", exhausted)
-    with pytest.raises(MemoryError, match="--size small"):
+    with pytest.raises(MemoryError, match="choose size small"):
         agent.predict()
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", NETWORKS)
 def test_sizes(model):
     small, full = (
-        sum(p.numel() for p in network(table(model, size), 5, 20, device="meta").parameters()) for size in SIZES
+        sum(p.numel() for p in make_network(NETWORKS[model].select_table(size), 5, 20, device="meta").parameters())
+        for size in SIZES
     )
     assert small < 2e6 < full
-    links = [m.links for m in network(table(model, "small"), 5, 20, device="meta").modules() if isinstance(m, TrajGRU)]
+    links = [
+        m.links
+        for m in make_network(NETWORKS[model].select_table("small"), 5, 20, device="meta").modules()
+        if isinstance(m, TrajGRU)
+    ]
     assert len(links) == (6 if model == "trajgru" else 0)
 
 

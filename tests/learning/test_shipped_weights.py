@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import hko7env
+from agents.commands.train import parse
 from agents.learning.checkpoint import read
-from agents.networks.link_plots import lost, watched
-from agents.networks.registry import WEIGHTS, shipped
+from agents.learning.weights import WEIGHTS, find_shipped_weights
+from agents.networks.link_plots import record_links, share_outside
 from hko7env.loading import load
 from hko7env.synthetic import Weather, make
-from tools.train import parser
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -28,22 +28,22 @@ def card():
 
 @pytest.mark.parametrize("model", SHIPPED)
 def test_the_card_tells_how_the_file_was_made(model, card):
-    path = shipped(model, "small")
+    path = find_shipped_weights(model, "small")
     assert path.stat().st_size < 3e6
     assert hashlib.sha256(path.read_bytes()).hexdigest() in card
-    _, facts = read(path)
+    _, metadata = read(path)
     commands = re.findall(rf"^python tools/train.py (agents.{model} .+)$", card, re.MULTILINE)
-    stages = [vars(parser().parse_args(command.split())) for command in commands]
-    assert stages[0]["checkpoint"] is None
+    stages = [parse(command.split())[2] for command in commands]
+    assert stages[0].checkpoint is None
     for before, after in itertools.pairwise(stages):
-        assert after["checkpoint"] in [before["out"] / f"{name}.safetensors" for name in ("last", "best")]
-    words = stages[-1]
-    told = {name: value for name, value in facts.items() if name in words and name not in ("archive", "checkpoint")}
+        assert after.checkpoint in [before.out / f"{name}.safetensors" for name in ("last", "best")]
+    last = stages[-1]
+    told = {name: value for name, value in last.metadata().items() if name in metadata}
     assert len(told) > 12
-    assert told == {name: words[name] for name in told}
-    assert facts["archive"] in card
-    assert facts["checkpoint"] in card
-    assert facts["step"] <= words["steps"]
+    assert told == {name: metadata[name] for name in told}
+    assert metadata["archive"] in card
+    assert metadata["checkpoint"] in card
+    assert metadata["step"] <= last.steps
 
 
 def test_nothing_is_shipped_that_the_card_does_not_name():
@@ -62,10 +62,10 @@ def test_links_that_are_shipped_look_at_the_map(rain):
     env = gymnasium.make("HKO7-Offline-v0", archive=str(rain), split="test").unwrapped
     observation, _ = env.reset(options={"start": 5})
     assert observation["frames"].any()
-    _, seen = watched(load("agents.trajgru", env.task).net, torch.from_numpy(observation["frames"])[None] / 255)
+    _, seen = record_links(load("agents.trajgru", env.task).net, torch.from_numpy(observation["frames"])[None] / 255)
     assert len(seen) == 6
     for name, flow in seen.items():
-        assert lost(flow.reshape(-1, *flow.shape[-3:])) < 0.5, name
+        assert share_outside(flow.reshape(-1, *flow.shape[-3:])) < 0.5, name
 
 
 def error(name, archive):

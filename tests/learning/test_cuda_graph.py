@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from agents.learning.batch import Batch
 from agents.learning.cuda_graph import Captured
-from agents.learning.trainer import Batch, Settings, Trainer
-from agents.learning.validation import rain_loss
-from agents.networks.encoder_forecaster import network
-from agents.networks.paper_tables import TABLES, narrowed
-from agents.networks.registry import build
+from agents.learning.loss import rain_loss
+from agents.learning.train_config import Optimisation
+from agents.learning.trainer import Trainer
+from agents.networks.paper_tables import TABLES, narrow_table
+from agents.networks.registry import build, make_network
 from hko7env.contract import OptionError
 from hko7env.loading import load
 from hko7env.testing import task
@@ -41,7 +42,7 @@ def gradients(net):
 @pytest.mark.parametrize("model", ["convgru", "trajgru"])
 def test_every_batch_has_its_own_loss_and_gradients(model):
     net = build(model, "small", SOME, seed=1)
-    value = rain_loss(SOME, balanced=True)
+    value = rain_loss(net, SOME)
     captured = Captured(net, lambda windows: value(net, windows), again)
     for seed, rows in ((1, 2), (2, 2), (3, 1), (4, 2)):
         ours = captured(batch(seed, rows)), gradients(net)
@@ -71,7 +72,7 @@ def train(out, graph):
             return Batch(*(part.numpy() for part in batch(step, 2)))
 
     net = build("trajgru", "small", SOME, seed=1)
-    Trainer(net, Noise(), rain_loss(SOME, balanced=True), Settings(steps=4), out, {}, graph=graph).run()
+    Trainer(net, Noise(), rain_loss(net, SOME), Optimisation(steps=4), out, {}, graph=graph).run()
     return list(net.parameters())
 
 
@@ -94,11 +95,11 @@ def test_training_and_online_learning_by_graphs_end_with_the_same_weights(tmp_pa
 
 
 def test_where_there_is_no_graph_it_is_said():
-    with pytest.raises(OptionError, match=r"a GPU's: choose --device cuda, or --graph false"):
-        load("agents.convgru", SOME, checkpoint="none", graph=True)
-    rows = narrowed(TABLES["hko7 conv2d"], (2,))
+    with pytest.raises(OptionError, match=r"only a GPU can record a step as a graph: choose device cuda, or graph off"):
+        load("agents.convgru", SOME, checkpoint="none", graph=True, device="cpu")
+    rows = narrow_table(TABLES["hko7 conv2d"], (2,))
     with pytest.raises(OptionError, match="batch normalisation"):
-        Captured(network(rows, 5, 20), lambda: torch.zeros(()), again)
+        Captured(make_network(rows, 5, 20), lambda: torch.zeros(()), again)
 
 
 @pytest.mark.gpu
@@ -106,7 +107,7 @@ def test_where_there_is_no_graph_it_is_said():
 @pytest.mark.parametrize("model", ["convgru", "trajgru"])
 def test_a_graph_gives_the_gradients_of_plain_steps(model):
     net = build(model, "small", SOME, seed=1, device="cuda")
-    value = rain_loss(SOME, balanced=True)
+    value = rain_loss(net, SOME)
     captured = Captured(net, lambda windows: value(net, windows))
     for seed in range(3):
         loss, graph = captured(batch(seed, 2, "cuda")), gradients(net)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,18 +10,18 @@ from safetensors.torch import load_file, save_file
 
 from agents.learning.checkpoint import CheckpointError, digest, named, read, write
 from agents.learning.network_agent import Config, NetworkAgent
-from agents.learning.trainer import Settings, Trainer
+from agents.learning.train_config import Optimisation
+from agents.learning.trainer import Trainer
+from agents.learning.weights import load_weights
 from agents.moving_mnist import experiment as digits
-from agents.networks.registry import facts, load_weights
-from hko7env.evaluation.results import RunError
+from agents.networks.registry import describe_weights
 from hko7env.loading import load
 from hko7env.testing import forecast, observation, task
-from tests.test_training import net, trainer
+from tests.helpers.training import tiny_network, tiny_trainer
 from tools.links import links
 
-ROOT = Path(__file__).resolve().parent.parent
 SOME = task(60, 60)
-BOUND = facts("convgru", "small", SOME)  # what the tiny networks here pretend to be
+BOUND = describe_weights("convgru", "small", SOME)  # what the tiny networks here pretend to be
 NARROW = [1, 1, 1, 1]
 MEANT = {"score": (None, 2.5), "seconds": (2.5,)}  # and what it may be
 WRONG = (None, "x", -1, 2.5, float("nan"), True, [], [1], {}, {"a": 1}, 10**400)  # what a fact should not be
@@ -37,7 +36,7 @@ def no_sync(monkeypatch):
 
 
 def agent():
-    return NetworkAgent(SOME, net(), Config(), dict(BOUND))
+    return NetworkAgent(SOME, tiny_network(), Config(), dict(BOUND))
 
 
 class Kind:
@@ -52,28 +51,28 @@ def state(module):
 
 
 def made_weights(folder):
-    write(folder / "a.safetensors", named("net", net(5).state_dict()), {"kind": "weights", **BOUND, "step": 7})
+    write(folder / "a.safetensors", named("net", tiny_network(5).state_dict()), {"kind": "weights", **BOUND, "step": 7})
     return folder / "a.safetensors"
 
 
 def used_weights(path):
-    one = net(1)
+    one = tiny_network(1)
     load_weights(one, path, BOUND)
     return state(one)
 
 
 def made_training(folder):
-    trainer(folder, steps=2, ema=0.5, facts=BOUND).run()
+    tiny_trainer(folder, steps=2, weight_averaging=0.5, metadata=BOUND).run()
     return folder / "last.safetensors"
 
 
 def used_training(path):
-    one = trainer(path.parent, seed=1, steps=2, ema=0.5, facts=BOUND)
+    one = tiny_trainer(path.parent, seed=1, steps=2, weight_averaging=0.5, metadata=BOUND)
     numbers = {"counters": torch.tensor([one.step, one.waited, one.seconds, one.best], dtype=torch.float64)}
     parts = {
         f"{name} {part}": value for name, p in one.net.named_parameters() for part, value in one.adam.state[p].items()
     }
-    return state(one.net) | numbers | parts | {f"ema {name}": value for name, value in one._mean.items()}
+    return state(one.net) | numbers | parts | {f"ema {name}": value for name, value in one.average.values.items()}
 
 
 def made_online(folder):
@@ -95,7 +94,7 @@ def used_online(path):
 
 
 def made_digits(folder):
-    bound = digits.facts("convgru-K3D2", NARROW) | {
+    bound = digits.describe_weights("convgru-K3D2", NARROW) | {
         "digits": "x", "batch": 2, "seed": 0, "rotation": 30.0, "precision": "float32",
     }  # fmt: skip
 
@@ -104,7 +103,7 @@ def made_digits(folder):
             return digits.Sequences(torch.rand(1, 20, 64, 64, generator=torch.Generator().manual_seed(step)))
 
     made = digits.build("convgru-K3D2", NARROW)
-    Trainer(made, Source(), digits.squared_error, Settings(steps=1), folder, bound).run()
+    Trainer(made, Source(), digits.squared_error, Optimisation(steps=1), folder, bound).run()
     return folder / "last.safetensors"
 
 
@@ -267,7 +266,7 @@ def test_weights_of_another_precision_are_refused_by_name(tmp_path):
     tensors, found = read(path)
     write(path, {name: tensor.half() for name, tensor in tensors.items()}, found)
     with pytest.raises(
-        CheckpointError, match=r"a\.safetensors .* is torch\.float16, not torch\.float32\): take another"
+        CheckpointError, match=r"a\.safetensors .* is torch\.float16, not torch\.float32\): use another"
     ):
         used_weights(path)
 
@@ -296,7 +295,7 @@ def test_what_a_checkpoint_does_not_say_is_named(tmp_path):
     tensors, found = read(path)
     del found["size"]
     write(path, tensors, found)
-    with pytest.raises(CheckpointError, match="does not say its size, needed is small: train again"):
+    with pytest.raises(CheckpointError, match="does not say its size, needed is small: train the network again"):
         load("agents.convgru", SOME, checkpoint=str(path))
 
 
@@ -305,108 +304,3 @@ def test_links_are_not_drawn_of_a_checkpoint_of_no_size(tmp_path, size):
     write(tmp_path / "a", {}, {"model": "trajgru", "size": size})
     with pytest.raises(CheckpointError, match=r"/a has size .* needed is small or full"):
         links(tmp_path / "a", SOME, np.zeros((5, 60, 60), np.uint8))
-
-
-# ---------------------------------------------------------------- the folder of a training
-
-HEAD = "step,loss,rate,seconds,valid\n"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "a,b\n1,2\n",
-        "step,loss\n1,2\n",
-        HEAD + "1,0.5,1e-4,0.1,\n2,0.5,1e",
-        HEAD + "1,0.5,1e-4,0.1,\n2",
-        HEAD + "1,0.5,1e-4,0.1,\n\n",
-        HEAD + "1,0.5,1e-4,0.1,,9\n",
-        HEAD + "one,0.5,1e-4,0.1,\n",
-        HEAD + "2,0.5,1e-4,0.1,\n1,0.5,1e-4,0.1,\n",
-        HEAD + '1,"0.5,1e-4,0.1,\n',
-        HEAD + "1,\0,1e-4,0.1,\n",
-        "\udcff",
-    ],
-)
-def test_a_log_that_is_torn_or_foreign_is_named_before_anything_is_learned(tmp_path, text):
-    trainer(tmp_path, steps=1).run()
-    log, last = tmp_path / "log.csv", (tmp_path / "last.safetensors").read_bytes()
-    log.write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(CheckpointError, match=r"log\.csv is no log .*: move it away, and the same command goes on"):
-        trainer(tmp_path, steps=2)
-    assert log.read_bytes() == text.encode(errors="surrogateescape")
-    assert (tmp_path / "last.safetensors").read_bytes() == last
-    log.unlink()
-    assert trainer(tmp_path, steps=2).run()
-    assert [line.split(",")[0] for line in log.read_text().splitlines()] == ["step", "2"]
-
-
-@pytest.mark.parametrize("name", ["log.csv", "last.safetensors"])
-def test_a_folder_in_place_of_a_file_of_a_training_is_named(tmp_path, name):
-    (tmp_path / name).mkdir()
-    with pytest.raises(CheckpointError, match=name):
-        trainer(tmp_path)
-
-
-def test_a_training_needs_a_folder(tmp_path):
-    (tmp_path / "a").write_text("mine")
-    with pytest.raises(CheckpointError, match=r"/a is no folder: choose another --out"):
-        trainer(tmp_path / "a")
-    assert (tmp_path / "a").read_text() == "mine"
-
-
-@pytest.mark.parametrize("name", ["log.csv", "last.safetensors", "best.safetensors"])
-def test_a_full_disk_is_said_with_the_file(tmp_path, monkeypatch, name):
-    replace = Path.replace
-
-    def full(self, target):
-        if Path(target).name == name:
-            raise OSError(28, "No space left on device")
-        return replace(self, target)
-
-    monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(RunError, match=rf"cannot write .*{name} .*No space left on device.*: make room"):
-        trainer(tmp_path, steps=1).run()
-    monkeypatch.undo()
-    assert trainer(tmp_path, steps=1).run()
-    assert {path.name for path in tmp_path.iterdir()} == {"log.csv", "last.safetensors", "best.safetensors"}
-
-
-def kill_at(name, folder, monkeypatch):
-    """Leave ``folder`` as a training that is killed between writing the file ``name`` and putting it in its place."""
-
-    def killed(self, target):
-        if Path(target).name == name:
-            raise KeyboardInterrupt
-        return replace(self, target)
-
-    replace = Path.replace
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Path, "replace", killed)
-        patch.setattr("os.getpid", lambda: 1)
-        patch.setattr(Path, "unlink", lambda *_, **__: None)  # nothing cleans up after a kill
-        trainer(folder, steps=1).run()
-
-
-@pytest.mark.parametrize("name", ["log.csv", "best.safetensors", "last.safetensors"])
-def test_what_a_killed_training_left_is_removed_by_its_next_start_alone(tmp_path, monkeypatch, name):
-    mine, other = tmp_path / "mine", tmp_path / "other"
-    for folder in (mine, other):
-        kill_at(name, folder, monkeypatch)
-        assert [path.name.startswith(name) for path in folder.glob("*.partial")] == [True]
-    kept = mine / "notes.partial"
-    kept.write_text("the user's own")
-    assert trainer(mine, steps=1).run()
-    assert list(mine.glob("*.partial")) == [kept]
-    assert len(list(other.glob("*.partial"))) == 1
-
-
-def test_leftovers_stay_where_the_training_is_another(tmp_path):
-    trainer(tmp_path, steps=1, facts={"seed": 1}).run()
-    (tmp_path / "last.safetensors.1.partial").write_bytes(b"torn")
-    with pytest.raises(CheckpointError, match="seed 1, not 2"):
-        trainer(tmp_path, steps=1, facts={"seed": 2})
-    assert (tmp_path / "last.safetensors.1.partial").exists()
-    trainer(tmp_path, steps=1, facts={"seed": 1})
-    assert not list(tmp_path.glob("*.partial"))

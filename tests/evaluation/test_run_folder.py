@@ -11,20 +11,21 @@ import subprocess
 import sys
 import time
 
-import hko7env.results
 import numpy as np
 import pytest
 
 import hko7env.evaluation.evaluate
+import hko7env.evaluation.run_folder
 from hko7env.archive import create
 from hko7env.evaluation.evaluate import Plan, evaluate
-from hko7env.evaluation.results import RunError, RunFolder
+from hko7env.evaluation.journal import RunError
+from hko7env.evaluation.run_folder import RunFolder
 from hko7env.files import write_atomically
 from hko7env.loading import load
 from hko7env.runner import run
-from tests.test_evaluation import ROOT, command, folder_of, heed_interrupts, plan, unbroken
+from tests.helpers.runs import ROOT, command, folder_of, heed_interrupts, plan, unbroken
 
-LEARNER = "tests.toys:learner"
+LEARNER = "tests.helpers.toys:learner"
 
 
 def rain(path, seed):
@@ -60,7 +61,7 @@ def test_a_run_killed_after_its_last_record_is_completed(archives, tmp_path, onl
     one = Plan("agents.last_frame", online, str(archives[0]))
     code = (
         "import os, signal, sys; from pathlib import Path;"
-        "from hko7env.evaluation.evaluate import Plan, evaluate; from hko7env.evaluation.results import RunFolder;"
+        "from hko7env.evaluation.evaluate import Plan, evaluate; from hko7env.evaluation.run_folder import RunFolder;"
         "RunFolder.finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL);"
         f"evaluate(Plan('agents.last_frame', {online}, sys.argv[1]), Path(sys.argv[2]))"
     )
@@ -83,7 +84,7 @@ def test_a_disk_that_is_full_at_the_mark_leaves_a_run_that_can_be_completed(
 ):
     one = Plan("agents.last_frame", False, str(archives[0]))
     with monkeypatch.context() as patch:
-        patch.setattr(hko7env.evaluation.results, "write_atomically", full(name))
+        patch.setattr(hko7env.evaluation.run_folder, "write_atomically", full(name))
         for _ in range(3):
             with pytest.raises(RunError, match=rf"cannot write .*/{re.escape(name)} \(No space left.*make room"):
                 evaluate(one, tmp_path, workers=workers)
@@ -148,7 +149,7 @@ def test_a_checkpoint_that_could_not_be_written_leaves_nothing(archives, tmp_pat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["tests.toys"].Learner, "save", save)
+        patch.setattr(sys.modules["tests.helpers.toys"].Learner, "save", save)
         with pytest.raises(RunError, match=r"cannot write .*/000001.checkpoint \(No space left.*make room"):
             evaluate(one, tmp_path, checkpoint_seconds=0)
     assert not list(folder_of(tmp_path).glob("*partial*"))
@@ -175,7 +176,7 @@ def test_foreign_journals_and_checkpoints_are_named(archives, tmp_path, name):
         evaluate(one, tmp_path)
     stray = folder_of(tmp_path) / name
     stray.write_bytes(b"something")
-    with pytest.raises(RunError, match=f"{re.escape(str(stray))} is no file of this run: move it elsewhere"):
+    with pytest.raises(RunError, match=f"{re.escape(str(stray))} does not belong to this run: move it elsewhere"):
         evaluate(one, tmp_path)
     assert stray.read_bytes() == b"something"
 
@@ -274,7 +275,7 @@ def test_any_damage_is_named_or_harmless(archives, tmp_path, state):
     plans = []
     for archive, name in zip(archives, "ab", strict=True):
         if state == "stopped offline":
-            plans.append(stopped(archive, tmp_path / name, "tests.toys", online=False))
+            plans.append(stopped(archive, tmp_path / name, "tests.helpers.toys", online=False))
         else:
             plans.append(stopped(archive, tmp_path / name))
         if state == "complete":
@@ -326,7 +327,7 @@ def test_a_lock_that_cannot_be_taken_is_named(tmp_path):
     (folder.path / ".lock").mkdir(parents=True)
     with pytest.raises(RunError, match=r"cannot write .*/\.lock"), folder.held():
         pass
-    with pytest.raises(RunError, match=r"cannot write .*choose another --out"):
+    with pytest.raises(RunError, match=r"cannot write .*choose another output folder"):
         folder = RunFolder(tmp_path / "file", "x", {"a": 1}, {}, 20)
         (tmp_path / "file").write_text("in the way")
         with folder.held():
