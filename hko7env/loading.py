@@ -64,7 +64,9 @@ def find(name: str) -> tuple[Callable[..., Any], Any]:
         ValueError: If there is no such module or function.
     """
     module_name, _, attribute = name.partition(":")
-    module = importlib.import_module(locate(module_name))
+    full_name = locate(module_name)
+    with noting(f"while {module_name} was imported"):
+        module = importlib.import_module(full_name)
     make = getattr(module, attribute or "make", None)
     if not callable(make):
         raise ValueError(f"{module_name} has no function {attribute or 'make'}(task, config) to make an agent with")

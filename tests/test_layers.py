@@ -79,6 +79,15 @@ def test_arrows_go_down_only(path):
         assert RANK[room] < RANK[own], f"{own} must not import {module}"
 
 
+def test_agents_import_each_other_relatively():
+    """An installed package has them inside hko7env, where there is no package ``agents`` at the top."""
+    for path in sources("agents"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not [name for name in names if name.split(".")[0] == "agents"], path
+
+
 def test_hko7env_knows_no_torch():
     for path in sources("hko7env"):
         outside = {module.split(".")[0] for module in imported(path)}

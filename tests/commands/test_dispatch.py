@@ -97,6 +97,7 @@ def raising(tmp_path, monkeypatch):
         (ValueError("no such thing"), 1, "program go: no such thing\n"),
         (FileNotFoundError(2, "No such file", "a.zarr"), 1, "program go: [Errno 2] No such file: 'a.zarr'\n"),
         (MemoryError("too large"), 1, "program go: too large\n"),
+        (MemoryError(), 1, "program go: MemoryError\n"),
         (UsageError("no option"), 2, "program go: no option\nHelp: program go --help\n"),
         (KeyboardInterrupt(), 130, "\nprogram go: stopped; go on\n"),
     ],

@@ -1,4 +1,5 @@
 import shutil
+import sys
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -130,12 +131,22 @@ def test_an_agents_error_comes_with_its_sequence(command, small_archive):
     assert "in sequence 5, issued 2015-05-20T02:54, by Slow" in "".join(error.value.__notes__)
 
 
-def test_an_error_while_an_agent_is_made_keeps_its_traceback(command, small_archive, tmp_path, monkeypatch):
-    (tmp_path / "broken_agent.py").write_text("def make(task):\n    raise ValueError('bad shapes deep inside')\n")
+@pytest.mark.parametrize(
+    "source, note",
+    [
+        ("def make(task):\n    raise ValueError('bad shapes deep inside')\n", "while broken_agent made its agent"),
+        ("raise ValueError('bad shapes deep inside')\n", "while broken_agent was imported"),
+    ],
+)
+def test_an_error_in_the_agents_own_code_keeps_its_traceback(
+    command, small_archive, tmp_path, monkeypatch, source, note
+):
+    (tmp_path / "broken_agent.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken_agent", raising=False)
     with pytest.raises(ValueError, match="bad shapes") as error:
         command("evaluate", "broken_agent", "--archive", small_archive)
-    assert "while broken_agent made its agent" in "".join(error.value.__notes__)
+    assert note in "".join(error.value.__notes__)
 
 
 def test_a_folder_that_cannot_be_written_is_named(command, small_archive, tmp_path):

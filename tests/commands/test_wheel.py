@@ -84,7 +84,7 @@ def test_the_installed_package_runs_its_agents(installed, small_archive, tmp_pat
 
 def test_the_installed_command_evaluates_shipped_and_own_agents(installed, small_archive, tmp_path):
     (tmp_path / "mine.py").write_text((ROOT / "agents/last_frame.py").read_text())
-    words = ("agents.last_frame", "mine", "--limit", 2, "--archive", small_archive, "--env", "offline")
+    words = ("agents.last_frame", "mine", "--limit", 2, "--archive", small_archive, "--env", "offline", "--workers", 2)
     done = installed(tmp_path, SCRIPT, "evaluate", *words)
     assert done.returncode == 0, done.stderr
     rows = [[cell.strip() for cell in line.split("|")[2:]] for line in done.stdout.splitlines() if "| offline" in line]
