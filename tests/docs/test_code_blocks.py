@@ -1,13 +1,16 @@
 """Every code block of the documentation works: python is run, command lines are read by the real parsers."""
 
 import importlib
+import re
 import sys
 
 import pytest
 
 from hko7env.archive import Archive
 from hko7env.command_line import Parser
-from hko7env.commands.main import main
+from hko7env.commands.archive.main import COMMANDS as ARCHIVE_COMMANDS
+from hko7env.commands.main import COMMANDS, main
+from hko7env.loading import available
 from hko7env.testing import AgentTests
 from tests.helpers.markdown import PAGES, ROOT, blocks, command_lines
 
@@ -123,9 +126,21 @@ def check(words):
 
 
 def test_every_command_is_documented():
-    from hko7env.commands.archive.main import COMMANDS as ARCHIVE_COMMANDS
-    from hko7env.commands.main import COMMANDS
-
     used = {tuple(words[1:3]) for page in PAGES for words in command_lines(page) if words[0] == "hko7env"}
     assert set(COMMANDS) <= {words[0] for words in used}
     assert set(ARCHIVE_COMMANDS) <= {words[1] for words in used if words[0] == "archive"}
+
+
+def test_every_flag_that_is_mentioned_exists(capsys):
+    commands = [[name] for name in COMMANDS if name not in ("archive", "moving-mnist")]
+    commands += [["archive", name] for name in ARCHIVE_COMMANDS]
+    commands += [["moving-mnist", name] for name in ("train", "test", "table", "draw")]
+    commands += [["evaluate", agent] for agent in available()]
+    for words in commands:
+        with pytest.raises(SystemExit):
+            assert main([*words, "--help"]) == 0, words
+    known = set(re.findall(r"--[a-z][\w-]*", capsys.readouterr().out))
+    for page in PAGES:
+        code = " ".join(re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)))
+        unknown = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", code)) - known - {"--editable", "--help"}
+        assert not unknown, (page.name, unknown)
