@@ -19,7 +19,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 docs: $(DOCS_READY)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
