@@ -13,19 +13,9 @@ from scipy.ndimage import affine_transform
 
 from hko7env import progress
 
-from ..moving_mnist.data import (
-    EXPONENT,
-    FRAMES,
-    POOL,
-    SEEN,
-    SIZE,
-    centres,
-    draw,
-    gains,
-    official,
-    read_mnist,
-    render,
-)
+from ..moving_mnist.data import EXPONENT, FRAMES, POOL, SEEN, SIZE, draw_parameters
+from ..moving_mnist.files import read_mnist, read_official
+from ..moving_mnist.rendering import compute_brightness, compute_centres, render
 from .timing import Line, compare, lines
 
 BATCH, FEW = 32, 2  # sequences rendered at a time, and by the slow reference
@@ -45,7 +35,7 @@ def measure(args: argparse.Namespace) -> Iterator[Line]:
     numbers = itertools.count()
 
     def parameters(count: int) -> Any:
-        return draw(0, next(numbers), count, pool=min(len(images), POOL))
+        return draw_parameters(0, next(numbers), count, pool=min(len(images), POOL))
 
     sample = parameters(FEW)
     assert np.allclose(single_warps(images, sample), render(images, sample).numpy(), atol=1e-4)
@@ -55,7 +45,7 @@ def measure(args: argparse.Namespace) -> Iterator[Line]:
     for each in lines(medians, REFERENCE, "ms/sequence", size=FRAMES * SIZE**2 * 4):
         yield each | {"sequences a second": round(1 / medians[each["name"]])}
     if args.mnist:
-        yield from official_figures(images, official(args.mnist))
+        yield from official_figures(images, read_official(args.mnist))
 
 
 def _noise_digits() -> Images:
@@ -99,7 +89,7 @@ def single_warps(images: Images, parameters: Any) -> npt.NDArray[np.float32]:
         used = [[np.flatnonzero(images[digit].any(axis)) for axis in (0, 1)] for digit in digits]
         crops = [images[k][np.ix_(r, c)] for k, (c, r) in zip(digits, used, strict=True)]
         sizes = np.array([[crop.shape[::-1] for crop in crops]], float)
-        paths = centres(parameters[b : b + 1], sizes)[0]
+        paths = compute_centres(parameters[b : b + 1], sizes)[0]
         for t, power in enumerate(EXPONENT):
             for d, crop in enumerate(crops):
                 angle = np.deg2rad(t * parameters.rotation[b, d])
@@ -119,7 +109,7 @@ def official_figures(images: Images, parameters: Any) -> Iterator[Line]:
         for start in range(0, len(parameters), 100):
             part = parameters[start : start + 100]
             frames = render(images, part).numpy()
-            light = gains(part)[:, SEEN - 1 :, None, None].astype(np.float32)
+            light = compute_brightness(part)[:, SEEN - 1 :, None, None].astype(np.float32)
             truth, last = frames[:, SEEN:], frames[:, SEEN - 1 : SEEN]
             for name, forecast in zip(sums, (0, last, last * (light[:, 1:] / light[:, :1])), strict=True):
                 sums[name] += np.square(forecast - truth).mean((2, 3), dtype=np.float64).sum(0)

@@ -32,9 +32,7 @@ SUFFIXES = (".png", ".webp")
 class Options:
     """What to draw."""
 
-    split: Annotated[str | None, "a split of the archive; none: test if the archive has it, otherwise all frames"] = (
-        None
-    )
+    split: Annotated[str | None, "split of the archive; none: test if the archive has it, otherwise all"] = None
     sequence: Annotated[int | None, "index of a sequence of the split; none: the middle one"] = None
     across: Annotated[int, "number of locations with arrows along a side"] = 8
     device: Annotated[Literal["auto", "cpu", "cuda"], "device; auto is cuda where it is available"] = "auto"

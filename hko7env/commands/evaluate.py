@@ -99,6 +99,8 @@ def _configs(agents: list[str], unknown: list[str]) -> dict[str, Any]:
     try:
         configs = {agent: find(agent)[1] for agent in agents}
     except ValueError as error:
+        if getattr(error, "__notes__", None):  # raised while the agent's module was imported
+            raise
         flags = [word.partition("=")[0] for word in unknown if word.startswith("--")]
         meant = {flag: difflib.get_close_matches(flag, parser.flags, 1) for flag in flags}
         hints = [f"is {flag} meant to be {close[0]}?" for flag, close in meant.items() if close]

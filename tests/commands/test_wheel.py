@@ -73,7 +73,7 @@ def test_the_wheel_carries_agents_commands_and_weights_inside(wheel):
 def test_the_installed_package_runs_its_agents(installed, small_archive, tmp_path):
     code = (
         "import gymnasium, hko7env;"
-        f"env = gymnasium.make('HKO7-Offline-v0', archive={str(small_archive)!r});"
+        f"env = gymnasium.make('HKO7-Online-v0', archive={str(small_archive)!r});"
         "agent = hko7env.load('agents.last_frame', env.unwrapped.task);"
         "assert type(agent).__module__ == 'hko7env.agents.last_frame', type(agent);"
         "print(hko7env.run(env, agent).sequences)"

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from agents.commands.links import read_links
 from agents.learning.checkpoint import CheckpointError, digest, named, read, write
 from agents.learning.network_agent import Config, NetworkAgent
 from agents.learning.train_config import Optimisation
@@ -18,7 +19,6 @@ from agents.networks.registry import describe_weights
 from hko7env.loading import load
 from hko7env.testing import forecast, observation, task
 from tests.helpers.training import tiny_network, tiny_trainer
-from tools.links import links
 
 SOME = task(60, 60)
 BOUND = describe_weights("convgru", "small", SOME)  # what the tiny networks here pretend to be
@@ -94,7 +94,7 @@ def used_online(path):
 
 
 def made_digits(folder):
-    bound = digits.describe_weights("convgru-K3D2", NARROW) | {
+    bound = digits.describe_digit_weights("convgru-K3D2", NARROW) | {
         "digits": "x", "batch": 2, "seed": 0, "rotation": 30.0, "precision": "float32",
     }  # fmt: skip
 
@@ -102,15 +102,15 @@ def made_digits(folder):
         def batch(self, step):
             return digits.Sequences(torch.rand(1, 20, 64, 64, generator=torch.Generator().manual_seed(step)))
 
-    made = digits.build("convgru-K3D2", NARROW)
+    made = digits.build_network("convgru-K3D2", NARROW)
     Trainer(made, Source(), digits.squared_error, Optimisation(steps=1), folder, bound).run()
     return folder / "last.safetensors"
 
 
 def used_digits(path):
     run = digits.Run.read(path.parent)
-    assert digits.unlike_paper(run.facts)
-    return state(run.net) | {name: torch.tensor(float(run.facts[name])) for name in ("seed", "step", "seconds")}
+    assert digits.describe_deviations(run.metadata)
+    return state(run.net) | {name: torch.tensor(float(run.metadata[name])) for name in ("seed", "step", "seconds")}
 
 
 KINDS = {
@@ -303,4 +303,4 @@ def test_what_a_checkpoint_does_not_say_is_named(tmp_path):
 def test_links_are_not_drawn_of_a_checkpoint_of_no_size(tmp_path, size):
     write(tmp_path / "a", {}, {"model": "trajgru", "size": size})
     with pytest.raises(CheckpointError, match=r"/a has size .* needed is small or full"):
-        links(tmp_path / "a", SOME, np.zeros((5, 60, 60), np.uint8))
+        read_links(tmp_path / "a", SOME, np.zeros((5, 60, 60), np.uint8))
