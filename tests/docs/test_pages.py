@@ -62,3 +62,10 @@ def test_api_pages_name_modules_that_exist():
 
 def test_the_citation_names_this_version():
     assert f"\nversion: {hko7env.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_that_are_named_exist(page):
+    """Paths in inline code, such as `tests/test_scores.py`."""
+    for path in re.findall(r"`((?:hko7env|agents|tools|tests|docs)/[\w/.-]+)`", page.read_text()):
+        assert (ROOT / path).exists(), path
