@@ -4,6 +4,8 @@ A location's features are the shares of frames in which it shows each level 1 to
 Mahalanobis distance from the mean of all in-range locations exceeds the mean distance by three standard deviations.
 """
 
+import io
+import math
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,8 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hko7env.archive.archive import Archive, everywhere
+from hko7env.archive.archive import Archive
 from hko7env.archive.format import OUT_OF_RANGE, OUTLIER, SCORED
+from hko7env.archive.store import absolute_name
+from hko7env.damage import DAMAGE, LOCATIONS, DamagedFile, reason
 from hko7env.parallel import chunked, sum_over
 from hko7env.scores import scored
 
@@ -80,7 +84,7 @@ def count_archive(
     ``step`` is called with the number of frames just counted, a share at a time.
     """
     parts = chunked(times.tolist(), max(-(-len(times) // _SHARE), workers))
-    count = partial(_count_share, everywhere(path))
+    count = partial(_count_share, absolute_name(path))
     return sum_over(count, parts, workers=workers, scheduler=scheduler, step=step)
 
 
@@ -143,21 +147,45 @@ def boundary(shape: tuple[int, int], centre: tuple[float, float], radius: float)
 def load_mask(path: Path) -> Levels:
     """(H, W) uint8 static mask of an .npz file: an array ``mask`` of an archive's codes, or HKO-7's ``mask_dat.npz``.
 
-    Raises ValueError if the file holds neither.
+    Raises DamagedFile if the file holds neither.
     """
     try:
-        with np.load(path) as saved:
-            if "mask" in saved:
-                mask = np.asarray(saved["mask"])
+        with zipfile.ZipFile(path) as saved:
+            names = {Path(name).stem for name in saved.namelist()}
+            if "mask" in names:
+                mask = _member(saved, "mask")
                 if not np.isin(mask, (SCORED, OUTLIER, OUT_OF_RANGE)).all():
-                    raise ValueError("codes other than 0, 1 and 2")
+                    raise DamagedFile("codes other than 0, 1 and 2")
                 return mask.astype(np.uint8)
-            if {"outlier_mask", "out_boundary_mask"} <= set(saved):
-                outside, outlier = saved["out_boundary_mask"] > 0, saved["outlier_mask"] > 0
-                return np.where(outside, OUT_OF_RANGE, np.where(outlier, OUTLIER, SCORED)).astype(np.uint8)
-    except (zipfile.BadZipFile, ValueError, TypeError, EOFError) as error:
-        raise ValueError(f"{path} is no .npz file of plain arrays ({error})") from error
-    raise ValueError(f"{path} holds neither 'mask' nor 'outlier_mask' and 'out_boundary_mask'")
+            if not {"outlier_mask", "out_boundary_mask"} <= names:
+                raise DamagedFile("it holds neither 'mask' nor 'outlier_mask' and 'out_boundary_mask'")
+            outside, outlier = (_member(saved, name) > 0 for name in ("out_boundary_mask", "outlier_mask"))
+            return np.where(outside, OUT_OF_RANGE, np.where(outlier, OUTLIER, SCORED)).astype(np.uint8)
+    except FileNotFoundError:
+        raise
+    except DAMAGE as error:
+        raise DamagedFile(f"{path} is no .npz file of a mask ({reason(error)})") from error
+
+
+def _member(saved: zipfile.ZipFile, name: str) -> npt.NDArray[np.integer[Any] | np.bool_]:
+    """An (H, W) array of an .npz file, held against the size that its header claims before it is made."""
+    info = saved.getinfo(f"{name}.npy")
+    limit = 8 * LOCATIONS
+    if info.file_size > limit:
+        raise DamagedFile(f"{name} has {info.file_size} bytes, expected at most {limit}")
+    with saved.open(info) as member:
+        data = io.BytesIO(member.read(limit + 1))  # to the end, where zip checks the CRC
+    version = np.lib.format.read_magic(data)
+    if version not in ((1, 0), (2, 0)):
+        raise DamagedFile(f"{name} is an array of version {version}")
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, columns_first, dtype = read(data)
+    if len(shape) != 2 or dtype.kind not in "bui":
+        raise DamagedFile(f"{name} is {dtype} {shape}, expected whole numbers (H, W)")
+    body = data.read()
+    if len(body) != math.prod(shape) * dtype.itemsize:
+        raise DamagedFile(f"{name} claims {shape[0]} x {shape[1]} values and holds {len(body) // dtype.itemsize}")
+    return np.frombuffer(body, dtype).reshape(shape, order="F" if columns_first else "C")
 
 
 def clean(frames: Levels, mask: Levels) -> Levels:

@@ -27,7 +27,8 @@ FILES = {
 }
 USED = (
     "house/__init__.py", "house/agent.py", "house/parts/__init__.py", "house/parts/layers.py",
-    "house/parts/deep/cell.py", "house/late.py", "house/named.py", "house/weights/agent-small.safetensors", "house/weights/shared.bin",
+    "house/parts/deep/cell.py", "house/late.py", "house/named.py",
+    "house/weights/agent-small.safetensors", "house/weights/shared.bin",
     "neighbour.py",
 )  # fmt: skip
 UNUSED = (
