@@ -148,7 +148,7 @@ def minutes(iso: str) -> int:
     """Minutes since 1970-01-01 of an ISO time such as ``2015-01-07T00:00``. Raises ValueError for any other text."""
     time = np.datetime64(iso, "m")
     if np.isnat(time):
-        raise ValueError(f"{iso!r} is no time")
+        raise ValueError(f"{iso!r} is not a time")
     return int(time.astype(np.int64))
 
 

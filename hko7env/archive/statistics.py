@@ -42,13 +42,33 @@ class Summary:
         return np.asarray(by_class / max(self.levels.sum(), 1))
 
     def monthly_mean(self, zr: ZR) -> npt.NDArray[np.float64]:
-        """(12,) mean rain rate in mm/h over scored locations, NaN without frames (Shi et al. 2017, Figure 5).
+        """(12,) mean rain rate in mm/h over scored locations, NaN without frames (Shi et al. 2017, Figure 5)."""
+        return mean_rain_rate(self.levels, zr)
 
-        Level 0, no echo, counts as 0 mm/h.
-        """
-        rates = np.where(np.arange(256) > 0, zr.rates, 0.0)
-        total = self.levels.sum(axis=1)
-        return np.asarray(np.where(total > 0, self.levels @ rates / np.maximum(total, 1), np.nan))
+
+def mean_rain_rate(levels: npt.NDArray[np.int64], zr: ZR) -> npt.NDArray[np.float64]:
+    """Mean rain rate of counted levels; level 0, no echo, counts as 0 mm/h.
+
+    Args:
+        levels: (..., 256) int64 counts of levels.
+        zr: The Z-R relation.
+
+    Returns:
+        (...) mm/h, NaN where nothing was counted.
+    """
+    rates = np.where(np.arange(256) > 0, zr.rates, 0.0)
+    total = levels.sum(axis=-1)
+    return np.asarray(np.where(total > 0, levels @ rates / np.maximum(total, 1), np.nan))
+
+
+def count_scored_levels(frame: npt.NDArray[np.uint8], static: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """(256,) int64 number of scored locations with each level.
+
+    Args:
+        frame: (H, W) uint8 levels.
+        static: (H, W) bool static mask, True = scored.
+    """
+    return np.bincount(frame[scored(frame, static)], minlength=256)
 
 
 def summarise(
@@ -78,7 +98,7 @@ def _summarise_part(path: str, times: list[int]) -> Summary:
     levels = np.zeros((12, 256), np.int64)
     months = np.array(times).astype("datetime64[m]").astype("datetime64[M]").astype(int) % 12
     for month, frame in zip(months, archive.at(times)[0], strict=True):
-        levels[month] += np.bincount(frame[scored(frame, archive.scored)], minlength=256)
+        levels[month] += count_scored_levels(frame, archive.scored)
     return Summary(levels, len(times))
 
 

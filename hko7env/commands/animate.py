@@ -18,10 +18,11 @@ from hko7env.archive.format import iso
 from hko7env.command_line import Parser, add_archive, add_out, integer
 from hko7env.contract import Task
 from hko7env.files import write_atomically
+from hko7env.forecast import check_forecast
 from hko7env.loading import find, load
 from hko7env.options import add_options, given
 from hko7env.rendering import COLOURS, colour
-from hko7env.scores import check_forecast, scored
+from hko7env.scores import scored
 from hko7env.units import ZR, level
 
 DEFAULT_SEQUENCE = 0
