@@ -1,6 +1,7 @@
 """Every code block of the documentation works: python is run, command lines are read by the real parsers."""
 
 import importlib
+import inspect
 import re
 import sys
 
@@ -11,7 +12,6 @@ from hko7env.command_line import Parser
 from hko7env.commands.archive.main import COMMANDS as ARCHIVE_COMMANDS
 from hko7env.commands.main import COMMANDS, main
 from hko7env.loading import available
-from hko7env.testing import AgentTests
 from tests.helpers.markdown import PAGES, ROOT, blocks, command_lines
 
 WITH_PYTHON = [page for page in PAGES if any(block.language == "python" for block in blocks(page))]
@@ -55,18 +55,19 @@ def test_python_blocks_run(page, workplace, monkeypatch):
     for block in blocks(page):
         if block.language == "python" and not block.title:
             exec(compile(block.text, name_of(page), "exec"), names)
-    for suite in [value for value in names.values() if isinstance(value, type) and issubclass(value, AgentTests)]:
+    for suite in [value for value in names.values() if isinstance(value, type) and value.__name__.startswith("Test")]:
         run_suite(suite, workplace)
 
 
 def run_suite(suite, folder):
-    if suite is AgentTests:
-        return
+    """Run the tests of a class as pytest would, each in a folder of its own."""
     one = suite()
     tests = [getattr(one, name) for name in dir(one) if name.startswith("test_")]
     assert tests
     for test in tests:
-        test(*[folder] if "checkpoint" in test.__name__ else [])
+        place = folder / test.__name__
+        place.mkdir()
+        test(**({"tmp_path": place} if "tmp_path" in inspect.signature(test).parameters else {}))
 
 
 def test_the_readme_walks_a_part_and_its_agent_can_be_evaluated(workplace, small_archive, capsys):
