@@ -48,6 +48,5 @@ class Validation:
         total = Tally.zero(self.env.task.leads)
         for index in self.chosen[self.ranks.rank :: self.ranks.count].tolist():
             total += run(self.env, agent, options={"start": index, "stop": index + 1})
-        error = (total.balanced_squared + total.balanced_absolute).mean()
-        summed, sequences = self.ranks.total([error, total.sequences])
+        summed, sequences = self.ranks.total([total.balanced_error, total.sequences])
         return float(summed / sequences)
