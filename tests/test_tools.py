@@ -72,7 +72,7 @@ def test_a_folder_that_cannot_be_written_is_named(small_archive, tmp_path):
     done = tool("evaluate.py", "agents.last_frame", "--archive", small_archive, cwd=tmp_path)
     assert done.returncode == 1
     assert "cannot write results/agents.last_frame-offline-test" in done.stderr
-    assert "choose another --out" in done.stderr
+    assert "choose another output folder" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -220,7 +220,7 @@ def test_the_wheel_carries_the_agents_inside(small_archive, tmp_path):
     code = (
         f"import sys; sys.path.remove({str(ROOT)!r});"  # put there by the editable install
         "import gymnasium, hko7env;"
-        f"env = gymnasium.make('HKO7-Offline-v0', archive={str(small_archive)!r});"
+        f"env = gymnasium.make('HKO7-Online-v0', archive={str(small_archive)!r});"
         "agent = hko7env.load('agents.last_frame', env.unwrapped.task);"
         "assert type(agent).__module__ == 'hko7env.agents.last_frame', type(agent);"
         "print(hko7env.run(env, agent).sequences)"
