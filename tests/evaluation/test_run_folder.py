@@ -19,6 +19,7 @@ import pytest
 import hko7env.evaluation.evaluate
 import hko7env.evaluation.run_folder
 from hko7env.archive import create
+from hko7env.commands import evaluate as evaluate_command
 from hko7env.evaluation.evaluate import Plan, evaluate
 from hko7env.evaluation.journal import RunError
 from hko7env.evaluation.run_folder import RunFolder
@@ -356,35 +357,6 @@ def test_an_interrupt_while_workers_start_shows_no_traceback(archives, tmp_path)
     assert "Traceback" not in said
 
 
-INTERRUPTED = """
-import os, signal, time
-try:
-    os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(10)
-except BaseException as error:  # as some compiled modules do
-    raise ImportError("the module could not be initialised") from error
-"""
-
-
-@pytest.mark.parametrize(
-    "module, words",
-    [
-        ("zarr", ["evaluate.py", "agents.last_frame"]),
-        ("torch", ["evaluate.py", "agents.trajgru"]),
-        ("zarr", ["archive.py", "describe", "nowhere.zarr"]),
-        ("numpy", ["archive.py", "describe", "nowhere.zarr"]),
-    ],
-)
-def test_an_interrupt_during_the_imports_shows_no_traceback(tmp_path, module, words):
-    (tmp_path / f"{module}.py").write_text(INTERRUPTED)
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tools" / words[0]), *words[1:]], cwd=tmp_path, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)}, check=False,
-        preexec_fn=heed_interrupts,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (130, "\nstopped\n")
-
-
 # ---------------------------------------------------------------- what config.json says
 
 
@@ -400,7 +372,7 @@ def test_config_json_says_what_was_used(archives, tmp_path):
     assert folders[0].name != folders[1].name
 
 
-def test_checkpoint_none_is_an_untrained_network(tmp_path, monkeypatch, one_thread):
+def test_checkpoint_none_is_an_untrained_network(tmp_path, one_thread):
     agent = "agents.convgru"
     frames = np.random.default_rng(0).integers(71, 256, (30, 30, 60), np.uint8)
     create(str(tmp_path / "a.zarr"), shape=(30, 60)).append(6 * np.arange(30), frames)
@@ -409,13 +381,10 @@ def test_checkpoint_none_is_an_untrained_network(tmp_path, monkeypatch, one_thre
         run(env, load(agent, env.task, **options), options={"stop": 1}) for options in ({"checkpoint": "none"}, {})
     )
     assert untrained != shipped
-    monkeypatch.syspath_prepend(ROOT / "tools")
-    import evaluate as command_line
-
     words = [agent, "--env", "offline", "--archive", str(tmp_path / "a.zarr"), "--limit", "1"]
     for more, wanted, said in ((["--checkpoint", "none"], untrained, "none"), ([], shipped, None)):
         out = tmp_path / f"results {said}"
-        assert command_line.main([*words, "--out", str(out), *more]) == 0
+        assert evaluate_command.main([*words, "--out", str(out), *more]) == 0
         with np.load(folder_of(out) / "tally.npz") as saved:
             np.testing.assert_array_equal(saved["squared"], wanted.squared)
         config = json.loads((folder_of(out) / "config.json").read_text())
