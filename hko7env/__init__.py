@@ -1,4 +1,4 @@
-"""A streaming benchmark for precipitation nowcasting: HKO-7's protocol (Shi et al. 2017) as Gymnasium environments."""
+"""A streaming benchmark for precipitation nowcasting: the HKO-7 protocol (Shi et al. 2017) in Gymnasium."""
 
 import gymnasium
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from hko7env.archive import Archive
-from hko7env.archive.clutter import clean
+from hko7env.archive.clutter import remove_noise
 from hko7env.archive.format import iso
 from hko7env.contract import Observation, Task
 from hko7env.forecast import check_forecast
@@ -241,7 +241,7 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
             new_episode = not self.online or bool(self.schedule.new_episode[self._index])
         shown = np.stack(frames)
         if self.cleaned:
-            shown = clean(shown, self.archive.mask)
+            shown = remove_noise(shown, self.archive.mask)
         if new_episode:
             self._forecast = None  # it belongs to the episode before
         self._latest = Observation(

@@ -32,6 +32,8 @@ def draw(folder, minute, cells=(), palette_seed=0):
     rgb[[0, -1], :480] = rgb[:, [0, 479]] = (255, 0, 0)
     rgb[239, 235:246] = rgb[234:245, 240] = 255
     rgb[2:20, 2:100] = (221, 56, 49)  # the logo
+    for i, colour in enumerate(reversed(eccc.CLASSES)):
+        rgb[144 + 14 * i : 158 + 14 * i, 515:535] = colour
     image = Image.fromarray(rgb).quantize(32, dither=Image.Dither.NONE)
     order = np.random.default_rng(palette_seed).permutation(len(image.getcolors()))
     image = image.remap_palette(order.tolist())  # the order of colours differs from file to file
@@ -154,8 +156,7 @@ def test_bad_files_are_named_or_left_out(source, tmp_path):
     (source / "202413451906_CASGO_CAPPI_1.5_RAIN.gif").write_bytes(first.read_bytes())  # no such date
     (source / "again").mkdir()
     shutil.copy(first, source / "again")
-    foreign = np.full((480, 580, 3), (1, 2, 3), np.uint8)
-    Image.fromarray(foreign).save(source / "202407102000_CASGO_CAPPI_1.5_RAIN.gif")
+    draw(source, minutes("2024-07-10T20:00"), [(100, 200, (1, 2, 3))])
     Image.new("RGB", (100, 100)).save(source / "202407102006_CASGO_CAPPI_1.5_RAIN.gif")
     with pytest.raises(ImportProblem, match="--keep-going"):
         import_radar("eccc", source, tmp_path / "a.zarr")

@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-# This working tree, whatever else is installed as `agents`; then the user's own modules.
-sys.path[:1] = [str(Path(__file__).resolve().parent.parent), str(Path.cwd())]
-
-from hko7env.commands.main import main  # noqa: E402
-
 if __name__ == "__main__":
-    sys.exit(main(["train", *sys.argv[1:]]))
+    # This working tree, whatever else is installed as `agents`; then the user's own modules.
+    sys.path[:1] = [str(Path(__file__).resolve().parent.parent), str(Path.cwd())]
+
+    from tools.launch import launch
+
+    launch("train")

@@ -17,9 +17,9 @@ from .timing import Line, compare, line
 
 SOURCES = Path(hko7env.__file__).resolve().parent.parent
 MAKE = (
-    "import resource, sys, time; from hko7env.synthetic import Weather, make;"
+    "import resource, sys, time; from hko7env.synthetic import EpisodeSpec, make;"
     "n = int(sys.argv[1]); start = time.perf_counter();"
-    "make(sys.argv[2], weather=[Weather('test', f'2015-06-0{d}', n) for d in (1, 4)]);"
+    "make(sys.argv[2], weather=[EpisodeSpec('test', f'2015-06-0{d}', n) for d in (1, 4)]);"
     "print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
 )
 

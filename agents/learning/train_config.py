@@ -28,7 +28,7 @@ class Optimisation:
         ValueError: If a value is out of range.
     """
 
-    steps: Annotated[int, "number of optimiser steps; the default of CNNs is 80000"] = 100_000
+    steps: Annotated[int, "number of optimiser steps (CNNs: 80000)"] = 100_000
     rate: Annotated[float, "learning rate of Adam", Stored()] = 1e-4
     link_rate_share: Annotated[
         float, "share of the learning rate for the parameters that generate TrajGRU's links", Stored("link_rate")
@@ -76,7 +76,7 @@ class TrainConfig(Optimisation):
     split: Annotated[str, "split of the archive to learn from", Stored()] = "train"
     valid: Annotated[str, "split of the archive to validate on, or none", Stored()] = "valid"
     valid_limit: Annotated[int | None, "sequences to validate on, evenly spaced; none for all", Stored()] = None
-    batch: Annotated[int, "windows in a step, of all processes together; the default of CNNs is 8", Stored()] = 4
+    batch: Annotated[int, "windows in a step, of all processes together (CNNs: 8)", Stored()] = 4
     crop: Annotated[int | None, "side in px of the part of a frame to learn from; none for all of it", Stored()] = None
     rain_candidates: Annotated[int, "windows to draw, of which the rainiest is learned from", Stored("draws")] = 1
     synthetic_size: Annotated[

@@ -11,6 +11,7 @@ import importlib.util
 import re
 import sysconfig
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from hko7env.loading import locate
@@ -48,17 +49,16 @@ def sources(module: str) -> dict[str, Path]:
     Returns:
         Files by the full names of their modules, packages' ``__init__`` included.
     """
+    modules = _Modules(module)
     found: dict[str, Path] = {}
     waiting = [module, *_SCORING]
     while waiting:
-        name = waiting.pop()
-        for part in _with_parents(name):
-            if part in found or not _is_ours(part, module):
-                continue
-            path = _file(part)
+        parts = waiting.pop().split(".")
+        for name in (".".join(parts[: i + 1]) for i in range(len(parts))):  # importing a.b runs a/__init__ as well
+            path = None if name in found else modules.file(name)
             if path:
-                found[part] = path
-                waiting += _imports(part, path)
+                found[name] = path
+                waiting += _imports(name, path.name == "__init__.py", path.read_bytes())
     return found
 
 
@@ -80,61 +80,58 @@ def weights(agent: Path, used: set[Path]) -> dict[str, Path]:
     return {f"weights/{file.name}": file for file in found if not others & {re.split("[-.]", file.name)[0]}}
 
 
-def _with_parents(name: str) -> Iterator[str]:
-    parts = name.split(".")
-    return (".".join(parts[: i + 1]) for i in range(len(parts)))
+class _Modules:
+    """Finds the sources of modules, as far as they are not installed, or belong to the agent's package or hko7env."""
 
+    def __init__(self, agent: str) -> None:
+        self._always = ("hko7env", agent.partition(".")[0])
+        self._tops: dict[str, tuple[list[Path], Path | None]] = {}
 
-def _is_ours(name: str, agent: str) -> bool:
-    """Whether a module belongs to hko7env or the agent's package, or is not part of an installation."""
-    top = name.partition(".")[0]
-    if top in ("hko7env", agent.partition(".")[0]):
-        return True
-    root = _root(top)
-    standard = {Path(sysconfig.get_path(key)) for key in ("stdlib", "platstdlib")}
-    return root is not None and root not in standard and root.name not in ("site-packages", "dist-packages")
+    def file(self, name: str) -> Path | None:
+        """The source of a module, or of a package's ``__init__``; None if there is none, or it does not count."""
+        top, *rest = name.split(".")
+        if top not in self._tops:
+            self._tops[top] = self._find(top)
+        folders, source = self._tops[top]
+        if source and not rest:
+            return source
+        for place in (folder.joinpath(*rest) for folder in folders):
+            for path in (place / "__init__.py", place.with_name(f"{place.name}.py")):
+                if path.is_file():
+                    return path
+        return None
 
-
-def _root(top: str) -> Path | None:
-    """The folder in which a top-level module or package lies, or None if it is not a file."""
-    folders = _folders(top)
-    if folders:
-        return folders[0].parent
-    path = _file(top)
-    return path.parent if path else None
-
-
-def _folders(top: str) -> list[Path]:
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        return []
-    return [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
-
-
-def _file(name: str) -> Path | None:
-    """The source of a module or of a package's ``__init__``, or None."""
-    top, *rest = name.split(".")
-    folders = _folders(top)
-    if not folders:
+    def _find(self, top: str) -> tuple[list[Path], Path | None]:
+        """The folders of a top-level package, or the file of a top-level module; nothing if it does not count."""
         try:
             spec = importlib.util.find_spec(top)
         except (ImportError, ValueError):
-            return None
-        is_file = spec and not rest and spec.origin and spec.origin.endswith(".py")
-        return Path(spec.origin) if spec and is_file and spec.origin else None
-    candidates = [folder.joinpath(*rest) for folder in folders]
-    for path in (*(c.with_name(f"{c.name}.py") for c in candidates if rest), *(c / "__init__.py" for c in candidates)):
-        if path.is_file():
-            return path
-    return None
+            spec = None
+        if spec is None:
+            return [], None
+        folders = [Path(place) for place in spec.submodule_search_locations or []]
+        file = Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+        places = [*(folder.parent for folder in folders), *([file.parent] if file and not folders else [])]
+        if top not in self._always and any(_is_installed(place) for place in places):
+            return [], None
+        return folders, file
 
 
-def _imports(module: str, path: Path) -> Iterator[str]:
+def _is_installed(folder: Path) -> bool:
+    standard = {Path(sysconfig.get_path(key)) for key in ("stdlib", "platstdlib")}
+    return folder in standard or folder.name in ("site-packages", "dist-packages")
+
+
+@lru_cache(maxsize=1024)
+def _imports(module: str, is_package: bool, source: bytes) -> tuple[str, ...]:
     """Full names of what a module imports, including names that may be submodules."""
-    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    return tuple(_imported_names(module, is_package, source))
+
+
+def _imported_names(module: str, is_package: bool, source: bytes) -> Iterator[str]:
+    package = module.split(".") if is_package else module.split(".")[:-1]
     inside_functions = not module.startswith("hko7env") or module.startswith("hko7env.agents")
-    for node in _nodes(ast.parse(path.read_bytes(), str(path)), inside_functions):
+    for node in _nodes(ast.parse(source), inside_functions):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

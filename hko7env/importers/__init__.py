@@ -8,7 +8,9 @@ number)`` instead of ``time_of`` and ``read``.
 
 import importlib
 import pkgutil
-import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,14 +22,15 @@ import numpy.typing as npt
 from hko7env import progress
 from hko7env.archive import Archive, create
 from hko7env.archive.format import CHUNK, GOOD, OUT_OF_RANGE, OUTLIER, SCORED, SUSPECT, iso, minutes
+from hko7env.damage import DAMAGE, DamagedFile, reason
 from hko7env.naming import suggest
 from hko7env.parallel import worker_map
 
 BATCH, BATCH_BYTES = 24 * CHUNK, 1 << 26  # frames between commits: what a stopped import has to read again at most
 GONE = 0.01  # a frame that lacks more than this share of the scored locations is suspect
-DAMAGE = (ValueError, OSError, SyntaxError, KeyError, EOFError, RuntimeError, zlib.error)  # what readers make of it
 
 Frames = npt.NDArray[np.uint8]
+Problem = Callable[[str], None]  # is told of a file that is left out; raises if none may be
 
 
 class ImportProblem(ValueError):
@@ -73,10 +76,22 @@ class Format(Protocol):
         """What the file covers, by its name, such as a station: an archive holds one place."""
 
     def grid(self, path: Path) -> Grid:
-        """The grid of the source that ``path`` belongs to. Raises ValueError for a damaged file."""
+        """The grid of the source that ``path`` belongs to. Raises one of DAMAGE."""
 
     def read(self, path: Path) -> Frames | Seen:
         """(H, W) uint8 levels, north row first, or Seen if a file can lack locations. Raises one of DAMAGE."""
+
+
+@contextmanager
+def reading(what: object) -> Iterator[None]:
+    """Turn whatever a damaged file raises into DamagedFile with the name ``what``; let ImportProblem through."""
+    try:
+        with np.errstate(all="ignore"):  # what overflows is told by its value
+            yield
+    except ImportProblem:
+        raise
+    except DAMAGE as error:
+        raise DamagedFile(f"{what} cannot be read ({reason(error)})") from error
 
 
 def formats() -> list[str]:
@@ -161,12 +176,13 @@ def import_radar(
     """
     reader = find(name)
     source, destination = source.resolve(), destination.resolve()  # workers may stand in another folder
-    problems: list[str] = []
+    problems: dict[str, None] = {}
 
     def problem(text: str) -> None:
+        text = text.encode("utf-8", "backslashreplace").decode()  # a name may hold any bytes
         if not keep_going:
             raise ImportProblem(f"{text}; mend or remove it, or leave such files out with --keep-going")
-        problems.append(text)
+        problems[text] = None  # once, whichever step finds it
 
     files = _scan(reader, name, source, destination, problem)
     archive = _open(reader, files, destination, window, problem)
@@ -174,15 +190,16 @@ def import_radar(
     read = partial(_read, name, archive.scored, window)
     size = max(min(BATCH, BATCH_BYTES // (archive.shape[0] * archive.shape[1])), 1)
     with (
+        _worker_errors(),
         worker_map(workers, scheduler) as spread,
         progress.bar(len(files), f"importing {name}", "frame", done=len(files) - len(todo)) as bar,
     ):
         for start in range(0, len(todo), size):
             some = todo[start : start + size]
             batch: list[tuple[int, Frames, int]] = []
-            for (time, part), result in zip(some, spread(read, [part for _, part in some]), strict=True):
+            for (time, _), result in zip(some, spread(read, [part for _, part in some]), strict=True):
                 if isinstance(result, str):
-                    problem(f"{part.path} cannot be read ({result})")
+                    problem(result)
                 else:
                     batch.append((time, *result))
                 bar.update()
@@ -190,10 +207,22 @@ def import_radar(
                 times, frames, status = zip(*batch, strict=True)
                 archive.append(times, np.stack(frames), status)
     _take_masks(reader, archive, source, window, problem)
-    return archive, problems
+    return archive, list(problems)
 
 
-def _take_masks(reader: Format, archive: Archive, source: Path, window: Window | None, problem: Any) -> None:
+@contextmanager
+def _worker_errors() -> Iterator[None]:
+    """Raise ImportProblem if a worker process dies."""
+    try:
+        yield
+    except BrokenExecutor as error:
+        raise ImportProblem(
+            "a worker process died, for want of memory or of a file that its decoder cannot bear: the same command "
+            "goes on; with --workers 1 and parts of the source, the file can be found"
+        ) from error
+
+
+def _take_masks(reader: Format, archive: Archive, source: Path, window: Window | None, problem: Problem) -> None:
     """Let the mask files of a source, if its format has them, set the static mask, but not over one that was chosen.
 
     A location that any mask of this or an earlier import lets through is scored.
@@ -212,7 +241,9 @@ def _take_masks(reader: Format, archive: Archive, source: Path, window: Window |
     archive.update(mask=mask, attributes={"masks_read_at": len(archive)})
 
 
-def _todo(files: list[tuple[int, Part]], archive: Archive, destination: Path, problem: Any) -> list[tuple[int, Part]]:
+def _todo(
+    files: list[tuple[int, Part]], archive: Archive, destination: Path, problem: Problem
+) -> list[tuple[int, Part]]:
     """The files whose frames are still to come."""
     there = set(archive.times.tolist())
     newest = int(archive.times[-1]) if len(archive) else None
@@ -229,7 +260,7 @@ def _todo(files: list[tuple[int, Part]], archive: Archive, destination: Path, pr
     return todo
 
 
-def _scan(reader: Format, name: str, source: Path, destination: Path, problem: Any) -> list[tuple[int, Part]]:
+def _scan(reader: Format, name: str, source: Path, destination: Path, problem: Problem) -> list[tuple[int, Part]]:
     """Time and place of every frame of the source, in the order of time."""
     if not source.exists():
         raise ImportProblem(f"there is no {source}")
@@ -239,12 +270,11 @@ def _scan(reader: Format, name: str, source: Path, destination: Path, problem: A
         if destination == path or destination in path.parents:
             continue
         try:
-            times = _times(reader, path)
-            place = reader.place_of(path) if times is not None else ""
-        except ImportProblem:
-            raise
-        except DAMAGE as error:
-            problem(f"{path} cannot be read ({error})")
+            with reading(path):
+                times = _times(reader, path)
+                place = reader.place_of(path) if times is not None else ""
+        except DamagedFile as error:
+            problem(str(error))
             continue
         if times is None:
             problem(f"{path} is not named like a file of format {name}, or holds nothing of it")
@@ -280,18 +310,16 @@ def _times(reader: Format, path: Path) -> list[int] | None:
 
 
 def _open(
-    reader: Format, files: list[tuple[int, Part]], destination: Path, window: Window | None, problem: Any
+    reader: Format, files: list[tuple[int, Part]], destination: Path, window: Window | None, problem: Problem
 ) -> Archive:
-    for _, (path, _) in files:
+    for path in dict.fromkeys(path for _, (path, _) in files):
         try:
-            grid = reader.grid(path)
-            if not (grid.mask == SCORED).any():
-                raise ValueError("no location holds data")
+            with reading(path):
+                grid = reader.grid(path)
+                _check_grid(grid)
             break
-        except ImportProblem:
-            raise
-        except DAMAGE as error:
-            problem(f"{path} cannot be read ({error})")
+        except DamagedFile as error:
+            problem(str(error))
     else:
         raise ImportProblem("none of the files can be read")
     if window:
@@ -311,19 +339,29 @@ def _open(
     return create(str(destination), **vars(grid))
 
 
+def _check_grid(grid: Grid) -> None:
+    """Raise DamagedFile for a grid that makes no archive."""
+    for axis, values, size in (("y", grid.y, grid.shape[0]), ("x", grid.x, grid.shape[1])):
+        steps = np.diff(values)
+        if values.shape != (size,) or not np.isfinite(values).all() or not ((steps > 0).all() or (steps < 0).all()):
+            raise DamagedFile(f"its {axis} coordinates are not {size} finite numbers in order")
+    if not (grid.mask == SCORED).any():
+        raise DamagedFile("no location holds data")
+
+
 def _read(name: str, scored: npt.NDArray[np.bool_], window: Window | None, part: Part) -> tuple[Frames, int] | str:
     """The frame at its place with its status, or why there is none; in whatever process."""
     reader = find(name)
+    frame = f"{part.path}, frame {part.number}," if hasattr(reader, "read_at") else str(part.path)
     try:
-        seen = reader.read_at(*part) if hasattr(reader, "read_at") else reader.read(part.path)
-    except ImportProblem:  # not the file's fault
-        raise
-    except DAMAGE as error:
-        return str(error) or type(error).__name__
+        with reading(frame):
+            seen = reader.read_at(*part) if hasattr(reader, "read_at") else reader.read(part.path)
+    except DamagedFile as error:
+        return str(error)
     levels, gone = seen if isinstance(seen, Seen) else (seen, np.zeros(seen.shape, bool))
     if window:
         levels, gone = window.frame(levels), window.frame(gone.astype(np.uint8)) > 0
     if levels.shape != scored.shape:
-        return f"{levels.shape} frame in an archive of {scored.shape}"
+        return f"{frame} cannot be read ({levels.shape} frame in an archive of {scored.shape})"
     lacks = np.count_nonzero(gone & scored) > GONE * np.count_nonzero(scored)
     return levels, SUSPECT if lacks else GOOD

@@ -12,8 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hko7env.archive.format import FORMAT, OUT_OF_RANGE, SCORED
+from hko7env.damage import DamagedFile
 from hko7env.importers import Grid, ImportProblem, Seen
-from hko7env.units import HKO7, ZR, level, pixel
+from hko7env.importers._dataset import check_axes, check_frames, check_whole, open_dataset
+from hko7env.importers._levels import from_rate, from_reflectivity
+from hko7env.units import ZR
 
 SOURCE_ZR = ZR(200.0, 1.6)
 TO_MM_PER_HOUR = {  # units -> factor; water of 1 kg m-2 is 1 mm deep
@@ -28,17 +31,30 @@ def sources(source: Path) -> list[Path]:
     """The zarr stores and netCDF files at or under ``source``."""
     if source.is_file() or (source / "zarr.json").exists() or (source / ".zgroup").exists():
         return [source]
-    found = [p for p in sorted(source.rglob("*")) if p.suffix == ".nc" or (p.suffix == ".zarr" and p.is_dir())]
+    kinds = {".nc": Path.is_file, ".zarr": Path.is_dir}
+    found = [p for p in sorted(source.rglob("*")) if p.suffix in kinds and kinds[p.suffix](p)]
     return [p for p in found if not any(parent in found for parent in p.parents)]
 
 
 def times_of(path: Path) -> list[int] | None:
-    """Minutes of each time in the file, to the minute, or None if it holds no rain or reflectivity over time."""
+    """Minutes of each time in the file, to the minute, or None if it holds no rain or reflectivity over time.
+
+    The file is checked here, once: raises DamagedFile for frames larger than any radar's, values that were never
+    written, and NaT.
+    """
+    check_axes(path)
     with _open(path) as data:
         name = _variable(data)
         if name is None:
             return None
-        return [int(t) for t in data[data[name].dims[0]].values.astype("datetime64[m]").astype(np.int64)]
+        check_frames(data[name])
+        axes = [str(dimension) for dimension in data[name].dims]
+        times = data[axes[0]].values
+        none = np.flatnonzero(np.isnat(times))
+        if len(none):
+            raise DamagedFile(f"{axes[0]} number {none[0]} is no time (NaT)")
+    check_whole(path, [name, *axes])
+    return [int(t) for t in times.astype("datetime64[m]").astype(np.int64)]
 
 
 def place_of(path: Path) -> str:
@@ -63,8 +79,8 @@ def grid(path: Path) -> Grid:
             x=x,
             y=y,
             crs=_reference(reference),
-            source=str(data.attrs.get("source") or data.attrs.get("title") or path.name),
-            licence=str(data.attrs.get("licence") or data.attrs.get("license") or ""),
+            source=_text(data.attrs.get("source") or data.attrs.get("title") or path.name),
+            licence=_text(data.attrs.get("licence") or data.attrs.get("license") or ""),
             attributes={
                 "source_zr": "Z = 200 R^1.6, for reflectivity only",
                 "conversion": f"{variable.name} in {_units(variable)} to mm/h, then level by Z = 58.53 R^1.56",
@@ -73,42 +89,35 @@ def grid(path: Path) -> Grid:
 
 
 def read_at(path: Path, number: int) -> Seen:
-    """(H, W) uint8 levels of frame ``number``, and where it is NaN. Raises ValueError for infinite or negative rain."""
+    """(H, W) uint8 levels of frame ``number``, and where it is NaN. Raises DamagedFile for what no radar gives."""
     with _open(path) as data:
         variable = data[_variable(data)]
         flip_y, flip_x, _, _ = _axes(data, variable)
         values = np.asarray(variable[number].values, np.float64)[::flip_y, ::flip_x]
-    here = np.isfinite(values)
-    if np.isinf(values[~here]).any():
-        raise ValueError("infinite values")
-    units = _units(variable)
+    here, units = ~np.isnan(values), _units(variable)
     if units == "dbz":
-        dbz = np.where(here, values, -np.inf)
-        return Seen(np.asarray(level(pixel(HKO7.dbz(SOURCE_ZR.rate(dbz)))), np.uint8), ~here)
-    rain = np.where(here, values, 0.0) * TO_MM_PER_HOUR[units]
-    if (rain < 0).any():
-        raise ValueError("rain below 0")
-    return Seen(np.asarray(level(pixel(HKO7.dbz(rain))), np.uint8), ~here)
+        return Seen(from_reflectivity(values, SOURCE_ZR, here), ~here)
+    return Seen(from_rate(values * TO_MM_PER_HOUR[units], here), ~here)
 
 
 def _reference(mapping: dict[str, Any]) -> str:
     """PROJ string or WKT if the grid mapping has one, else all its CF attributes as JSON."""
     for name in ("proj4", "crs_wkt", "spatial_ref"):
         if mapping.get(name):
-            return str(mapping[name])
+            return _text(mapping[name])
     plain = {name: np.asarray(value).tolist() for name, value in mapping.items()}
     return json.dumps(plain, sort_keys=True) if plain else ""
 
 
 def _open(path: Path) -> Any:
-    try:
-        import xarray
-    except ImportError as error:
-        raise ImportProblem("reading CF data needs xarray: pip install 'hko7env[xarray]'") from error
-    data = xarray.open_zarr(path) if path.is_dir() else xarray.open_dataset(path)
+    data = open_dataset(path)
     if data.attrs.get("format") == FORMAT:
         raise ImportProblem(f"{path} is an archive already: use it as it is, or copy it with archive.py pack")
     return data
+
+
+def _text(attribute: object) -> str:
+    return str(attribute).encode("utf-8", "replace").decode()
 
 
 def _units(variable: Any) -> str:
@@ -125,7 +134,7 @@ def _variable(data: Any) -> str | None:
         and (_units(variable) == "dbz" or _units(variable) in TO_MM_PER_HOUR)
     ]
     if len(found) > 1:
-        raise ValueError(f"several variables could be meant: {', '.join(found)}; keep one")
+        raise DamagedFile(f"several variables could be meant: {', '.join(found)}; keep one")
     return found[0] if found else None
 
 
@@ -139,8 +148,12 @@ def _axes(data: Any, variable: Any) -> tuple[int, int, npt.NDArray[np.float64], 
 def _metres(data: Any, dimension: Any) -> npt.NDArray[np.float64]:
     """A coordinate in metres. Raises ValueError if it is missing or no length."""
     if dimension not in data.coords:
-        raise ValueError(f"dimension {dimension} has no coordinate, so north and west are unknown")
-    factor = LENGTHS.get(str(data[dimension].attrs.get("units", "m")).strip().lower())
+        raise DamagedFile(f"dimension {dimension} has no coordinate, so north and west are unknown")
+    units = str(data[dimension].attrs.get("units", "m")).strip().lower()
+    factor = LENGTHS.get(units)
     if factor is None:
-        raise ValueError(f"coordinate {dimension} is in {data[dimension].attrs['units']}, expected m or km: project it")
-    return np.asarray(data[dimension].values, np.float64) * factor
+        raise DamagedFile(f"coordinate {dimension} is in {units}, expected m or km: project it")
+    found = np.asarray(data[dimension].values, np.float64) * factor
+    if not found.size or not np.isfinite(found).all():
+        raise DamagedFile(f"coordinate {dimension} has no or not only finite values")
+    return found

@@ -8,11 +8,12 @@ import re
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from hko7env.archive.format import OUT_OF_RANGE, SCORED
+from hko7env.damage import DamagedFile
 from hko7env.importers import Frames, Grid, stamp
-from hko7env.units import HKO7, level, pixel
+from hko7env.importers._levels import from_rate
+from hko7env.importers._picture import read_picture
 
 SIZE = 480  # columns beyond it are the legend
 CENTRE = (239, 240)  # row and column of the radar
@@ -23,6 +24,7 @@ CLASSES = {
     (255, 255, 51): 16, (255, 204, 0): 24, (255, 153, 0): 32, (255, 102, 0): 50, (255, 0, 0): 64, (255, 2, 153): 100,
     (153, 51, 204): 125, (102, 0, 153): 200,
 }  # fmt: skip
+LEGEND = (144, 515, 14, 20)  # row and column of its boxes, the heaviest class first, and the size of one
 NO_ECHO = {(51, 51, 102), (153, 153, 102), (0, 0, 0)}  # sea, land, border lines
 STATIONS = {"CASGO": (45.10, -63.70), "CASMB": (45.95, -60.21), "CASCM": (46.22, -65.70)}  # latitude, longitude
 
@@ -44,7 +46,7 @@ def grid(path: Path) -> Grid:
     """The circle about the station; the cross drawn at its centre hides echo and is out of range, too."""
     match = _NAME.fullmatch(path.name)
     if not match:
-        raise ValueError("not named like an ECCC CAPPI rain GIF")
+        raise DamagedFile("not named like an ECCC CAPPI rain GIF")
     station = match[2]
     rows, columns = np.indices((SIZE, SIZE))
     down, right = rows - CENTRE[0], columns - CENTRE[1]
@@ -69,18 +71,24 @@ def grid(path: Path) -> Grid:
 
 
 def read(path: Path) -> Frames:
-    """(480, 480) uint8 levels. Raises ValueError for another size or a colour that is no class inside the circle."""
-    with Image.open(path) as image:
-        if image.size != (SIZE + 100, SIZE):
-            raise ValueError(f"{image.size[0]} x {image.size[1]} pixels, expected {SIZE + 100} x {SIZE}")
-        rgb = np.asarray(image.convert("RGB"))[:, :SIZE].astype(np.uint32)
+    """(480, 480) uint8 levels.
+
+    Raises DamagedFile for another size, a legend of other colours (border lines are black and no echo, so a palette of
+    zeros would be dry weather), or a colour that is no class inside the circle.
+    """
+    whole = np.asarray(read_picture(path, "GIF", (SIZE + 100, SIZE)).convert("RGB"))
+    row, column, height, width = LEGEND
+    legend = np.repeat(np.array(list(CLASSES)[::-1], np.uint8), height, axis=0)[:, None]
+    if (whole[row : row + len(legend), column : column + width] != legend).any():
+        raise DamagedFile("its legend does not have the colours of the rain classes: palette or pixels are damaged")
+    rgb = whole[:, :SIZE].astype(np.uint32)
     colours, where = np.unique(rgb @ np.array([1 << 16, 1 << 8, 1], np.uint32), return_inverse=True)
     levels = _levels()
     table = np.array([levels.get(int(colour), -1) for colour in colours])
     frame = table[where.reshape(SIZE, SIZE)]
     seen = grid(path).mask
     if (frame[seen == SCORED] < 0).any():
-        raise ValueError("a colour that is no rain class inside the radar's circle")
+        raise DamagedFile("a colour that is no rain class inside the radar's circle")
     frame[(frame < 0) | (seen == OUT_OF_RANGE)] = 0
     return frame.astype(np.uint8)
 
@@ -89,6 +97,6 @@ def _levels() -> dict[int, int]:
     """Level of each colour, packed as 0xRRGGBB."""
     edges = [*CLASSES.values(), list(CLASSES.values())[-1]]
     rates = np.sqrt(np.array(edges[:-1]) * np.array(edges[1:]))
-    levels = level(pixel(HKO7.dbz(rates))).tolist()
+    levels = from_rate(rates).tolist()
     packed = {(r << 16) + (g << 8) + b: found for (r, g, b), found in zip(CLASSES, levels, strict=True)}
     return packed | {(r << 16) + (g << 8) + b: 0 for r, g, b in NO_ECHO}

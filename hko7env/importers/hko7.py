@@ -6,21 +6,23 @@ radar's range, which is 256 km about the centre.
 """
 
 import re
-import zlib
-from collections.abc import Callable
+import struct
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from hko7env import progress
 from hko7env.archive.clutter import boundary
 from hko7env.archive.format import OUT_OF_RANGE, SCORED
-from hko7env.importers import Frames, Grid, stamp
+from hko7env.damage import DamagedFile, inflate, read_bytes
+from hko7env.importers import Frames, Grid, Problem, reading, stamp
+from hko7env.importers._picture import read_picture
 
 SIZE = 480
 METRES = 512_000 / SIZE
+FILE_BYTES = 1 << 24  # of a PNG or mask, far more than either needs
+CHANNELS = {0: 1, 2: 3, 3: 1}  # of the PNG colour types grey, RGB and palette
 
 _NAME = re.compile(r"RAD(\d{10})00\.png")
 
@@ -59,27 +61,47 @@ def grid(path: Path) -> Grid:
 
 
 def read(path: Path) -> Frames:
-    """(480, 480) uint8 levels. Raises ValueError for another size."""
-    with Image.open(path) as image:
-        levels = np.asarray(image.convert("L"))
-    if levels.shape != (SIZE, SIZE):
-        raise ValueError(f"{levels.shape[1]} x {levels.shape[0]} pixels, expected {SIZE} x {SIZE}")
-    return levels
+    """(480, 480) uint8 levels. Raises DamagedFile for another size, other than eight bits, and colours."""
+    data = read_bytes(path, FILE_BYTES)
+    picture = read_picture(path, "PNG", (SIZE, SIZE))
+    _check_png(data)
+    if picture.mode == "L":
+        return np.asarray(picture)
+    rgb = np.asarray(picture.convert("RGB"))
+    if (rgb != rgb[..., :1]).any():
+        raise DamagedFile("colours, expected grey values")
+    return np.ascontiguousarray(rgb[..., 0])
+
+
+def _check_png(data: bytes) -> None:
+    """Raise DamagedFile unless the pixels are all there, a byte each: PIL cuts 16 bits to 8 and fills up with 0."""
+    depth, colour, interlace = data[24], data[25], data[28]
+    if depth != 8 or colour not in CHANNELS or interlace:
+        raise DamagedFile(
+            f"PNG of {depth} bits, colour type {colour}, interlace {interlace}; expected 8, {list(CHANNELS)} and 0"
+        )
+    position, stream = 8, []
+    while position + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        if kind == b"IDAT":
+            stream.append(data[position + 8 : position + 8 + length])
+        position += 12 + length
+    expected = SIZE * (1 + SIZE * CHANNELS[colour])
+    held = len(inflate(b"".join(stream), expected))
+    if held != expected:
+        raise DamagedFile(f"{held} bytes of pixels, expected {expected}")
 
 
 def read_mask(path: Path) -> npt.NDArray[np.bool_]:
-    """(480, 480) bool of a ``.mask`` file, True = scored. Raises ValueError for anything else."""
-    try:
-        data = zlib.decompress(path.read_bytes())
-    except zlib.error as error:
-        raise ValueError(f"not a zlib stream ({error})") from error
+    """(480, 480) bool of a ``.mask`` file, True = scored. Raises DamagedFile for anything else."""
+    data = inflate(read_bytes(path, FILE_BYTES), SIZE * SIZE)
     values = np.frombuffer(data, np.uint8)
     if len(values) != SIZE * SIZE or values.max() > 1:
-        raise ValueError(f"{len(data)} bytes, expected {SIZE * SIZE} of 0 or 1")
+        raise DamagedFile(f"{len(data)} bytes, expected {SIZE * SIZE} of 0 or 1")
     return values.view(np.bool_).reshape(SIZE, SIZE)
 
 
-def ever_scored(source: Path, problem: Callable[[str], None]) -> npt.NDArray[np.bool_] | None:
+def ever_scored(source: Path, problem: Problem) -> npt.NDArray[np.bool_] | None:
     """Where any of the ``.mask`` files under ``source`` is True; None if there is none.
 
     ``problem`` is told of a damaged one, which is left out if it returns.
@@ -89,8 +111,9 @@ def ever_scored(source: Path, problem: Callable[[str], None]) -> npt.NDArray[np.
     with progress.bar(len(paths), "reading masks", "mask") as bar:
         for path in paths:
             try:
-                ever |= read_mask(path)
-            except ValueError as error:
-                problem(f"{path} cannot be read ({error})")
+                with reading(path):
+                    ever |= read_mask(path)
+            except DamagedFile as error:
+                problem(str(error))
             bar.update()
     return ever if paths else None

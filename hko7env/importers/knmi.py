@@ -10,17 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from hko7env.archive.format import OUT_OF_RANGE, SCORED, minutes
+from hko7env.damage import DamagedFile
 from hko7env.importers import Grid, Seen, stamp
-from hko7env.importers._hdf5 import open_file, text
-from hko7env.units import HKO7, level, pixel
+from hko7env.importers._hdf5 import open_file, read_array, text
+from hko7env.importers._levels import from_rate
 
 OUTSIDE = 65535
 MINUTES = 5  # of accumulation
 CRS = "+proj=stere +lat_0=90 +lon_0=0 +lat_ts=60 +a=6378137 +b=6356752"
 ROW_OFFSET = 3650  # km from the pole's row to the first of the grid
-FORMULA = b"GEO=0.01*PV+0.0"
+FORMULA = "GEO=0.01*PV+0.0"
 
 _NAME = re.compile(r"(RAD_\w+)_(\d{12})\.h5")
+_DATE = re.compile(r"(\d{2})-([A-Z]{3})-(\d{4});(\d{2}:\d{2}):\d{2}\.\d{3}")
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 
 
@@ -59,28 +61,31 @@ def grid(path: Path) -> Grid:
 def read(path: Path) -> Seen:
     """(H, W) uint8 levels, and where they are outside coverage."""
     values = _values(path)
-    rates = 0.12 * np.where(values == OUTSIDE, 0, values)
-    return Seen(np.asarray(level(pixel(HKO7.dbz(rates))), np.uint8), values == OUTSIDE)
+    outside = values == OUTSIDE
+    return Seen(from_rate(0.12 * np.where(outside, 0, values)), outside)
 
 
 def _values(path: Path) -> npt.NDArray[np.uint16]:
     with open_file(path) as file:
         try:
-            values = np.asarray(file["image1/image_data"])
-            formula = text(file["image1/calibration"].attrs["calibration_formulas"])
-            begin, end = (text(file["overview"].attrs[f"product_datetime_{which}"]) for which in ("start", "end"))
+            values = read_array(file, "image1/image_data")
+            formula = text(file["image1/calibration"], "calibration_formulas")
+            begin, end = (text(file["overview"], f"product_datetime_{which}") for which in ("start", "end"))
         except KeyError as error:
-            raise ValueError(f"not KNMI's layout: {error}") from error
-    if formula != FORMULA.decode() or values.dtype != np.uint16:
-        raise ValueError(f"counts mean {formula}, expected {FORMULA.decode()}")
+            raise DamagedFile(f"not KNMI's layout: {error}") from error
+    if formula != FORMULA or values.dtype != np.uint16:
+        raise DamagedFile(f"counts mean {formula} in {values.dtype}, expected {FORMULA} in uint16")
     if _minutes(end) - _minutes(begin) != MINUTES:
-        raise ValueError(f"rain from {begin} to {end}, expected {MINUTES} minutes")
+        raise DamagedFile(f"rain from {begin} to {end}, expected {MINUTES} minutes")
     if _minutes(end) != time_of(path):
-        raise ValueError(f"misnamed: its five minutes end at {end}")
+        raise DamagedFile(f"misnamed: its five minutes end at {end}")
     return values
 
 
 def _minutes(written: str) -> int:
     """Minutes of KNMI's ``26-AUG-2010;00:05:00.000``, whatever the locale."""
-    day, month, year, clock = re.split("[-;]", written)
-    return minutes(f"{year}-{_MONTHS.index(month) + 1:02}-{int(day):02}T{clock[:5]}")
+    match = _DATE.fullmatch(written)
+    if not match or match[2] not in _MONTHS:
+        raise DamagedFile(f"{written!r} is no time such as 26-AUG-2010;00:05:00.000")
+    day, month, year, clock = match.groups()
+    return minutes(f"{year}-{_MONTHS.index(month) + 1:02}-{day}T{clock}")

@@ -5,17 +5,22 @@ Rain becomes a level by HKO-7's relation, reflectivity by way of Z = 200 R^1.6 a
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from hko7env.archive.format import OUT_OF_RANGE, SCORED
-from hko7env.importers import Grid, Seen, stamp
-from hko7env.importers._hdf5 import open_file, text
-from hko7env.units import HKO7, ZR, level, pixel
+from hko7env.damage import DamagedFile
+from hko7env.importers import Frames, Grid, Seen, stamp
+from hko7env.importers._hdf5 import number, open_file, read_array, text
+from hko7env.importers._levels import from_rate, from_reflectivity
+from hko7env.units import ZR
 
 SOURCE_ZR = ZR(200.0, 1.6)  # Marshall and Palmer, as OPERA's own rain rates
+
+DATA = "dataset1/data1/data"
+WHAT = ("dataset1/data1/what", "dataset1/what")  # which of them holds an attribute differs with the version
 
 _NAME = re.compile(r"(.*?)(\d{12})(?:\d{2})?\D*\.(?:h5|hdf|hdf5)")
 
@@ -26,26 +31,36 @@ def time_of(path: Path) -> int | None:
     return stamp(match[2]) if match else None
 
 
+class Place(NamedTuple):
+    """Where the grid lies: a PROJ string and metres a location."""
+
+    projection: str
+    x: float
+    y: float
+
+
 def place_of(path: Path) -> str:
     """The product, which is the name before its time, and its grid."""
     match = _NAME.fullmatch(path.name)
     with open_file(path) as file:
-        where = file["where"].attrs
-        grid = f"{text(where['projdef'])} in steps of {float(where['xscale'])}, {float(where['yscale'])}"
-    return f"{match[1] if match else path.name} on {grid}"
+        place = _place(file)
+    return f"{match[1] if match else path.name} on {place.projection} in steps of {place.x}, {place.y}"
 
 
 def grid(path: Path) -> Grid:
     """The composite's grid and, as ``path`` has it, its coverage. Cadence is taken from the files' times."""
-    rain, outside, where = _rain(path)
-    height, width = rain.shape
+    with open_file(path) as file:
+        place = _place(file)
+        data = read_array(file, DATA)
+        outside = data == number(_what(file, "nodata"), "nodata")
+    height, width = data.shape
     return Grid(
         shape=(height, width),
         cadence=0,
         mask=np.where(outside, OUT_OF_RANGE, SCORED).astype(np.uint8),
-        x=float(where["xscale"]) * (np.arange(width) + 0.5),
-        y=float(where["yscale"]) * (height - 0.5 - np.arange(height)),
-        crs=text(where["projdef"]),
+        x=place.x * (np.arange(width) + 0.5),
+        y=place.y * (height - 0.5 - np.arange(height)),
+        crs=place.projection,
         source="ODIM HDF5 composite",
         licence="",
         attributes={
@@ -56,44 +71,62 @@ def grid(path: Path) -> Grid:
 
 
 def read(path: Path) -> Seen:
-    """(H, W) uint8 levels, and where they are outside coverage. Raises ValueError for other quantities."""
-    rain, outside, _ = _rain(path)
-    return Seen(np.asarray(level(pixel(HKO7.dbz(rain))), np.uint8), outside)
+    """(H, W) uint8 levels, and where they are outside coverage.
 
-
-def _rain(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], Any]:
-    """mm/h, where the file says nodata, and its attributes of place."""
+    Raises DamagedFile for other quantities, and for a gain, offset or time span that means nothing.
+    """
     with open_file(path) as file:
-        try:
-            data, root, where = file["dataset1/data1/data"][...], dict(file["what"].attrs), dict(file["where"].attrs)
-            what: dict[str, Any] = {}
-            for group in ("dataset1/what", "dataset1/data1/what"):  # the place differs with the version
-                what |= dict(file[group].attrs) if group in file else {}
-            quantity, gain, offset = text(what["quantity"]), float(what["gain"]), float(what["offset"])
-            nodata, undetect = float(what["nodata"]), float(what["undetect"])
-            date, clock = text(root["date"]), text(root["time"])
-        except KeyError as error:
-            raise ValueError(f"not ODIM's layout: {error}") from error
-    if stamp(date + clock[:4]) != time_of(path):
-        raise ValueError(f"misnamed: it says {date} {clock}")
-    outside, dry = data == nodata, data == undetect
-    values = data * gain + offset
+        date, clock = text(file["what"], "date"), text(file["what"], "time")
+        if stamp(date + clock[:4]) != time_of(path):
+            raise DamagedFile(f"misnamed: it says {date} {clock}")
+        data = read_array(file, DATA)
+        gain, offset, nodata, undetect = (number(_what(file, n), n) for n in ("gain", "offset", "nodata", "undetect"))
+        if gain <= 0:
+            raise DamagedFile(f"attribute gain is {gain}, expected a number above 0")
+        outside = data == nodata
+        here = ~outside & (data != undetect)
+        return Seen(_levels(file, data * gain + offset, here), outside)
+
+
+def _levels(file: Any, values: npt.NDArray[np.floating[Any]], here: npt.NDArray[np.bool_]) -> Frames:
+    """Levels of values in the units of the file's quantity."""
+    quantity = text(_what(file, "quantity"), "quantity")
     if quantity.startswith("DBZ"):
-        values = SOURCE_ZR.rate(np.where(outside | dry, -100.0, values))
-    elif quantity == "ACRR":
-        values = values / _hours(what)
-    elif quantity != "RATE":
-        raise ValueError(f"quantity {quantity} is neither RATE, ACRR nor DBZH")
-    rain = np.where(outside | dry, 0.0, values)
-    if not (rain >= 0).all():
-        raise ValueError("rain below 0, or NaN")
-    return rain, outside, where
+        return from_reflectivity(values, SOURCE_ZR, here)
+    if quantity == "ACRR":
+        return from_rate(values / _hours(file), here)
+    if quantity == "RATE":
+        return from_rate(values, here)
+    raise DamagedFile(f"quantity {quantity} is neither RATE, ACRR nor DBZH")
 
 
-def _hours(what: dict[str, Any]) -> float:
+def _what(file: Any, name: str) -> Any:
+    """The group that holds the attribute ``name`` of the data."""
+    for group in WHAT:
+        if group in file and name in file[group].attrs:
+            return file[group]
+    raise DamagedFile(f"not ODIM's layout: no attribute {name} in {' or '.join(WHAT)}")
+
+
+def _place(file: Any) -> Place:
+    where = file["where"]
+    place = Place(text(where, "projdef"), number(where, "xscale"), number(where, "yscale"))
+    if min(place.x, place.y) <= 0:
+        raise DamagedFile(f"attributes xscale and yscale of where are {place.x} and {place.y}, expected more than 0")
+    return place
+
+
+def _hours(file: Any) -> float:
     """Length of an accumulation."""
-    begin, end = (
-        np.datetime64(f"{d[:4]}-{d[4:6]}-{d[6:8]}T{t[:2]}:{t[2:4]}:{t[4:6]}")
-        for d, t in ((text(what[f"{e}date"]), text(what[f"{e}time"])) for e in ("start", "end"))
-    )
-    return float((end - begin) / np.timedelta64(1, "h"))
+    begin, end = (_second(*(text(_what(file, n), n) for n in (f"{e}date", f"{e}time"))) for e in ("start", "end"))
+    hours = float((end - begin) / np.timedelta64(1, "h"))
+    if hours <= 0:
+        raise DamagedFile(f"accumulated from startdate and starttime {begin} to enddate and endtime {end}")
+    return hours
+
+
+def _second(date: str, clock: str) -> np.datetime64:
+    """The time of ODIM's ``YYYYMMDD`` and ``hhmmss``."""
+    if not re.fullmatch(r"\d{14}", date + clock):
+        raise DamagedFile(f"{date!r} and {clock!r} are no date and time")
+    return np.datetime64(f"{date[:4]}-{date[4:6]}-{date[6:]}T{clock[:2]}:{clock[2:4]}:{clock[4:]}")

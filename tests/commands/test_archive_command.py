@@ -109,6 +109,37 @@ def test_a_mask_is_taken_from_a_file(command, small_archive, tmp_path):
     np.testing.assert_array_equal(Archive(str(tmp_path / "a.zarr")).mask, mask)
 
 
+def test_a_mask_of_another_size_is_refused(command, small_archive, tmp_path):
+    shutil.copytree(small_archive, tmp_path / "a.zarr")
+    np.savez(tmp_path / "mask.npz", mask=np.zeros((10, 20), np.uint8))
+    done = command("archive", "mask", "a.zarr", "mask.npz")
+    assert done.status == 1
+    assert "mask.npz is a mask of 10 x 20, a.zarr has frames of 48 x 64" in done.err
+
+
+def test_a_split_without_days_is_not_written(command, small_archive, tmp_path):
+    shutil.copytree(small_archive, tmp_path / "a.zarr")
+    done = command("archive", "split", "a.zarr", "wet", "--radar-mean", "1000")
+    assert done.status == 1
+    assert "no day is left for split 'wet'" in done.err
+    assert "wet" not in Archive(str(tmp_path / "a.zarr")).splits
+
+
+@pytest.mark.parametrize(
+    "times, message",
+    [
+        (("2010-06-01T00:00", "2010-06-01T00:06"), "2010-06-01T00:00 lies among the days of train and valid"),
+        (("2015-06-01T00:00", "2015-06-01T00:04", "2015-06-01T00:06"), "less than 6 minutes apart"),
+    ],
+)
+def test_test_times_that_no_episodes_can_have_are_refused(command, tmp_path, times, message):
+    (tmp_path / "times.csv").write_text("\n".join(times) + "\n")
+    done = command("archive", "synthetic", "--preset", "hko7", "--test-times", "times.csv", "--out", "a.zarr")
+    assert done.status == 1
+    assert message in done.err
+    assert not (tmp_path / "a.zarr").exists()
+
+
 def test_stats_are_printed(command, small_archive):
     done = command("archive", "stats", small_archive, "--split", "test")
     assert done.status == 0, done.err

@@ -6,7 +6,7 @@ from PIL import Image
 from agents.commands.links import read_links
 from agents.learning.checkpoint import named, write
 from agents.networks.registry import build
-from hko7env.synthetic import Weather, make
+from hko7env.synthetic import EpisodeSpec, make
 from hko7env.testing import observation, task
 
 SOME = task(60, 90)
@@ -24,7 +24,7 @@ def checkpoint(path, model="trajgru", flow=(0.0, 0.0)):
 
 @pytest.fixture
 def archive(tmp_path):
-    make(tmp_path / "a.zarr", shape=(60, 90), weather=(Weather("test", "2015-05-20T00:00", 30),))
+    make(tmp_path / "a.zarr", shape=(60, 90), weather=(EpisodeSpec("test", "2015-05-20T00:00", 30),))
     return tmp_path / "a.zarr"
 
 

@@ -78,9 +78,7 @@ def test_what_can_move_a_score_makes_another_run(small_archive, tmp_path):
     assert len(set(names)) == len(names)
 
 
-def test_code_that_the_agent_imports_and_files_named_by_default_are_part_of_the_run(
-    small_archive, tmp_path, monkeypatch
-):
+def test_imported_code_and_files_named_by_default_are_part_of_the_run(small_archive, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "weights").write_text("1")

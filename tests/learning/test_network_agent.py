@@ -190,7 +190,7 @@ def test_an_infinite_gradient_stops_before_the_weights_are_lost():
         agent.store(shown)
         agent.update()
     agent.store(stream(5)[4])
-    with pytest.raises(FloatingPointError, match="lower rate"):
+    with pytest.raises(FloatingPointError, match="lower learning rate"):
         agent.update()
 
 

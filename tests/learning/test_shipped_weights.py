@@ -1,8 +1,10 @@
 """The shipped weights: they are what their card says, and they forecast."""
 
+import dataclasses
 import hashlib
 import itertools
 import re
+from collections import namedtuple
 
 import gymnasium
 import pytest
@@ -10,11 +12,14 @@ import torch
 
 import hko7env
 from agents.commands.train import parse
-from agents.learning.checkpoint import read
+from agents.learning.checkpoint import CheckpointError, read
 from agents.learning.weights import WEIGHTS, find_shipped_weights
 from agents.networks.link_plots import record_links, share_outside
+from agents.networks.paper_tables import Row
+from agents.networks.registry import NETWORKS
 from hko7env.loading import load
-from hko7env.synthetic import Weather, make
+from hko7env.synthetic import EpisodeSpec, make
+from hko7env.testing import task
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -54,7 +59,7 @@ def test_nothing_is_shipped_that_the_card_does_not_name():
 def rain(tmp_path_factory):
     """Rain of a place and a year that no training has seen."""
     path = tmp_path_factory.mktemp("archives") / "rain.zarr"
-    make(path, shape=(240, 240), weather=(Weather("test", "2016-06-10T00:00", 60),), seed=11)
+    make(path, shape=(240, 240), weather=(EpisodeSpec("test", "2016-06-10T00:00", 60),), seed=11)
     return path
 
 
@@ -62,7 +67,9 @@ def test_links_that_are_shipped_look_at_the_map(rain):
     env = gymnasium.make("HKO7-Offline-v0", archive=str(rain), split="test").unwrapped
     observation, _ = env.reset(options={"start": 5})
     assert observation["frames"].any()
-    _, seen = record_links(load("agents.trajgru", env.task).net, torch.from_numpy(observation["frames"])[None] / 255)
+    _, seen = record_links(
+        load("agents.trajgru", env.task).agent.net, torch.from_numpy(observation["frames"])[None] / 255
+    )
     assert len(seen) == 6
     for name, flow in seen.items():
         assert share_outside(flow.reshape(-1, *flow.shape[-3:])) < 0.5, name
@@ -78,3 +85,20 @@ def test_shipped_networks_are_nearer_than_the_last_frame(rain):
     last = error("agents.last_frame", rain)
     for model in SHIPPED:
         assert error(f"agents.{model}", rain) < 0.9 * last
+
+
+class WiderRow(namedtuple("Columns", [*Row._fields, "gate"], defaults=[*Row._field_defaults.values(), "sigmoid"])):
+    """A row of a later version, which has one column more."""
+
+    recurrent = Row.recurrent
+
+
+@pytest.mark.parametrize("model", SHIPPED)
+def test_a_column_that_is_added_to_the_tables_refuses_no_weights(model, monkeypatch):
+    wider = tuple(WiderRow(*row) for row in NETWORKS[model].small)
+    monkeypatch.setitem(NETWORKS, model, dataclasses.replace(NETWORKS[model], small=wider))
+    assert load(f"agents.{model}", task(60, 60), device="cpu").net.table == wider
+    other = (*wider[:-1], wider[-1]._replace(gate="tanh"))
+    monkeypatch.setitem(NETWORKS, model, dataclasses.replace(NETWORKS[model], small=other))
+    with pytest.raises(CheckpointError, match="has table"):
+        load(f"agents.{model}", task(60, 60), device="cpu")

@@ -22,8 +22,8 @@ def test_validation_is_the_environments_score(archive):
     view = SplitView(Archive(str(archive)), "valid")
     agent = load("agents.convgru", env.task, checkpoint="none")
     means = hko7env.averages(hko7env.run(env, agent))
-    score = Validation(view, agent.net, Ranks())()
+    score = Validation(view, agent.agent.net, Ranks())()
     assert score == pytest.approx(means["b_mse"] + means["b_mae"], rel=1e-12)
-    assert Validation(view, agent.net, Ranks(), 2).chosen.tolist() == [0, len(env.schedule) - 1]
+    assert Validation(view, agent.agent.net, Ranks(), 2).chosen.tolist() == [0, len(env.schedule) - 1]
     with pytest.raises(ValueError, match="at least 1 sequence"):
-        Validation(view, agent.net, Ranks(), 0)
+        Validation(view, agent.agent.net, Ranks(), 0)

@@ -3,10 +3,13 @@
 The exit status is 1 if a target is missed.
 """
 
+from functools import partial
+
 from hko7env import progress
-from hko7env.archive import Archive
+from hko7env.archive import Archive, absolute_name
 from hko7env.command_line import Parser, add_archive_positional, add_workers, integer
-from hko7env.synthetic.realism import SEQUENCES, check, work
+from hko7env.loading import load
+from hko7env.synthetic.realism import SEQUENCES, AgentFactory, check, count_steps
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,8 +21,15 @@ def main(arguments: list[str] | None = None) -> int:
     add_workers(parser, "frames and sequences")
     args = parser.parse_args(arguments)
     archive = Archive(args.archive)
-    with progress.bar(work(archive, args.sequences), "checking", "step") as bar:
-        rows = list(check(args.archive, sequences=args.sequences, workers=args.workers, step=bar.update))
+    path = absolute_name(args.archive)
+    agents: dict[str, AgentFactory] = {  # from the least to the most skilful
+        "last frame": partial(load, "agents.last_frame"),
+        "flow": partial(load, "agents.rover"),
+        "true motion": partial(load, "agents.oracle", truth=path),
+        "true motion and growth": partial(load, "agents.oracle", truth=path, growth=True),
+    }
+    with progress.bar(count_steps(archive, args.sequences), "checking", "step") as bar:
+        rows = list(check(args.archive, agents, sequences=args.sequences, workers=args.workers, step=bar.update))
     widths = [max(len(cell) for cell in column) for column in zip(*(row[:3] for row in rows), strict=True)]
     for row in rows:
         cells = "  ".join(cell.ljust(width) for cell, width in zip(row[:3], widths, strict=True))

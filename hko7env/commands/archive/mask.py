@@ -17,8 +17,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("file", type=Path, metavar="FILE", help=help_text)
     args = parser.parse_args(arguments)
-    mask = load_mask(args.file)
-    Archive(args.archive, writable=True).update(mask=mask, attributes={"mask_from": args.file.name})
+    mask, archive = load_mask(args.file), Archive(args.archive, writable=True)
+    if mask.shape != archive.shape:
+        sizes = [f"{height} x {width}" for height, width in (mask.shape, archive.shape)]
+        raise ValueError(f"{args.file} is a mask of {sizes[0]}, {args.archive} has frames of {sizes[1]}")
+    archive.update(mask=mask, attributes={"mask_from": args.file.name})
     counts = [int((mask == code).sum()) for code in (SCORED, OUTLIER, OUT_OF_RANGE)]
     print(f"{args.archive}: {counts[0]} scored, {counts[1]} outlier, {counts[2]} out of range")
     return 0

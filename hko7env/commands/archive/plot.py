@@ -1,10 +1,10 @@
-"""Draw an archive as one HTML page: rain rates, months, mask, clutter and frames; of a synthetic one its truth too."""
+"""Draw an archive as one HTML page: frames, rain rates, splits, months, mask, clutter, and spectrum if synthetic."""
 
 from hko7env import progress
 from hko7env.archive import Archive
 from hko7env.command_line import Parser, add_archive_positional, add_out
 from hko7env.files import write_atomically
-from hko7env.report.archive_page import gallery
+from hko7env.report import archive_page
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -14,8 +14,8 @@ def main(arguments: list[str] | None = None) -> int:
     add_out(parser, "the HTML page")
     args = parser.parse_args(arguments)
     archive = Archive(args.archive)
-    with progress.bar(2 * len(archive.select()), "reading", "frame") as bar:
-        page = gallery(archive, step=bar.update)
+    with progress.bar(archive_page.count_steps(archive), "reading", "frame") as bar:
+        page = archive_page.make_page(archive, step=bar.update)
     write_atomically(args.out, page.encode())
     print(f"Page: {args.out}")
     return 0

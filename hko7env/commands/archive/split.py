@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from hko7env.archive import Archive
-from hko7env.archive.format import iso
-from hko7env.archive.rainy_days import DAY, radar_days, ranges, read_days
+from hko7env.archive.format import DAY, iso
+from hko7env.archive.rainy_days import radar_days, ranges, read_days
 from hko7env.command_line import Parser, add_archive_positional
 
 
@@ -19,6 +19,8 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         days = read_days(args.days or args.gauge, rainy_only=args.gauge is not None)
     days = [day for day in days if not args.years or int(iso(day)[:4]) in args.years]
+    if not days:
+        raise ValueError(f"no day is left for split {args.name!r}, nothing was written: relax the rule or --years")
     archive.update(splits={**archive.splits, args.name: ranges(days)})
     frames = np.isin(archive.times // DAY, np.array(days, np.int64) // DAY)
     recorded = len(np.unique(archive.times[frames] // DAY))

@@ -2,7 +2,7 @@
 
 from hko7env import progress
 from hko7env.archive import Archive
-from hko7env.archive.statistics import summarise, tables
+from hko7env.archive.statistics import format_tables, summarise
 from hko7env.command_line import Parser, add_archive_positional, add_scheduler, add_workers
 
 
@@ -13,7 +13,7 @@ def main(arguments: list[str] | None = None) -> int:
     times = archive.select(args.split)
     with progress.bar(len(times), "reading", "frame") as bar:
         summary = summarise(args.archive, times, workers=args.workers, scheduler=args.scheduler, step=bar.update)
-    print(tables(archive, summary), end="")
+    print(format_tables(archive, summary), end="")
     return 0
 
 

@@ -5,10 +5,13 @@ The same seed gives the same frames. A command that is interrupted continues whe
 
 from pathlib import Path
 
+import numpy as np
+
+from hko7env.archive.format import iso
 from hko7env.archive.rainy_days import read_times
 from hko7env.command_line import Parser, add_out, add_workers, integer
 from hko7env.synthetic import SEED, SIZES, make
-from hko7env.synthetic.weather import hko7
+from hko7env.synthetic.weather import EpisodeSpec, hko7
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         args.out,
         shape=(args.shape[0], args.shape[1]),
         seed=args.seed,
-        weather=hko7(args.seed, read_times(args.test_times)) if args.test_times else SIZES[args.preset](args.seed),
+        weather=_with_test_times(args.seed, args.test_times) if args.test_times else SIZES[args.preset](args.seed),
         cadence=args.cadence,
         workers=args.workers,
         shard=args.shard,
@@ -31,6 +34,18 @@ def main(arguments: list[str] | None = None) -> int:
     )
     print(f"{args.out}: {len(archive)} frames, fingerprint {archive.fingerprint}")
     return 0
+
+
+def _with_test_times(seed: int, file: Path) -> tuple[EpisodeSpec, ...]:
+    """HKO-7's episodes with the test times of ``file``. Raises ValueError for times that no episodes can have."""
+    listed = read_times(file)
+    episodes = hko7(seed, listed)
+    before, test = ([e.times(6) for e in episodes if (e.split == "test") is tested] for tested in (False, True))
+    if listed[0] <= np.concatenate(before).max():
+        raise ValueError(f"{file}: {iso(listed[0])} lies among the days of train and valid; list later times")
+    if not np.array_equal(np.concatenate(test), listed):
+        raise ValueError(f"{file}: some of its times are less than 6 minutes apart; leave one of each out")
+    return episodes
 
 
 def _parser() -> Parser:

@@ -1,3 +1,4 @@
+import gzip
 from itertools import pairwise
 
 import numpy as np
@@ -6,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hko7env.archive.format import minutes
-from hko7env.archive.rainy_days import DAY, radar_days, ranges, read_days
+from hko7env.archive.rainy_days import DAY, LIST_BYTES, radar_days, ranges, read_days, read_times
+from hko7env.damage import DamagedFile
 
 
 def listed(tmp_path, text):
@@ -35,6 +37,38 @@ def test_rainy_days_by_the_gauge(tmp_path):
 def test_bad_lines_are_named(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         read_days(listed(tmp_path, text))
+
+
+@pytest.mark.parametrize("read", [read_days, read_times])
+def test_damaged_lists_are_named(tmp_path, read):
+    """Cut off, flipped, no gzip, not text, 128 MiB behind a small file, empty."""
+    text = "time,rain\n" + "".join(f"2015-01-0{d}T00:00,0\n" for d in range(1, 9))
+    packed = gzip.compress(text.encode())
+    bomb = gzip.compress(b"time,rain\n") + gzip.compress(b"\n" * (LIST_BYTES // 16)) * 32
+    flipped = packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:]
+    for name, data, why in (
+        ("a.gz", packed[:-9], "cut off"), ("b.gz", flipped, "CRC"), ("c.gz", text.encode(), "gzip"),
+        ("d.gz", bomb, "more than 67108864 bytes"), ("e.txt", b"\xff\xfe2015", "decode"), ("f.txt", b"", "lists no"),
+        ("g.gz", gzip.compress(b"time,rain\n"), "lists no"),
+    ):  # fmt: skip
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(DamagedFile, match=f"{name}.*{why}"):
+            read(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match="gone"):
+        read(tmp_path / "gone.csv")
+    (tmp_path / "good.gz").write_bytes(packed)
+    assert read_times(tmp_path / "good.gz") == [minutes(f"2015-01-0{d}T00:00") for d in range(1, 9)]
+
+
+@pytest.mark.parametrize("word", ["now", "2015", "2015-01-07", "NaT", "99999999999-01-01T00:00", "2015-02-30T00:00"])
+def test_words_that_are_no_times(tmp_path, word):
+    with pytest.raises(ValueError, match=rf"days\.txt, line 2: '{word}' is not a time"):
+        read_times(listed(tmp_path, f"2015-01-01T00:00\n{word}\n"))
+
+
+def test_a_list_without_rain_is_no_split(tmp_path):
+    with pytest.raises(DamagedFile, match=r"days\.txt lists no rainy day"):
+        read_days(listed(tmp_path, "20150101, 0\n20150102, Trace\n"), rainy_only=True)
 
 
 @given(st.sets(st.integers(16000, 16040)))
