@@ -71,7 +71,7 @@ def _call(program: str, command: Command, arguments: list[str]) -> int:
     except EXPECTED as error:
         if getattr(error, "__notes__", None):  # raised inside an agent: its author needs the traceback
             raise
-        print(f"{program}: {error or type(error).__name__}", file=sys.stderr)
+        print(f"{program}: {str(error) or type(error).__name__}", file=sys.stderr)
         return 1
     return status
 

@@ -4,9 +4,11 @@ import pytest
 import torch
 
 import hko7env
-from agents.rover import restore, transform
+from agents.optical_flow.advection import SCHEMES
+from agents.rover import Config, restore, transform
 from hko7env.importers import Window, import_radar
 from hko7env.loading import load
+from hko7env.options import options_of
 from hko7env.scores import tally
 from hko7env.testing import AgentTests, observation, task
 from hko7env.units import level
@@ -138,10 +140,18 @@ def test_online_and_offline_give_identical_counts(small_archive):
     assert tallies[0] == tallies[1]
 
 
-def test_no_gpu_is_said(monkeypatch):
+def test_without_a_gpu_auto_is_the_cpu_and_cuda_is_an_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert load("agents.rover", BIG).device.type == "cpu"
     with pytest.raises(ValueError, match="no CUDA device"):
         load("agents.rover", BIG, device="cuda")
+
+
+def test_options_have_help_and_choices():
+    options = {option.name: option for option in options_of(Config)}
+    assert options["advection"].choices == tuple(SCHEMES)
+    assert options["device"].choices == ("auto", "cpu", "cuda")
+    assert all(option.help for option in options.values())
 
 
 @pytest.mark.slow

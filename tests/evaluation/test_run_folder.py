@@ -407,8 +407,8 @@ OLD_CONTEXT = {
 OLD_RECORD = np.dtype([("index", "<i8"), ("counts", "<i4", (4, 20, 5)), ("sums", "<f8", (4, 20)), ("crc", "<u4")])
 
 
-def old_run(out, complete):
-    """A run folder as version 0.1.0 wrote it, and its tally."""
+def old_run(out, complete, marked=True):
+    """A run folder as earlier code wrote it, the first without the run's digest in its files; and its tally."""
     digest = hashlib.sha256(json.dumps(OLD_IDENTITY, sort_keys=True).encode()).hexdigest()
     folder = out / f"agents.last_frame-online-test-{digest[:10]}"
     folder.mkdir(parents=True)
@@ -418,7 +418,7 @@ def old_run(out, complete):
     records["index"] = range(3)
     records["counts"], records["sums"] = rng.integers(0, 2**30, (3, 4, 20, 5)), rng.random((3, 4, 20))
     for record in records:
-        start = google_crc32c.value(digest.encode())
+        start = google_crc32c.value(digest.encode() if marked else b"")
         record["crc"] = google_crc32c.extend(start, record.tobytes()[:-4])
     (folder / "0000.journal").write_bytes(records[:2].tobytes())
     (folder / "0001.journal").write_bytes(records[2:].tobytes())
@@ -427,14 +427,15 @@ def old_run(out, complete):
     if complete:
         np.savez(folder / "tally.npz", **vars(tally))
         seal = hashlib.sha256((folder / "tally.npz").read_bytes()).hexdigest()
-        mark = {"run": digest, "sequences": 3, "tally_sha256": seal}
-        (folder / "complete.json").write_text(json.dumps(mark, indent=1))
+        facts = ({"run": digest} if marked else {}) | {"sequences": 3, "tally_sha256": seal}
+        (folder / "complete.json").write_text(json.dumps(facts, indent=1))
     return folder, tally
 
 
 @pytest.mark.parametrize("complete", [True, False])
-def test_a_run_folder_of_an_earlier_version_opens(tmp_path, complete):
-    path, tally = old_run(tmp_path, complete)
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_run_folder_of_an_earlier_version_opens(tmp_path, complete, marked):
+    path, tally = old_run(tmp_path, complete, marked)
     folder = RunFolder.open(path)
     assert (folder.path, folder.identity, folder.context) == (path, OLD_IDENTITY, OLD_CONTEXT)
     assert folder.finished() == (tally if complete else None)
@@ -461,11 +462,8 @@ def test_a_folder_that_is_no_run_is_named(tmp_path, damage):
         config.unlink()
     else:
         text = config.read_text()
-        bad = {
-            "not JSON": "x",
-            "other run": text.replace("agents.last", "agents.first"),
-            "no leads": text.replace("leads", "x"),
-        }
+        other, without = text.replace("agents.last", "agents.first"), text.replace("leads", "x")
+        bad = {"not JSON": "x", "other run": other, "no leads": without}
         config.write_text(bad[damage])
     with pytest.raises(RunError, match=r"config\.json is damaged"):
         RunFolder.open(path)
