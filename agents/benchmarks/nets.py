@@ -120,7 +120,7 @@ def trainings(name: str, net: Any, size: tuple[int, int, int], device: str, grap
 
     jobs: Jobs = {name: work}
     if graphs and device == "cuda" and isinstance(net, EncoderForecaster):
-        own = copy.deepcopy(net)  # its gradients must stay where they are
+        own = copy.deepcopy(net)  # a CUDA graph keeps the addresses of its gradients
         captured = Captured(own, lambda batch: squared(own, *batch))
         jobs[f"{name}, graph"] = lambda: captured((frames,)).item()
     return jobs

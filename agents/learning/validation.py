@@ -40,6 +40,5 @@ class Validation:
             slots = self.view.schedule.slots(index)
             frames, _ = self.view.frames_at(slots[:INPUTS])
             total += self.view.score(slots[INPUTS:], forecast_frames(self.net, self.net, np.stack(frames)))
-        error = (total.balanced_squared + total.balanced_absolute).mean()
-        summed, sequences = self.ranks.total([error, total.sequences])
+        summed, sequences = self.ranks.total([total.balanced_error, total.sequences])
         return float(summed / sequences)
