@@ -59,4 +59,4 @@ def test_an_error_of_the_agent_names_the_sequence(small_archive, tmp_path):
     words = ["tests.helpers.toys", "--fail-at", "0", "--archive", str(small_archive), "--out", str(tmp_path / "f.gif")]
     with pytest.raises(RuntimeError, match="the toy is broken") as caught:
         hko7env(["animate", *words, "--sequence", "3"])
-    assert caught.value.__notes__ == ["in sequence 3, issued 2015-05-20T01:54, by Slow"]
+    assert caught.value.__notes__[0].startswith("in sequence 3, issued 2015-05-20T01:54, by ")
