@@ -1,4 +1,4 @@
-"""Animate one forecast beside what happened: ``hko7env animate agents.trajgru --sequence 24 --out forecast.webp``.
+"""Animate one forecast beside what happened: ``hko7env animate agents.trajgru --sequence 66 --out forecast.webp``.
 
 The left panel shows the observed frames, the right one the five input frames and then the agent's twenty forecast
 frames. The agent is run offline: it sees the input frames of this sequence and nothing before them.
@@ -18,7 +18,7 @@ from hko7env.commands.agent_options import parse_with_agents
 from hko7env.contract import Task
 from hko7env.files import write_atomically
 from hko7env.forecast import check_forecast
-from hko7env.loading import load
+from hko7env.loading import load, noting
 from hko7env.rendering import COLOURS, colour
 from hko7env.scores import scored
 from hko7env.units import ZR, level
@@ -100,8 +100,9 @@ def record(env: Any, agent: Any, sequence: int) -> Film:
     if not 0 <= sequence < count:
         raise ValueError(f"{env.archive.name}, split {env.split}, has sequences 0 to {count - 1}, got {sequence}")
     observation, _ = env.reset(options={"start": sequence, "stop": sequence + 1})
-    agent.store(observation)
-    forecast = np.asarray(agent.predict())
+    with noting(f"in sequence {sequence}, issued {env.issued(sequence)}, by {type(agent).__name__}"):
+        agent.store(observation)
+        forecast = agent.predict()
     check_forecast(forecast, env.action_space.shape)
     times = env.schedule.slots(sequence)
     observed, present = env.view.frames_at(times)

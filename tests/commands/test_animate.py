@@ -53,3 +53,10 @@ def test_a_gif_has_as_many_frames_and_the_agents_options_count(small_archive, tm
 def test_errors_name_what_is_wrong(small_archive, words, message, capsys):
     assert hko7env(["animate", *words, *(["--archive", str(small_archive)] if words else [])]) in (1, 2)
     assert message in capsys.readouterr().err
+
+
+def test_an_error_of_the_agent_names_the_sequence(small_archive, tmp_path):
+    words = ["tests.helpers.toys", "--fail-at", "0", "--archive", str(small_archive), "--out", str(tmp_path / "f.gif")]
+    with pytest.raises(RuntimeError, match="the toy is broken") as caught:
+        hko7env(["animate", *words, "--sequence", "3"])
+    assert caught.value.__notes__[0].startswith("in sequence 3, issued 2015-05-20T01:54, by ")
