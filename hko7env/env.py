@@ -13,30 +13,12 @@ from hko7env.archive import Archive
 from hko7env.archive.clutter import clean
 from hko7env.archive.format import iso
 from hko7env.contract import Observation, Task
-from hko7env.naming import meant
-from hko7env.schedule import INPUTS, LEADS, MAX_MISSING, Schedule, schedule
-from hko7env.scores import Forecast, ForecastError, Tally, averages, check_forecast, scored, tally
+from hko7env.naming import suggest
+from hko7env.schedule import INPUTS, LEADS, MAX_MISSING, Schedule
+from hko7env.scores import Forecast, ForecastError, Tally, averages, check_forecast
+from hko7env.split_view import SplitView
 
 _FOREVER = 2**62  # bound of the time space
-DEFAULT_SPLIT, ALL = "test", "all"
-
-
-def choose_split(archive: Archive, split: str | None) -> str:
-    """The split that is meant: ``split`` itself, by default :data:`DEFAULT_SPLIT`, or :data:`ALL` frames.
-
-    A split that the archive has goes before the word for all frames; that word is the default of an archive without
-    splits only. Raises ValueError, with what may be meant, for any other name.
-    """
-    if split is None:
-        if archive.splits and DEFAULT_SPLIT not in archive.splits:
-            raise ValueError(
-                f"{archive.name} has no split {DEFAULT_SPLIT!r}: choose one of {', '.join(archive.splits)}, "
-                f"or {ALL!r} for all frames"
-            )
-        return DEFAULT_SPLIT if archive.splits else ALL
-    if split != ALL and split not in archive.splits:
-        raise ValueError(f"{archive.name} has no split {split!r}, {meant(str(split), [*archive.splits, ALL])}")
-    return split
 
 
 class Shown(NamedTuple):
@@ -107,11 +89,11 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
 
             archive = str(default_archive())
         self.archive = Archive(archive)
-        self.split = choose_split(self.archive, split)
+        self.view = SplitView(self.archive, split)
+        self.split = self.view.split
         self.online, self.cleaned = online, cleaned
         self.render_mode = render_mode
-        self._times = self.archive.select(self.split if self.split in self.archive.splits else None)
-        self.schedule: Schedule = schedule(self._times, cadence=self.archive.cadence, max_missing=MAX_MISSING)
+        self.schedule: Schedule = self.view.schedule
         if len(self.schedule) == 0:
             raise ValueError(
                 f"{archive}, split {self.split}, holds no sequence: none of its windows of {INPUTS + LEADS} "
@@ -119,8 +101,7 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
                 "the cadence and the gaps with tools/archive.py describe"
             )
         height, width = self.archive.shape
-        self._static = self.archive.scored
-        self.task = Task(INPUTS, LEADS, height, width, self.archive.cadence, self._static.copy(), self.archive.zr)
+        self.task = Task(INPUTS, LEADS, height, width, self.archive.cadence, self.view.scored.copy(), self.archive.zr)
         self.observation_space = spaces.Dict(
             {
                 "frames": spaces.Box(0, 255, (INPUTS, height, width), np.uint8),
@@ -156,7 +137,7 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         known: dict[str, Any] = {"start": 0, "stop": len(self.schedule), "continued": False}
         for option, value in options.items():
             if option not in known:
-                raise ValueError(f"reset has no option {option!r}, {meant(option, known)}")
+                raise ValueError(f"reset has no option {option!r}, {suggest(option, known)}")
             if not isinstance(value, int | np.integer):
                 raise ValueError(f"reset's option {option!r} must be a whole number or a truth value, got {value!r}")
         start, stop, continued = (options.get(name, default) for name, default in known.items())
@@ -200,23 +181,13 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         if action.dtype != np.float32:
             raise ForecastError(f"expected a float32 forecast, got {action.dtype}")
         slots = self.schedule.slots(self._index)[INPUTS:]
-        truth, present = self._at(slots)
-        mask = [
-            scored(t, self._static) if ok else np.zeros_like(self._static) for t, ok in zip(truth, present, strict=True)
-        ]
-        self._sealed.append(_Sealed(self._index, int(slots[-1]), tally(truth, mask, action, zr=self.archive.zr)))
+        self._sealed.append(_Sealed(self._index, int(slots[-1]), self.view.score(slots, action)))
         if self.render_mode:
             self._forecast = Shown(int(slots[0]) - self.task.cadence, action.copy())
 
-    def _at(self, slots: npt.NDArray[np.int64]) -> tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.bool_]]:
-        """Frames of the split at ``slots``, and which are present; those of another split are not."""
-        frames, present = self.archive.at(slots)
-        present &= np.isin(slots, self._times)
-        return [f if there else np.zeros_like(f) for f, there in zip(frames, present, strict=True)], present
-
     def _observe(self, new_episode: bool | None = None) -> dict[str, Any]:
         slots = self.schedule.slots(self._index)[:INPUTS].copy()  # a view would hold the window's other slots
-        frames, present = self._at(slots)
+        frames, present = self.view.frames_at(slots)
         if new_episode is None:
             new_episode = not self.online or bool(self.schedule.new_episode[self._index])
         shown = np.stack(frames)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hko7env.contract import Agent, OptionError, Task
-from hko7env.naming import meant
+from hko7env.naming import suggest
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def check_options(name: str, config: Any, options: dict[str, Any]) -> None:
     known = [field.name for field in fields(config)] if config else []
     for option in options:
         if option not in known:
-            raise ValueError(f"{name} has no option {option!r}, {meant(option, known)}")
+            raise ValueError(f"{name} has no option {option!r}, {suggest(option, known)}")
 
 
 def _locate(module: str) -> str:
@@ -69,7 +69,7 @@ def _locate(module: str) -> str:
         except ModuleNotFoundError:
             continue
     here = [path.stem for path in Path.cwd().glob("*.py") if _makes(path)]
-    raise ValueError(f"there is no agent {module!r}, {meant(module.removesuffix('.py'), [*available(), *here])}")
+    raise ValueError(f"there is no agent {module!r}, {suggest(module.removesuffix('.py'), [*available(), *here])}")
 
 
 def available() -> list[str]:

@@ -1,4 +1,4 @@
-"""One way to spread additive work: in this process, over processes, or over a dask cluster."""
+"""Additive work over this process, several processes, or a dask cluster."""
 
 import concurrent.futures
 import multiprocessing
@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 
 class Addable(Protocol):
-    """A value that adds to its like."""
+    """A value that can be added to others of its type."""
 
     def __add__(self, other: Any) -> Any:
         """The sum of both."""
@@ -16,15 +16,26 @@ class Addable(Protocol):
 
 Item = TypeVar("Item")
 Sum = TypeVar("Sum", bound=Addable)
-Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # as map: results in the order of the items
+# Like ``map`` over one iterable: results in the order of the items
+WorkerMap = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
 @contextmanager
-def spreading(workers: int = 1, scheduler: str | None = None) -> Iterator[Spread]:
-    """A ``map`` over ``workers`` processes, or over the dask cluster whose ``scheduler`` has this address.
+def worker_map(workers: int = 1, scheduler: str | None = None) -> Iterator[WorkerMap]:
+    """Open a ``map`` that runs on several workers.
 
-    Functions and items must be picklable, and every machine must see the same files. Raises ValueError for fewer than
-    one worker and if dask is not installed, OSError if the scheduler does not answer.
+    Functions and items must be picklable, and every machine must see the same files.
+
+    Args:
+        workers: Number of processes; 1 means this process.
+        scheduler: Address of a dask scheduler, whose workers are used instead.
+
+    Yields:
+        A function that is called like ``map`` with one iterable and keeps its order.
+
+    Raises:
+        ValueError: For fewer than one worker, or if dask is not installed.
+        OSError: If the scheduler does not answer.
     """
     if workers < 1:
         raise ValueError(f"at least one worker is needed, got {workers}")
@@ -32,7 +43,7 @@ def spreading(workers: int = 1, scheduler: str | None = None) -> Iterator[Spread
         try:
             from distributed import Client
         except ImportError as error:
-            raise ValueError("a --scheduler needs dask: pip install 'hko7env[dask]'") from error
+            raise ValueError("a scheduler needs dask: pip install 'hko7env[dask]'") from error
         with Client(scheduler, timeout="10s") as client, client.get_executor(pure=False) as executor:
             yield executor.map
     elif workers > 1:
@@ -43,7 +54,7 @@ def spreading(workers: int = 1, scheduler: str | None = None) -> Iterator[Spread
         yield map
 
 
-def add_up(
+def sum_over(
     function: Callable[[list[Any]], Sum],
     parts: list[list[Any]],
     *,
@@ -51,15 +62,23 @@ def add_up(
     scheduler: str | None = None,
     step: Callable[[int], Any] | None = None,
 ) -> Sum:
-    """The sum of ``function`` over ``parts``, in their order; ``step`` is told the size of each part that is in.
+    """Add up ``function(part)`` over ``parts``, in their order.
 
-    Raises ValueError if there is no part.
+    Args:
+        function: Computes the value of one part.
+        parts: Lists of items, see :func:`chunked`.
+        workers: As of :func:`worker_map`.
+        scheduler: As of :func:`worker_map`.
+        step: Called with the number of items of each part whose value has been added.
+
+    Raises:
+        ValueError: If there is no part.
     """
     if not parts:
         raise ValueError("there are no frames to read")
     total: Sum | None = None
-    with spreading(workers, scheduler) as spread:
-        for part, one in zip(parts, spread(function, parts), strict=True):
+    with worker_map(workers, scheduler) as mapped:
+        for part, one in zip(parts, mapped(function, parts), strict=True):
             total = one if total is None else total + one
             if step:
                 step(len(part))
@@ -67,7 +86,7 @@ def add_up(
     return total
 
 
-def shares(items: list[Item], count: int) -> list[list[Item]]:
-    """``items`` in at most ``count`` unbroken parts of nearly equal length, none of them empty."""
+def chunked(items: list[Item], count: int) -> list[list[Item]]:
+    """Cut ``items`` into at most ``count`` consecutive chunks of nearly equal length, none of them empty."""
     size = -(-len(items) // max(count, 1))
     return [items[i : i + size] for i in range(0, len(items), max(size, 1))]

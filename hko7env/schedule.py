@@ -1,11 +1,12 @@
-"""The walk over the frames of a split: which sequences are due, and where an episode begins.
+"""Sequences and episodes from the times of a split's frames, by the rule of the released HKO-7 iterator.
 
-It knows times only, never pixels, so it is tested against the official frame lists.
+A window of J + K slots is valid if it holds a frame and no run of more than ``max_missing`` consecutive slots is
+missing. Only times are used, never pixels, so the rule is tested against the official frame lists.
 """
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +14,22 @@ import numpy.typing as npt
 Minutes = npt.NDArray[np.int64]
 
 INPUTS, LEADS = 5, 20  # J and K of Shi et al. 2017, section 5.1
-MAX_MISSING = 2  # a window with a longer run of missing frames is not walked (released code)
+MAX_MISSING = 2  # the longest allowed run of missing slots in a window (released code)
 
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """Sequences of a stream in the order of their issue.
+    """The sequences of a stream in the order of their issue.
 
-    ``starts`` (N,) int64 minutes since 1970-01-01 of each first slot and ``new_episode`` (N,) bool.
     A sequence has ``inputs + leads`` slots, ``cadence`` minutes apart.
+
+    Attributes:
+        starts: (N,) int64 minutes since 1970-01-01 of each sequence's first slot.
+        new_episode: (N,) bool, True where a sequence does not continue the one before it.
+        inputs: J, slots that are observed.
+        leads: K, slots that are forecast.
+        cadence: Minutes between slots.
+        episode_starts: (E,) int64 indices of the first sequence of each episode.
     """
 
     starts: Minutes
@@ -29,7 +37,7 @@ class Schedule:
     inputs: int = INPUTS
     leads: int = LEADS
     cadence: int = 6
-    episode_starts: npt.NDArray[np.int64] = field(init=False, repr=False)  # (E,) indices of the first sequences
+    episode_starts: npt.NDArray[np.int64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "episode_starts", np.flatnonzero(self.new_episode))
@@ -38,16 +46,16 @@ class Schedule:
         return len(self.starts)
 
     def slots(self, index: int) -> Minutes:
-        """(J + K,) int64 minutes of sequence ``index``: the first J are seen, the others to be forecast."""
+        """(J + K,) int64 minutes since 1970-01-01 of the slots of sequence ``index``."""
         return np.asarray(self.starts[index] + self.cadence * np.arange(self.inputs + self.leads), dtype=np.int64)
 
     def episode(self, index: int) -> int:
-        """Number of the episode, counted from 0, that sequence ``index`` belongs to."""
+        """Number of the episode that sequence ``index`` belongs to, counted from 0."""
         return int(np.searchsorted(self.episode_starts, index, "right")) - 1
 
     @property
     def sha256(self) -> str:
-        """Digest of the starts as newline-joined ISO minutes, for comparison with other walks of the same list."""
+        """Digest of the starts as newline-joined ISO minutes, for comparison with other schedules of the same list."""
         text = "\n".join(np.datetime_as_string(self.starts.astype("datetime64[m]")))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -61,14 +69,23 @@ def schedule(
     cadence: int = 6,
     max_missing: int = MAX_MISSING,
 ) -> Schedule:
-    """Walk ``times`` (N,) of existing frames, minutes since 1970-01-01, by the rule of the released HKO-7 iterator.
+    """Find the sequences among the frames that exist.
 
-    A window of ``inputs + leads`` slots is a sequence unless more than ``max_missing`` consecutive slots are missing;
-    then the walk moves on by ``stride`` slots. Otherwise it moves to the next existing frame, and the next sequence
-    begins a new episode. Times off the grid are kept to the minute. Like the official rule, and unlike a causal one,
-    it looks at the frames to be forecast as well.
+    An episode begins at the first existing frame whose window is valid. Its sequences follow one another every
+    ``stride`` slots until a window is invalid; the next episode begins at the next existing frame with a valid window.
+    Times off the grid are kept to the minute. Like the official rule, and unlike a causal one, validity depends on the
+    frames to be forecast as well.
 
-    Raises ValueError for times that are not strictly increasing whole minutes and for settings below 1.
+    Args:
+        times: (N,) strictly increasing whole minutes since 1970-01-01 of the frames that exist.
+        inputs: J, slots of a sequence that are observed.
+        leads: K, slots of a sequence that are forecast.
+        stride: Slots between the starts of consecutive sequences.
+        cadence: Minutes between slots.
+        max_missing: Longest allowed run of missing slots in a window.
+
+    Raises:
+        ValueError: For times that are not strictly increasing whole minutes, or settings below 1 (``max_missing``: 0).
     """
     for name, value, least in (
         ("inputs", inputs, 1),
@@ -82,44 +99,72 @@ def schedule(
     stamps = np.asarray(times)
     if stamps.ndim != 1 or (len(stamps) and stamps.dtype.kind not in "iu"):
         raise ValueError(f"times must be (N,) integer minutes, got {stamps.dtype} of shape {stamps.shape}")
-    if (np.diff(stamps.astype(np.int64)) <= 0).any():
+    stamps = stamps.astype(np.int64)
+    if (np.diff(stamps) <= 0).any():
         raise ValueError("times must be strictly increasing")
-    found = list(_walk(stamps.tolist(), inputs + leads, stride * cadence, cadence, max_missing))
-    starts = np.array([start for start, _ in found], dtype=np.int64)
-    return Schedule(starts, np.array([new for _, new in found], dtype=bool), inputs, leads, cadence)
+    windows = _Windows(stamps, inputs + leads, cadence, max_missing)
+    possible = stamps[windows.valid(stamps)]
+    episodes: list[Minutes] = []
+    following = 0  # index in ``possible`` of the next episode's first start
+    while following < len(possible):
+        episodes.append(_unbroken(windows, possible[following], stride * cadence))
+        following = int(np.searchsorted(possible, episodes[-1][-1] + stride * cadence))
+    starts = np.concatenate([np.zeros(0, np.int64), *episodes])
+    return Schedule(starts, np.isin(starts, [episode[0] for episode in episodes]), inputs, leads, cadence)
 
 
-def _walk(times: list[int], window: int, advance: int, cadence: int, max_missing: int) -> Iterator[tuple[int, bool]]:
-    if not times:
-        return
-    existing = set(times)
-    cursor, following, new_episode = times[0], 0, True  # following: index of the first time after the cursor
-    while cursor <= times[-1]:
-        if _is_valid(cursor, existing, window, cadence, max_missing):
-            yield cursor, new_episode
-            new_episode = False
-            cursor += advance
-            continue
-        new_episode = True
-        while following < len(times) and times[following] <= cursor:
-            following += 1
-        if following == len(times):
-            return
-        cursor = times[following]
+def valid_starts(
+    times: Minutes, cadence: int, *, inputs: int = INPUTS, leads: int = LEADS, max_missing: int = MAX_MISSING
+) -> Minutes:
+    """Select those of ``times`` at which a valid window begins.
+
+    Args:
+        times: (N,) int64 strictly increasing minutes since 1970-01-01 of the frames that exist.
+        cadence: Minutes between slots.
+        inputs: J, as of :func:`schedule`.
+        leads: K, as of :func:`schedule`.
+        max_missing: As of :func:`schedule`.
+    """
+    return times[_Windows(times, inputs + leads, cadence, max_missing).valid(times)]
 
 
-def _is_valid(cursor: int, existing: set[int], window: int, cadence: int, max_missing: int) -> bool:
-    run, seen = 0, False
-    for slot in range(cursor, cursor + window * cadence, cadence):
-        if slot in existing:
-            run, seen = 0, True
-        else:
-            run += 1
-            if run > max_missing:
-                return False
-    return seen
+class _Windows(NamedTuple):
+    """The windows of ``length`` slots over the frames at ``times`` (N,) int64."""
+
+    times: Minutes
+    length: int
+    cadence: int
+    max_missing: int
+
+    def valid(self, starts: Minutes) -> npt.NDArray[np.bool_]:
+        """(M,) whether the windows that begin at ``starts`` (M,) hold a frame and no long run of missing ones."""
+        missing = np.zeros(len(starts), np.int64)  # length of the run of missing slots so far
+        holds_frame, short = np.zeros(len(starts), bool), np.ones(len(starts), bool)
+        for slot in range(self.length):
+            there = self._exist(starts + slot * self.cadence)
+            holds_frame |= there
+            missing = np.where(there, 0, missing + 1)
+            short &= missing <= self.max_missing
+        return holds_frame & short
+
+    def _exist(self, slots: Minutes) -> npt.NDArray[np.bool_]:
+        if len(self.times) == 0:
+            return np.zeros(len(slots), bool)
+        nearest = np.minimum(np.searchsorted(self.times, slots), len(self.times) - 1)
+        return np.asarray(self.times[nearest] == slots)
+
+
+def _unbroken(windows: _Windows, first: np.int64, advance: int) -> Minutes:
+    """Starts of the valid windows from ``first`` on, ``advance`` minutes apart, up to the first invalid one."""
+    starts, count = np.array([first]), 64
+    while True:
+        ahead = starts[-1] + advance * np.arange(1, count + 1)
+        valid = windows.valid(ahead)
+        if not valid.all():
+            return np.concatenate([starts, ahead[: np.argmin(valid)]])
+        starts, count = np.concatenate([starts, ahead]), 2 * count
 
 
 def evenly(count: int, limit: int) -> npt.NDArray[np.int64]:
-    """Indices of at most ``limit`` of ``count`` sequences, spread evenly from the first to the last."""
+    """(n,) int64 indices of at most ``limit`` of ``count`` sequences, evenly spaced from the first to the last."""
     return np.unique(np.linspace(0, count - 1, min(limit, count)).round().astype(np.int64))

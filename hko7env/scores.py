@@ -78,13 +78,18 @@ class Tally:
         return self.hits + self.misses + self.false_alarms
 
 
-def scored(levels: Levels, static: Mask) -> Mask:
-    """Locations that count: True in ``static`` (H, W) and not small-echo noise, 0 < level < 71, in the truth.
+def scored(levels: Any, static: Any) -> Any:
+    """Find the locations that are scored: inside the static mask and not small-echo noise (Shi et al. 2017, D.2).
 
-    ``levels`` (..., H, W) uint8 of truth that is present. Shi et al. 2017, appendix D.2.
+    Args:
+        levels: (..., H, W) uint8 levels of truth that is present, a numpy array or a torch tensor.
+        static: (H, W) bool, or of any shape that broadcasts, the static mask, of the same library.
+
+    Returns:
+        (..., H, W) bool, True where ``static`` is True and the level is 0 or at least ``NOISE_LEVEL``.
     """
-    # Level 0 wraps round to 255, so one comparison keeps "no echo" and drops 1..70.
-    return (np.subtract(levels, np.uint8(1), dtype=np.uint8) >= NOISE_LEVEL - 1) & static
+    # Unsigned level 0 wraps round to 255, so one comparison keeps "no echo" and drops 1..70.
+    return (levels - 1 >= NOISE_LEVEL - 1) & static
 
 
 def tally(

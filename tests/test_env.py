@@ -243,7 +243,7 @@ def test_successive_observations_share_no_memory(env):
     env.task.scored[:] = False  # the agent's copy
     env.reset()
     env.step(constant(env))
-    assert env._static.any()
+    assert env.view.scored.any()
 
 
 @given(st.floats(0, 1, width=32))

@@ -459,7 +459,7 @@ def test_a_worker_that_dies_is_an_error(tmp_path, monkeypatch):
         def __exit__(self, *_):
             return False
 
-    monkeypatch.setattr("hko7env.importers.spreading", lambda *_: Dying())
+    monkeypatch.setattr("hko7env.importers.worker_map", lambda *_: Dying())
     with pytest.raises(ImportProblem, match="a worker process died"):
         import_radar("fmi", folder, tmp_path / "a.zarr", workers=2)
 

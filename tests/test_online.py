@@ -9,7 +9,7 @@ import torch
 
 import hko7env
 from agents.learning.loss import loss
-from agents.learning.network_agent import Config, NetworkAgent, ReplayBuffer, scorable
+from agents.learning.network_agent import Config, NetworkAgent, ReplayBuffer
 from agents.networks.encoder_forecaster import network
 from agents.networks.paper_tables import TABLES, narrowed
 from agents.networks.recurrent import TrajGRU
@@ -162,7 +162,7 @@ def test_what_is_not_scored_teaches_nothing():
     assert not same(weights(one), weights(other)), "no echo is a truth to learn"
     levels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16)
     static = torch.rand(16, 16) < 0.5
-    assert np.array_equal(scorable(levels, static).numpy(), scored(levels.numpy(), static.numpy()))
+    assert np.array_equal(scored(levels, static).numpy(), scored(levels.numpy(), static.numpy()))
 
 
 def test_each_part_is_clipped_by_itself(monkeypatch):

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hko7env
-from agents.learning.archive_sampler import MIDDLE, WINDOW, Windows, starts
+from agents.learning.archive_sampler import MIDDLE, WINDOW, Windows
 from agents.learning.checkpoint import digest, read, under
 from agents.learning.loss import loss
 from agents.learning.trainer import Batch, Ranks, Settings, Trainer, prefetched
@@ -27,7 +27,7 @@ from agents.networks.paper_tables import TABLES, narrowed
 from agents.networks.registry import SMALL_LINKS, shipped
 from hko7env.archive import Archive
 from hko7env.loading import load
-from hko7env.schedule import schedule
+from hko7env.schedule import schedule, valid_starts
 from hko7env.scores import scored
 from hko7env.synthetic import Weather, make
 from hko7env.testing import task
@@ -102,7 +102,7 @@ def test_windows_begin_where_a_walk_from_there_would(there):
     for t in times:
         onward = schedule(times[times >= t])
         first = len(onward) > 0 and onward.starts[0] == t
-        assert (t in starts(times, 6)) == first
+        assert (t in valid_starts(times, 6)) == first
 
 
 def test_windows_are_the_archives_frames_at_aligned_corners(archive):

@@ -32,7 +32,7 @@ with importing("train"):
     from agents.networks.registry import BATCH, MODELS, SIZES, STEPS, build, facts, load_weights, table, usable
     from hko7env.archive import Archive
     from hko7env.contract import Task
-    from hko7env.naming import meant
+    from hko7env.naming import suggest
     from hko7env.schedule import INPUTS, LEADS
 
 SETTINGS = (  # options that are fields of Settings
@@ -142,7 +142,7 @@ def prepare(words: argparse.Namespace, device: str, ranks: Ranks) -> Trainer:
     model = words.agent.removeprefix("agents.")
     if model not in MODELS:
         raise ValueError(
-            f"{words.agent!r} cannot be trained, {meant(words.agent, [f'agents.{name}' for name in MODELS])}"
+            f"{words.agent!r} cannot be trained, {suggest(words.agent, [f'agents.{name}' for name in MODELS])}"
         )
     words.steps = STEPS[model] if words.steps is None else words.steps
     words.batch = BATCH[model] if words.batch is None else words.batch

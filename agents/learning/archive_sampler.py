@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hko7env.archive import Archive
-from hko7env.schedule import INPUTS, LEADS, MAX_MISSING
+from hko7env.schedule import INPUTS, LEADS, valid_starts
 from hko7env.scores import scored
 
 from .trainer import Batch
@@ -14,17 +14,6 @@ Mask = npt.NDArray[np.bool_]
 WINDOW = INPUTS + LEADS
 MIDDLE = INPUTS + LEADS // 2
 Place = tuple[np.int64, tuple[slice, slice]]  # first slot and crop
-
-
-def starts(times: npt.NDArray[np.int64], cadence: int) -> npt.NDArray[np.int64]:
-    """Those of ``times`` (N,) at which a window may begin: no run of more than two of its slots is missing."""
-    lost = np.zeros(len(times), np.int64)  # length of the run of missing slots that ends here
-    valid = np.ones(len(times), bool)
-    for slot in range(WINDOW):
-        there = np.isin(times + slot * cadence, times, assume_unique=True)
-        lost = np.where(there, 0, lost + 1)
-        valid &= lost <= MAX_MISSING
-    return times[valid]
 
 
 class Windows:
@@ -52,7 +41,7 @@ class Windows:
             raise ValueError(f"at least 1 window must be drawn, got {draws}")
         self.archive, self.rows, self.seed, self.draws = archive, rows, seed, draws
         self._times = archive.select(split)
-        self.starts = starts(self._times, archive.cadence)
+        self.starts = valid_starts(self._times, archive.cadence)
         if len(self.starts) == 0:
             raise ValueError(
                 f"{archive.name}, split {split or 'all'}, holds no window of {WINDOW} frames to learn from"

@@ -16,7 +16,7 @@ import torch
 from numcodecs import Zstd
 
 from hko7env.contract import Observation, OptionError, Task
-from hko7env.units import NOISE_LEVEL
+from hko7env.scores import scored
 
 from ..networks.encoder_forecaster import PRECISIONS
 from ..networks.registry import Network, build, check_facts, facts, fitting, load_weights, shipped
@@ -137,11 +137,6 @@ def objective(
     )
 
 
-def scorable(levels: Tensor, static: Tensor) -> Tensor:
-    """:func:`hko7env.scores.scored` on tensors: ``levels`` uint8 (..., H, W), ``static`` bool."""
-    return ((levels == 0) | (levels >= NOISE_LEVEL)) & static
-
-
 class NetworkAgent:
     """A network that forecasts from the newest J frames and learns online from the newest J + K.
 
@@ -195,7 +190,7 @@ class NetworkAgent:
     def _value(self, windows: tuple[Tensor, Tensor]) -> Tensor:
         """The loss of windows: frames (B, J + K, H, W), and (B, J + K) which of them are present."""
         frames, present = windows
-        where = scorable(frames[:, self.task.inputs :], self._static)
+        where = scored(frames[:, self.task.inputs :], self._static)
         return objective(self._forward, frames, present, where, self.task, balanced=self.config.balanced)
 
     def predict(self) -> npt.NDArray[np.float32]:

@@ -9,9 +9,9 @@ from hko7env.contract import Task
 from hko7env.env import NowcastingEnv
 from hko7env.runner import run
 from hko7env.schedule import evenly
-from hko7env.scores import Tally
+from hko7env.scores import Tally, scored
 
-from .network_agent import Config, NetworkAgent, objective, scorable
+from .network_agent import Config, NetworkAgent, objective
 from .trainer import Batch, Ranks
 
 Tensor = torch.Tensor
@@ -22,7 +22,7 @@ def rain_loss(task: Task, *, balanced: bool, lead_power: float = 0) -> Callable[
 
     def value(forward: Any, batch: Any) -> Tensor:
         frames, present, static = batch
-        where = scorable(frames[:, task.inputs :], static.expand(len(frames), *static.shape[-2:])[:, None])
+        where = scored(frames[:, task.inputs :], static.expand(len(frames), *static.shape[-2:])[:, None])
         return objective(forward, frames, present, where, task, balanced=balanced, lead_power=lead_power)
 
     return value

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from hko7env import progress
-from hko7env.naming import meant
+from hko7env.naming import suggest
 
 from ..learning.checkpoint import CheckpointError, fill, number, read, under
 from ..learning.trainer import LAST, Settings
@@ -76,7 +76,7 @@ def table(model: str, narrow: list[int] | None = None) -> Table:
     Raises ValueError for another name, or widths that do not fit.
     """
     if model not in MODELS:
-        raise ValueError(f"there is no network {model!r}, {meant(model, MODELS)}")
+        raise ValueError(f"there is no network {model!r}, {suggest(model, MODELS)}")
     rows = TABLES["mnist " + model.replace("-", " ")]
     if narrow is None:
         return rows
@@ -101,7 +101,7 @@ def schedule(
     the last iterate counts. Raises ValueError for another name, or for what no training can have.
     """
     if name not in SCHEDULES:
-        raise ValueError(f"there is no schedule {name!r}, {meant(name, SCHEDULES)}")
+        raise ValueError(f"there is no schedule {name!r}, {suggest(name, SCHEDULES)}")
     recurrent = is_recurrent(table(model))
     whole, decays = (200_000, 10) if recurrent else (100_000, 5)
     count = (whole if name == "paper" else whole // 5) if steps is None else steps
@@ -179,7 +179,7 @@ def _checked(found: dict[str, Any], path: Path) -> tuple[str, list[int] | None]:
     try:
         wanted = facts(str(model), narrow)
         if found.get("precision") not in PRECISIONS:
-            raise ValueError(f"there is no precision {found.get('precision')!r}, {meant('', PRECISIONS)}")
+            raise ValueError(f"there is no precision {found.get('precision')!r}, {suggest('', PRECISIONS)}")
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path} cannot be used ({error}): train it again") from error
     for name, value in wanted.items():

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from hko7env.contract import OptionError, Task
-from hko7env.naming import meant
+from hko7env.naming import suggest
 
 from ..learning.checkpoint import CheckpointError, fill, read, under
 from .encoder_forecaster import CNN, EncoderForecaster, check_grid, network
@@ -35,7 +35,7 @@ def table(model: str, size: str) -> Table:
     """The rows of one of MODELS at one of SIZES. Raises OptionError, a ValueError, for another."""
     for what, given, known in (("network", model, MODELS), ("size", size, SIZES)):
         if given not in known:
-            raise OptionError(f"there is no {what} {given!r}, {meant(given, known)}")
+            raise OptionError(f"there is no {what} {given!r}, {suggest(given, known)}")
     rows = TABLES[f"hko7 {model}"]
     if size == "full":
         return rows

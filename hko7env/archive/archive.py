@@ -50,7 +50,7 @@ from hko7env.archive.format import (
     minutes,
 )
 from hko7env.locking import sole_writer
-from hko7env.naming import meant
+from hko7env.naming import suggest
 from hko7env.units import ZR
 
 _CACHED_CHUNKS = 12
@@ -325,7 +325,7 @@ class Archive:
         chosen = self.status == GOOD
         if split is not None:
             if split not in self.splits:
-                raise ValueError(f"{self.name} has no split {split!r}, {meant(split, self.splits)}")
+                raise ValueError(f"{self.name} has no split {split!r}, {suggest(split, self.splits)}")
             inside = np.zeros(len(self), bool)
             for begin, end in self.splits[split]:
                 inside |= (self.times >= minutes(begin)) & (self.times < minutes(end))

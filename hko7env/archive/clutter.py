@@ -19,7 +19,7 @@ import numpy.typing as npt
 from hko7env.archive.archive import Archive, everywhere
 from hko7env.archive.format import OUT_OF_RANGE, OUTLIER, SCORED
 from hko7env.damage import DAMAGE, LOCATIONS, DamagedFile, reason
-from hko7env.parallel import add_up, shares
+from hko7env.parallel import chunked, sum_over
 from hko7env.scores import scored
 
 DEVIATIONS = 3.0  # Shi et al. 2017, appendix D.2
@@ -82,9 +82,9 @@ def count_archive(
 
     ``step`` is called with the number of frames just counted, a share at a time.
     """
-    parts = shares(times.tolist(), max(-(-len(times) // _SHARE), workers))
+    parts = chunked(times.tolist(), max(-(-len(times) // _SHARE), workers))
     count = partial(_count_share, everywhere(path))
-    return add_up(count, parts, workers=workers, scheduler=scheduler, step=step)
+    return sum_over(count, parts, workers=workers, scheduler=scheduler, step=step)
 
 
 def _count_share(path: str, times: list[int]) -> Histogram:

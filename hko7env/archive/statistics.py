@@ -12,7 +12,7 @@ import numpy.typing as npt
 from hko7env.archive.archive import Archive, everywhere
 from hko7env.archive.clutter import Outliers
 from hko7env.archive.format import OUTLIER
-from hko7env.parallel import add_up, shares
+from hko7env.parallel import chunked, sum_over
 from hko7env.scores import scored
 from hko7env.units import THRESHOLDS, ZR
 
@@ -55,9 +55,9 @@ def summarise(
 
     ``step`` is called with the number of frames just read.
     """
-    parts = shares(times.tolist(), -(-len(times) // _BATCH))
+    parts = chunked(times.tolist(), -(-len(times) // _BATCH))
     read = partial(_summarise_share, everywhere(path))
-    return add_up(read, parts, workers=workers, scheduler=scheduler, step=step)
+    return sum_over(read, parts, workers=workers, scheduler=scheduler, step=step)
 
 
 def _summarise_share(path: str, times: list[int]) -> Summary:

@@ -23,8 +23,8 @@ from hko7env import progress
 from hko7env.archive import Archive, create
 from hko7env.archive.format import CHUNK, GOOD, OUT_OF_RANGE, OUTLIER, SCORED, SUSPECT, iso, minutes
 from hko7env.damage import DAMAGE, DamagedFile, reason
-from hko7env.naming import meant
-from hko7env.parallel import spreading
+from hko7env.naming import suggest
+from hko7env.parallel import worker_map
 
 BATCH, BATCH_BYTES = 24 * CHUNK, 1 << 26  # frames between commits: what a stopped import has to read again at most
 GONE = 0.01  # a frame that lacks more than this share of the scored locations is suspect
@@ -111,7 +111,7 @@ def find(name: str) -> Format:
     """The format called ``name``. Raises ImportProblem with a suggestion if there is none."""
     known = formats()
     if name not in known:
-        raise ImportProblem(f"there is no import format {name!r}, {meant(name, known)}")
+        raise ImportProblem(f"there is no import format {name!r}, {suggest(name, known)}")
     return cast(Format, importlib.import_module(f"{__name__}.{name}"))
 
 
@@ -191,7 +191,7 @@ def import_radar(
     size = max(min(BATCH, BATCH_BYTES // (archive.shape[0] * archive.shape[1])), 1)
     with (
         _worker_errors(),
-        spreading(workers, scheduler) as spread,
+        worker_map(workers, scheduler) as spread,
         progress.bar(len(files), f"importing {name}", "frame", done=len(files) - len(todo)) as bar,
     ):
         for start in range(0, len(todo), size):

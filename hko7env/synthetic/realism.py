@@ -13,7 +13,7 @@ from hko7env.archive import Archive, everywhere
 from hko7env.archive.statistics import TABLE_2, summarise
 from hko7env.contract import Agent, Observation, Task
 from hko7env.loading import load
-from hko7env.parallel import add_up, shares
+from hko7env.parallel import chunked, sum_over
 from hko7env.schedule import INPUTS, LEADS, evenly, schedule
 from hko7env.scores import Tally, scored, scores, tally
 from hko7env.synthetic import Truth
@@ -81,7 +81,7 @@ def check(
     yield from _spectrum(archive, path, spread)
     walk = schedule(archive.select(), cadence=archive.cadence)
     starts = [int(walk.starts[i]) for i in evenly(len(walk), sequences)]
-    skill = add_up(partial(_forecast, everywhere(path)), shares(starts, -(-len(starts) // 10)), **spread)
+    skill = sum_over(partial(_forecast, everywhere(path)), chunked(starts, -(-len(starts) // 10)), **spread)
     yield from _skill(skill, len(starts))
 
 
@@ -100,8 +100,8 @@ def _shares(archive: Archive, path: str, spread: dict[str, Any]) -> Iterator[Row
 
 
 def spectra(path: str, frames: list[int], **spread: Any) -> Spectra:
-    """Spectra of the wet ones of every fifth of ``frames`` of the archive at ``path``; options as of ``add_up``."""
-    return add_up(partial(_measure_spectra, everywhere(path)), shares(frames, -(-len(frames) // 240)), **spread)
+    """Spectra of the wet ones of every fifth of ``frames`` of the archive at ``path``; options as of ``sum_over``."""
+    return sum_over(partial(_measure_spectra, everywhere(path)), chunked(frames, -(-len(frames) // 240)), **spread)
 
 
 def _spectrum(archive: Archive, path: str, spread: dict[str, Any]) -> Iterator[Row]:

@@ -19,7 +19,7 @@ from hko7env import progress
 from hko7env.archive import Archive, create
 from hko7env.archive.format import OUT_OF_RANGE, check_shard, iso, minutes
 from hko7env.locking import sole_writer
-from hko7env.parallel import Spread, spreading
+from hko7env.parallel import WorkerMap, worker_map
 from hko7env.synthetic import weather as weathers
 from hko7env.synthetic.field import COARSE, KM
 from hko7env.synthetic.radar import radar_mask, site
@@ -108,7 +108,7 @@ def _fill(
     archive: Archive,
     episodes: list[Episode],
     marginal: Marginal,
-    spread: Spread,
+    spread: WorkerMap,
     stop: threading.Event | None,
     bar: Any,
 ) -> None:
@@ -199,7 +199,7 @@ def _new_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _calibrate(
-    episodes: list[Episode], spread: Spread, stop: threading.Event | None, step: Callable[[int], Any]
+    episodes: list[Episode], spread: WorkerMap, stop: threading.Event | None, step: Callable[[int], Any]
 ) -> Marginal:
     """The map that gives the shares of Table 2 to the whole of these episodes, measured on their coarse fields."""
     total: Any = 0.0
@@ -232,10 +232,10 @@ def _measure(stop: threading.Event | None, episode: Episode) -> Any:
 
 
 @contextmanager
-def _working(workers: int) -> Iterator[tuple[Spread, threading.Event | None]]:
+def _working(workers: int) -> Iterator[tuple[WorkerMap, threading.Event | None]]:
     """A ``map`` over processes, or over a thread a core of this one together with what stops the threads."""
     if workers > 1:
-        with spreading(workers) as spread:
+        with worker_map(workers) as spread:
             yield spread, None
         return
     stop = threading.Event()
