@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hko7env.archive.archive import Archive, everywhere
+from hko7env.archive.archive import Archive
 from hko7env.archive.format import OUT_OF_RANGE, OUTLIER, SCORED
+from hko7env.archive.store import absolute_name
 from hko7env.damage import DAMAGE, LOCATIONS, DamagedFile, reason
 from hko7env.parallel import chunked, sum_over
 from hko7env.scores import scored
@@ -83,7 +84,7 @@ def count_archive(
     ``step`` is called with the number of frames just counted, a share at a time.
     """
     parts = chunked(times.tolist(), max(-(-len(times) // _SHARE), workers))
-    count = partial(_count_share, everywhere(path))
+    count = partial(_count_share, absolute_name(path))
     return sum_over(count, parts, workers=workers, scheduler=scheduler, step=step)
 
 

@@ -1,7 +1,7 @@
 """The commit record of an archive: the ``zarr.json`` of its group, which the store replaces as a whole.
 
-It repeats the metadata of every array (zarr calls that consolidated), so that readers need no other metadata file, and
-holds a digest over itself. A record without a digest was written by an earlier version.
+It repeats the metadata of every array (zarr's consolidated metadata), so readers need no other metadata file, and it
+holds a digest of itself. A record without a digest was written by an earlier version.
 """
 
 import hashlib
@@ -15,22 +15,36 @@ import zarr
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-INTEGRITY = "integrity"  # attribute of the group: the digest of the record, and those of some arrays by their name
+INTEGRITY = "integrity"  # attribute of the group: the digest of the record, and those of SEALED by their names
+SEALED = ("mask", "x", "y")  # arrays whose values the record has a digest of: nothing else can tell x from y
 _FILE, _SHA256 = "zarr.json", "sha256"
 
 Document = dict[str, Any]  # a zarr metadata file
 
 
 class Record(NamedTuple):
-    """What a commit holds."""
+    """The contents of one commit.
 
-    attributes: dict[str, Any]  # of the group
-    nodes: dict[str, Document]  # path: metadata of every array and group below it
-    contents: dict[str, list[str]]  # array: the digests of its values that are sound; more than one while they change
+    Attributes:
+        attributes: Attributes of the group.
+        nodes: Path -> metadata of every array and group below the group.
+        contents: Array -> digests of its sound values; more than one while the values are being replaced.
+    """
+
+    attributes: dict[str, Any]
+    nodes: dict[str, Document]
+    contents: dict[str, list[str]]
 
 
 def read(group: zarr.Group) -> tuple[Record, str | None]:
-    """The record of ``group`` and its digest, None if it has none. Raises ValueError if this is no record."""
+    """Read the commit record of ``group``.
+
+    Returns:
+        The record and its digest; the digest is None if the record has none.
+
+    Raises:
+        ValueError: The group has no commit record.
+    """
     document = read_document(group, "")
     try:
         attributes = dict(document["attributes"])  # type: ignore[index]
@@ -43,13 +57,17 @@ def read(group: zarr.Group) -> tuple[Record, str | None]:
 
 
 def check(record: Record, sha256: str | None) -> None:
-    """Raise ValueError if ``record`` is not what was committed; one without any digest passes."""
+    """Raise ValueError if ``record`` is not what was committed; a record without any digest passes."""
     if (record.contents or sha256) and sha256 != digest(record):
         raise ValueError(f"{_FILE} does not have the digest that was committed with it")
 
 
 def write(group: zarr.Group, record: Record) -> None:
-    """Commit ``record``: from here on it is what readers see. Raises TypeError for attributes that are no JSON."""
+    """Commit ``record``: readers see it from now on.
+
+    Raises:
+        TypeError: An attribute cannot be stored as JSON.
+    """
     record = Record(*json.loads(json.dumps(record)))  # as it will be read
     integrity = {**record.contents, _SHA256: digest(record)}
     document = {
@@ -62,14 +80,15 @@ def write(group: zarr.Group, record: Record) -> None:
 
 
 def digest(record: Record) -> str:
-    """sha256 over ``record``, whatever the order and spacing of its text."""
+    """sha256 of ``record``, independent of the order and spacing of its JSON text."""
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def read_document(group: zarr.Group, path: str) -> Document | None:
-    """The metadata file of the node at ``path`` below ``group``, as it lies in the store, or None if there is none.
+    """The stored metadata file of the node at ``path`` below ``group``, or None if there is none.
 
-    Raises ValueError if it is no JSON.
+    Raises:
+        ValueError: The file is not JSON.
     """
     data = sync((group.store_path / path / _FILE).get(default_buffer_prototype()))
     return None if data is None else json.loads(data.to_bytes())
@@ -81,8 +100,37 @@ def write_document(group: zarr.Group, path: str, document: Document) -> None:
     sync((group.store_path / path / _FILE).set(data))
 
 
+def read_sound_document(group: zarr.Group, path: str) -> Document | None:
+    """As :func:`read_document`, but None for a damaged file as well."""
+    try:
+        document = read_document(group, path)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def equal_but_length(one: Document, other: Document) -> bool:
+    """Whether two metadata files of an array agree in all but the size of the first axis, which grows in a commit."""
+    return _without_length(one) == _without_length(other)
+
+
+def _without_length(document: Document) -> Document:
+    shape = document.get("shape")
+    return {**document, "shape": shape[1:] if isinstance(shape, list) else shape}
+
+
+def damaged_documents(group: zarr.Group, record: Record) -> list[str]:
+    """Paths of the nodes whose own metadata file is missing or differs from ``record``."""
+    own = {path: read_sound_document(group, path) for path in record.nodes}
+    return [path for path, found in own.items() if found is None or not equal_but_length(found, record.nodes[path])]
+
+
 def nodes_of(group: zarr.Group, paths: Iterable[str]) -> dict[str, Document]:
-    """The metadata files of the nodes at ``paths`` below ``group``. Raises ValueError if one is missing."""
+    """The metadata files of the nodes at ``paths`` below ``group``.
+
+    Raises:
+        ValueError: A file is missing.
+    """
     nodes = {path: read_document(group, path) for path in paths}
     missing = [path for path, document in nodes.items() if document is None]
     if missing:
@@ -91,6 +139,6 @@ def nodes_of(group: zarr.Group, paths: Iterable[str]) -> dict[str, Document]:
 
 
 def content_digest(values: npt.NDArray[Any]) -> str:
-    """sha256 over type, shape and values of an array, the same on every machine."""
+    """sha256 of type, shape and values of an array, the same on every machine."""
     little = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<")))
     return hashlib.sha256(f"{little.dtype.str} {little.shape}\n".encode() + little.tobytes()).hexdigest()

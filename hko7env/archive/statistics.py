@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hko7env.archive.archive import Archive, everywhere
+from hko7env.archive.archive import Archive
 from hko7env.archive.clutter import Outliers
 from hko7env.archive.format import OUTLIER
+from hko7env.archive.store import absolute_name
 from hko7env.parallel import chunked, sum_over
 from hko7env.scores import scored
 from hko7env.units import THRESHOLDS, ZR
@@ -56,7 +57,7 @@ def summarise(
     ``step`` is called with the number of frames just read.
     """
     parts = chunked(times.tolist(), -(-len(times) // _BATCH))
-    read = partial(_summarise_share, everywhere(path))
+    read = partial(_summarise_share, absolute_name(path))
     return sum_over(read, parts, workers=workers, scheduler=scheduler, step=step)
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hko7env.archive import Archive, everywhere
+from hko7env.archive import Archive, absolute_name
 from hko7env.archive.statistics import TABLE_2, summarise
 from hko7env.contract import Agent, Observation, Task
 from hko7env.loading import load
@@ -81,7 +81,7 @@ def check(
     yield from _spectrum(archive, path, spread)
     walk = schedule(archive.select(), cadence=archive.cadence)
     starts = [int(walk.starts[i]) for i in evenly(len(walk), sequences)]
-    skill = sum_over(partial(_forecast, everywhere(path)), chunked(starts, -(-len(starts) // 10)), **spread)
+    skill = sum_over(partial(_forecast, absolute_name(path)), chunked(starts, -(-len(starts) // 10)), **spread)
     yield from _skill(skill, len(starts))
 
 
@@ -101,7 +101,7 @@ def _shares(archive: Archive, path: str, spread: dict[str, Any]) -> Iterator[Row
 
 def spectra(path: str, frames: list[int], **spread: Any) -> Spectra:
     """Spectra of the wet ones of every fifth of ``frames`` of the archive at ``path``; options as of ``sum_over``."""
-    return sum_over(partial(_measure_spectra, everywhere(path)), chunked(frames, -(-len(frames) // 240)), **spread)
+    return sum_over(partial(_measure_spectra, absolute_name(path)), chunked(frames, -(-len(frames) // 240)), **spread)
 
 
 def _spectrum(archive: Archive, path: str, spread: dict[str, Any]) -> Iterator[Row]:

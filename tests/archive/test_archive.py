@@ -21,9 +21,10 @@ from zarr.storage import LocalStore, MemoryStore, ZipStore
 
 from hko7env.archive import Archive, ArchiveError, create, pack
 from hko7env.archive.format import GOOD, SUSPECT, iso, minutes
+from hko7env.archive.frame_reader import FrameReader
 from hko7env.units import ZR
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 START = minutes("2015-05-01T00:00")
 
 
@@ -226,7 +227,7 @@ def test_what_is_no_archive_is_named(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         zarr.consolidate_metadata(group.store)
-    with pytest.raises(ArchiveError, match="another layout"):
+    with pytest.raises(ArchiveError, match="another format"):
         Archive(str(tmp_path / "foreign"))
 
 
@@ -241,7 +242,7 @@ def edit(path, old, new):
 @pytest.mark.parametrize(
     "old, new, message",
     [
-        ('"format_version": 1', '"format_version": 2', "version 2 of the archive layout"),
+        ('"format_version": 1', '"format_version": 2', "version 2 of the archive format"),
         ('"cadence_minutes": 6', '"cadence": 6', "lacks a sound part"),
         ('"zr_a": 58.53', '"zr_a": -58.53', "lacks a sound part"),
         ('"splits": {}', '"splits": []', "lacks a sound part"),
@@ -467,8 +468,8 @@ def test_xarray_shows_dbz_on_the_right_axes(small_archive):
 
 def test_reading_in_order_decodes_each_chunk_once(small_archive, monkeypatch):
     decoded = []
-    original = Archive._decode
-    monkeypatch.setattr(Archive, "_decode", lambda self, chunk: decoded.append(chunk) or original(self, chunk))
+    original = FrameReader.decode
+    monkeypatch.setattr(FrameReader, "decode", lambda self, chunk: decoded.append(chunk) or original(self, chunk))
     archive = Archive(str(small_archive))
     for start in range(0, len(archive) - 25, 5):
         archive.frames(start, start + 25)

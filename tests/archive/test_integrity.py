@@ -20,7 +20,7 @@ from hko7env.locking import LockedError, sole_writer
 from hko7env.synthetic import Weather, make
 from hko7env.synthetic.writer import _new_array
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 FRAMES = np.random.default_rng(1).integers(0, 256, (12, 8, 8), np.uint8)
 TIMES = 6 * np.arange(12) + 24_000_000
 SPLITS = {"train": [("2015-08-19", "2015-08-20")], "test": [("2015-08-20", "2015-09-01")]}

@@ -1,0 +1,181 @@
+"""Opening an archive: all but its frames is read as it was last committed, and checked."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from hko7env.archive import commit_record
+from hko7env.archive.commit_record import Record, content_digest
+from hko7env.archive.errors import ArchiveError, damage_message
+from hko7env.archive.format import (
+    ARRAYS,
+    FORMAT,
+    NO_TIME,
+    SUSPECT,
+    VERSION,
+    check_mask,
+    check_size,
+    check_splits,
+    check_times,
+)
+from hko7env.archive.georeference import crs_of
+from hko7env.archive.store import is_local
+from hko7env.units import ZR
+
+# What zarr raises for a metadata file that is damaged
+_DAMAGE = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, NotImplementedError, OSError, TypeError,
+    ValueError, RecursionError,
+)  # fmt: skip
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """The last commit of an archive: its record and small arrays, and the array ``pixel``, whose values are not read.
+
+    The attributes are those of :class:`hko7env.archive.Archive`; ``checksum`` is (N,) uint32, the crc32c of each frame.
+    """
+
+    record: Record
+    pixel: Any  # zarr array (N, H, W) uint8
+    times: npt.NDArray[np.int64]
+    status: npt.NDArray[np.uint8]
+    checksum: npt.NDArray[np.uint32]
+    mask: npt.NDArray[np.uint8]
+    x: npt.NDArray[np.float64]
+    y: npt.NDArray[np.float64]
+    crs: str
+    zr: ZR
+    cadence: int
+    splits: dict[str, list[tuple[str, str]]]
+
+
+def open_contents(store: Any, name: str) -> Contents:
+    """Open the archive in ``store``, a path, a URL or a zarr store; ``name`` stands for it in messages.
+
+    Raises:
+        FileNotFoundError: Nothing is stored there.
+        ArchiveError: What is stored is damaged, or no archive of this format.
+    """
+    group, record, sha256 = _read_record(store, name)
+    _check_format(record.attributes, name)
+    try:
+        commit_record.check(record, sha256)
+        contents = _read_contents(group, record, name)
+    except ArchiveError:
+        raise
+    except _DAMAGE as error:
+        why = f"{type(error).__name__}: {error}"
+        raise ArchiveError(
+            f"{name} lacks a sound part of an archive ({why}): restore its zarr.json, or import the radar again"
+        ) from error
+    _check_values(contents, name)
+    if sha256 is None:
+        _log.warning("%s was written without a digest of its metadata: its next commit adds one", name)
+    return contents
+
+
+def _read_record(store: Any, name: str) -> tuple[zarr.Group, Record, str | None]:
+    try:
+        group = zarr.open_group(store, mode="r", use_consolidated=True)
+        return group, *commit_record.read(group)
+    except FileNotFoundError as error:
+        if is_local(store) and (Path(store) / "zarr.json").exists():
+            raise ArchiveError(damage_message(name, "file zarr.json", error)) from error
+        raise FileNotFoundError(f"no archive at {name}: check the path, or import radar into it") from error
+    except ImportError as error:
+        raise ArchiveError(f"{name} needs a package that is not installed: {error}") from error
+    except _DAMAGE as error:
+        raise ArchiveError(
+            f"{name} holds no finished archive ({type(error).__name__}: {error}): it is damaged or foreign, or its "
+            "creation was stopped; restore its zarr.json, or import the radar into another archive"
+        ) from error
+
+
+def _check_format(attributes: dict[str, Any], name: str) -> None:
+    if attributes.get("format") != FORMAT:
+        raise ArchiveError(
+            f"{name} is a zarr group of another format (it has no attribute format = {FORMAT}): "
+            "import it into an archive"
+        )
+    if attributes.get("format_version") != VERSION:
+        raise ArchiveError(
+            f"{name} has version {attributes.get('format_version')} of the archive format and this hko7env reads "
+            f"version {VERSION}: use the hko7env that wrote it, or import the radar again"
+        )
+
+
+def _read_contents(group: zarr.Group, record: Record, name: str) -> Contents:
+    attributes = record.attributes
+    cadence = int(attributes["cadence_minutes"])
+    zr = ZR(float(attributes["zr_a"]), float(attributes["zr_b"]))
+    splits = {split: [(a, b) for a, b in ranges] for split, ranges in check_splits(attributes["splits"]).items()}
+    pixel = group["pixel"]
+    assert isinstance(pixel, zarr.Array)
+    frames, height, width = pixel.shape
+    check_size(height, width, frames)
+
+    def read(array_name: str) -> Any:
+        return _read_array(group, record, array_name, pixel.shape, name)
+
+    return Contents(
+        record=record,
+        pixel=pixel,
+        times=read("time"),
+        status=read("status"),
+        checksum=read("checksum"),
+        mask=read("mask"),
+        x=read("x"),
+        y=read("y"),
+        crs=crs_of(record.nodes["crs"]["attributes"]),
+        zr=zr,
+        cadence=cadence,
+        splits=splits,
+    )
+
+
+def _read_array(group: zarr.Group, record: Record, array_name: str, shape: tuple[int, ...], name: str) -> Any:
+    """Read-only values of a small array of an archive whose frames have ``shape`` (N, H, W)."""
+    array = group[array_name]
+    assert isinstance(array, zarr.Array)
+    dtype, _, dimensions, _ = ARRAYS[array_name]
+    if array.dtype != np.dtype(dtype):
+        raise ArchiveError(damage_message(name, array_name, f"{array.dtype} instead of {dtype}"))
+    sizes = dict(zip(ARRAYS["pixel"][2], shape, strict=True))
+    expected = tuple(sizes[dimension] for dimension in dimensions)
+    if array.shape != expected:
+        raise ArchiveError(damage_message(name, array_name, f"shape {array.shape} instead of {expected}"))
+    try:
+        values = np.asarray(array[...])
+    except (ValueError, RuntimeError, OSError) as error:
+        raise ArchiveError(damage_message(name, array_name, error)) from error
+    sound = record.contents.get(array_name)
+    if sound is not None and content_digest(values) not in sound:
+        raise ArchiveError(damage_message(name, array_name, "not the values that were committed"))
+    values.setflags(write=False)
+    return values
+
+
+def _check_values(contents: Contents, name: str) -> None:
+    """Raise ArchiveError for values that no archive holds."""
+    pixel = contents.pixel
+    if pixel.dtype != np.uint8:
+        raise ArchiveError(damage_message(name, "pixel", f"{pixel.dtype} instead of uint8"))
+    if (contents.times == NO_TIME).any():
+        raise ArchiveError(damage_message(name, "time", "a chunk is missing"))
+    try:
+        check_times(contents.times)
+        check_mask(contents.mask, (pixel.shape[1], pixel.shape[2]))
+    except ValueError as error:
+        raise ArchiveError(damage_message(name, "time or mask", error)) from error
+    if (contents.status > SUSPECT).any():
+        raise ArchiveError(damage_message(name, "status", "unknown codes"))
+    if np.isnan(contents.x).any() or np.isnan(contents.y).any():
+        raise ArchiveError(damage_message(name, "x or y", "a chunk is missing"))

@@ -1,0 +1,86 @@
+"""Commits to an archive, in an order of writes that loses nothing when the writer is stopped at any of them.
+
+New values are written beside what is committed; replacing the commit record, one file, makes them visible.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+import zarr
+
+from hko7env.archive import commit_record
+from hko7env.archive.commit_record import Record, content_digest
+from hko7env.archive.errors import ArchiveError
+from hko7env.archive.format import ARRAYS
+
+Values = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Writer:
+    """A writer to an archive whose newest commit is ``record``; the caller holds the write lock.
+
+    Attributes:
+        name: The archive in error messages.
+        store: A path, a URL or a zarr store.
+        record: The commit record that the archive was opened with.
+        small_arrays: Values of the arrays of which the record keeps digests: mask, x and y.
+    """
+
+    name: str
+    store: Any
+    record: Record
+    small_arrays: Mapping[str, Values]
+
+    def append(self, columns: Mapping[str, Values]) -> None:
+        """Append ``columns`` (name -> values, one entry a frame) to the arrays along time, and commit."""
+        group = self._open()
+        nodes = copy.deepcopy(self.record.nodes)
+        for name, values in columns.items():
+            array = group[name]
+            assert isinstance(array, zarr.Array)
+            array = array.with_config({"write_empty_chunks": True})
+            old = nodes[name]["shape"][0]
+            new = old + len(values)
+            array.resize((new, *array.shape[1:]))
+            array[old:new] = values
+            nodes[name]["shape"][0] = new
+        commit_record.write(group, self.record._replace(nodes=nodes, contents=self._contents()))
+
+    def update(self, mask: Values | None, attributes: Mapping[str, Any]) -> None:
+        """Replace the static mask (None: keep it) and some attributes of the group, and commit."""
+        group, contents = self._open(), self._contents()
+        if mask is not None:
+            # Committed first, so that either mask is sound if the writer stops before the second commit
+            after = content_digest(mask)
+            both = contents | {"mask": contents["mask"] + [after]}
+            commit_record.write(group, self.record._replace(contents=both))
+            group["mask"][...] = mask  # type: ignore[index]
+            contents["mask"] = [after]
+        changed = {**self.record.attributes, **attributes}
+        commit_record.write(group, self.record._replace(attributes=changed, contents=contents))
+
+    def _open(self) -> zarr.Group:
+        """The group as it was committed; what a stopped or damaged writer left beside that is repaired.
+
+        Raises ArchiveError if something was committed since the archive was opened.
+        """
+        group = zarr.open_group(self.store, mode="r+", use_consolidated=True)
+        record, _ = commit_record.read(group)
+        if record != self.record:
+            raise ArchiveError(f"another writer has changed {self.name} since it was opened: open it again")
+        for name in ARRAYS:
+            committed, own = record.nodes[name], commit_record.read_sound_document(group, name)
+            if own is None or not commit_record.equal_but_length(own, committed):
+                commit_record.write_document(group, name, committed)
+            elif own["shape"] != committed["shape"]:  # chunks of an append that was stopped before its commit
+                left = zarr.open_group(self.store, mode="r+", use_consolidated=False)[name]
+                left.resize(tuple(committed["shape"]))  # type: ignore[union-attr]
+        return group
+
+    def _contents(self) -> dict[str, list[str]]:
+        """Digests of the small arrays, also for an archive that was written without them."""
+        return {name: [content_digest(values)] for name, values in self.small_arrays.items()}
