@@ -27,7 +27,7 @@ from hko7env.archive.format import CHUNK, DAY_SHARD, OUT_OF_RANGE, OUTLIER, SCOR
 from hko7env.archive.rainy_days import DAY, radar_days, ranges, read_days, read_times  # noqa: E402
 from hko7env.archive.statistics import page, summarise, tables  # noqa: E402
 from hko7env.files import write_atomically  # noqa: E402
-from hko7env.importers import Window, formats, import_radar  # noqa: E402
+from hko7env.importers import RadarImportError, Window, available_formats, import_radar  # noqa: E402
 from hko7env.report.archive_page import gallery  # noqa: E402
 from hko7env.schedule import schedule  # noqa: E402
 from hko7env.synthetic import SEED, SIZES, make  # noqa: E402
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("import", help="bring a weather service's files into an archive")
-    one.add_argument("format", help=", ".join(formats()))
+    one.add_argument("format", help=", ".join(available_formats()))
     one.add_argument("source", type=Path, help="a file or folder")
     one.add_argument("destination", type=Path, help="the archive: made, or gone on with")
     one.add_argument("--keep-going", action="store_true", help="leave out what cannot be read, and list it at the end")
@@ -112,15 +112,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _import(known: argparse.Namespace) -> int:
     window = Window(*known.window) if known.window else None
-    archive, problems = import_radar(
-        known.format,
-        known.source,
-        known.destination,
-        window=window,
-        keep_going=known.keep_going,
-        workers=known.workers,
-        scheduler=known.scheduler,
-    )
+    try:
+        archive, problems = import_radar(
+            known.format,
+            known.source,
+            known.destination,
+            window=window,
+            keep_going=known.keep_going,
+            workers=known.workers,
+            scheduler=known.scheduler,
+        )
+    except RadarImportError as error:
+        text = str(error).replace("keep_going=True", "--keep-going").replace("workers=1", "--workers 1")
+        raise ValueError(text) from error
     for text in problems:
         print(f"left out: {text}")
     print(f"{known.destination}: {len(archive)} frames, {len(problems)} files left out")

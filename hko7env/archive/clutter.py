@@ -19,7 +19,7 @@ import numpy.typing as npt
 from hko7env.archive.archive import Archive
 from hko7env.archive.format import OUT_OF_RANGE, OUTLIER, SCORED
 from hko7env.archive.store import absolute_name
-from hko7env.damage import DAMAGE, LOCATIONS, DamagedFile, reason
+from hko7env.damage import DAMAGE, MAX_FRAME_VALUES, DamagedFile, reason
 from hko7env.parallel import chunked, sum_over
 from hko7env.scores import scored
 
@@ -145,46 +145,57 @@ def boundary(shape: tuple[int, int], centre: tuple[float, float], radius: float)
 
 
 def load_mask(path: Path) -> Levels:
-    """(H, W) uint8 static mask of an .npz file: an array ``mask`` of an archive's codes, or HKO-7's ``mask_dat.npz``.
+    """Read a static mask from an .npz file.
 
-    Raises DamagedFile if the file holds neither.
+    Args:
+        path: A file with an array ``mask`` of 0 (scored), 1 (outlier) and 2 (out of range), or HKO-7's
+            ``mask_dat.npz``.
+
+    Returns:
+        (H, W) uint8 static mask.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        DamagedFile: The file is damaged or holds neither.
     """
     try:
         with zipfile.ZipFile(path) as saved:
             names = {Path(name).stem for name in saved.namelist()}
             if "mask" in names:
-                mask = _member(saved, "mask")
+                mask = _read_member(saved, "mask")
                 if not np.isin(mask, (SCORED, OUTLIER, OUT_OF_RANGE)).all():
                     raise DamagedFile("codes other than 0, 1 and 2")
                 return mask.astype(np.uint8)
             if not {"outlier_mask", "out_boundary_mask"} <= names:
                 raise DamagedFile("it holds neither 'mask' nor 'outlier_mask' and 'out_boundary_mask'")
-            outside, outlier = (_member(saved, name) > 0 for name in ("out_boundary_mask", "outlier_mask"))
+            outside, outlier = (_read_member(saved, name) > 0 for name in ("out_boundary_mask", "outlier_mask"))
             return np.where(outside, OUT_OF_RANGE, np.where(outlier, OUTLIER, SCORED)).astype(np.uint8)
     except FileNotFoundError:
         raise
     except DAMAGE as error:
-        raise DamagedFile(f"{path} is no .npz file of a mask ({reason(error)})") from error
+        raise DamagedFile(f"{path} is not an .npz file of a mask ({reason(error)})") from error
 
 
-def _member(saved: zipfile.ZipFile, name: str) -> npt.NDArray[np.integer[Any] | np.bool_]:
-    """An (H, W) array of an .npz file, held against the size that its header claims before it is made."""
+def _read_member(saved: zipfile.ZipFile, name: str) -> npt.NDArray[np.integer[Any] | np.bool_]:
+    """An (H, W) array of integers in an .npz file; sizes are checked before memory is allocated."""
     info = saved.getinfo(f"{name}.npy")
-    limit = 8 * LOCATIONS
+    limit = 8 * MAX_FRAME_VALUES
     if info.file_size > limit:
         raise DamagedFile(f"{name} has {info.file_size} bytes, expected at most {limit}")
     with saved.open(info) as member:
-        data = io.BytesIO(member.read(limit + 1))  # to the end, where zip checks the CRC
+        data = io.BytesIO(member.read(limit + 1))  # reading to the end checks the CRC
     version = np.lib.format.read_magic(data)
     if version not in ((1, 0), (2, 0)):
         raise DamagedFile(f"{name} is an array of version {version}")
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, columns_first, dtype = read(data)
     if len(shape) != 2 or dtype.kind not in "bui":
-        raise DamagedFile(f"{name} is {dtype} {shape}, expected whole numbers (H, W)")
+        raise DamagedFile(f"{name} is {dtype} {shape}, expected integers (H, W)")
     body = data.read()
     if len(body) != math.prod(shape) * dtype.itemsize:
-        raise DamagedFile(f"{name} claims {shape[0]} x {shape[1]} values and holds {len(body) // dtype.itemsize}")
+        raise DamagedFile(
+            f"{name} has a header of {shape[0]} x {shape[1]} values and holds {len(body) // dtype.itemsize}"
+        )
     return np.frombuffer(body, dtype).reshape(shape, order="F" if columns_first else "C")
 
 

@@ -13,7 +13,7 @@ from hko7env.damage import DamagedFile, gunzip, read_bytes, reason
 from hko7env.scores import scored
 
 DAY = 1440  # minutes
-LIST_BYTES = 1 << 26  # of a list of days or times: five years of every minute
+LIST_BYTES = 1 << 26  # of a list of days or times; every minute of five years
 _COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})\s*(?:,\s*(\S+))?\s*")  # 20150107, 3.4
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?")
 _COLUMNS = re.compile(r"(\d{4})\s*,\s*(\d{1,2})\s*,\s*(\d{1,2})\s*,\s*(\S+)\s*")  # 2015,1,7,3.4
@@ -49,7 +49,7 @@ def read_days(path: Path, *, rainy_only: bool = False) -> list[int]:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a list, plain or gzip. Raises DamagedFile for a damaged one, OSError if it is not there."""
+    """The lines of a text file, plain or gzip (``.gz``). Raises DamagedFile if it is damaged, OSError if not found."""
     try:
         raw = read_bytes(path, LIST_BYTES)
         return (gunzip(raw, LIST_BYTES) if path.suffix == ".gz" else raw).decode().splitlines()

@@ -1,6 +1,6 @@
-"""Mutations of a small valid file of each format, read under a limit of memory and time; run by test_importer_attacks.
+"""Mutations of a small valid file of each format, read under a limit of memory and time; run by test_attacks.
 
-``python tests/fuzz_importers.py FOLDER FILES`` prints one JSON object: for each format how many of FILES mutated files
+``python tests/importers/fuzz.py FOLDER FILES`` prints one JSON object: for each format how many of FILES mutated files
 were read and how many were refused. A file that reads must read as a plain decoder, written here, has it.
 """
 
@@ -17,14 +17,22 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent)]
+sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 import h5py  # noqa: E402
-from test_importers import dataset, draw, write_fmi, write_hko7, write_knmi, write_odim  # noqa: E402
 
 from hko7env.archive.format import minutes  # noqa: E402
 from hko7env.damage import DAMAGE  # noqa: E402
-from hko7env.importers import eccc, find, hko7  # noqa: E402
+from hko7env.importers import load_format  # noqa: E402
+from hko7env.importers.formats import eccc, hko7  # noqa: E402
+from tests.helpers.radar_files import (  # noqa: E402
+    cf_dataset,
+    draw_eccc,
+    write_fmi,
+    write_hko7,
+    write_knmi,
+    write_odim,
+)
 
 MEMORY = 1 << 30  # bytes beyond what the imports take
 SECONDS = 20  # for one file
@@ -152,7 +160,7 @@ def plain_eccc(path):
     result = np.zeros((480, 480))
     for (colour, low), high in zip(eccc.CLASSES.items(), edges[1:], strict=True):
         result[(rgb == colour).all(axis=-1)] = level_of(np.sqrt(low * high))
-    result[eccc.grid(path).mask == 2] = 0
+    result[eccc.static_mask() == 2] = 0
     return result
 
 
@@ -165,10 +173,10 @@ def samples(folder):
     yield "knmi", write_knmi(folder, "201008260000", counts, "26-AUG-2010;00:00:00.000"), plain_knmi
     yield "odim", write_odim(folder, "20180613120000", np.where(rain < 1, -8888000.0, rain)), plain_odim
     path = folder / "rain.nc"
-    dataset(rain[None], "mm/h").to_netcdf(path, engine="h5netcdf")
+    cf_dataset(rain[None], "mm/h").to_netcdf(path, engine="h5netcdf")
     yield "cf", path, plain_cf
     cells = [(100, 200, (255, 153, 0)), (300, 150, (153, 204, 255))]
-    yield "eccc", draw(folder, minutes("2024-07-10T19:06"), cells), plain_eccc
+    yield "eccc", draw_eccc(folder, minutes("2024-07-10T19:06"), cells), plain_eccc
     frame = np.zeros((480, 480), np.uint8)
     frame[200:240, 100:160] = rng.integers(0, 256, (40, 60))
     write_hko7(folder, [frame], np.zeros((480, 480)))
@@ -183,13 +191,12 @@ def read(name, path):
     """The first frame of a file, by all the steps of an import."""
     if name == "mask":
         return hko7.read_mask(path)
-    reader = find(name)
-    if name == "cf" and not reader.times_of(path):
+    reader = load_format(name)
+    if not reader.times_of(path):
         raise ValueError("nothing of the format")
-    reader.place_of(path)
+    reader.coverage_id(path)
     grid = reader.grid(path)
-    seen = reader.read_at(path, 0) if name == "cf" else reader.read(path)
-    levels = seen if isinstance(seen, np.ndarray) else seen.levels
+    levels = reader.read_at(path, 0).levels
     if levels.dtype != np.uint8 or levels.shape != grid.shape:
         sys.exit(f"{path} reads as {levels.dtype} {levels.shape} in a grid of {grid.shape}")
     return levels
