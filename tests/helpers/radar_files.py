@@ -2,6 +2,7 @@
 
 import gzip
 import zlib
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -36,8 +37,7 @@ def draw_eccc(folder, minute, cells=(), palette_seed=0):
     image = Image.fromarray(rgb).quantize(32, dither=Image.Dither.NONE)
     order = np.random.default_rng(palette_seed).permutation(len(image.getcolors()))
     image = image.remap_palette(order.tolist())  # the order of colours differs from file to file
-    stamp = iso(minute).translate({ord(c): None for c in "-T:"})
-    path = folder / f"{stamp}_CASGO_CAPPI_1.5_RAIN.gif"
+    path = folder / f"{stamp_of(minute)}_CASGO_CAPPI_1.5_RAIN.gif"
     image.save(path)
     return path
 
@@ -48,6 +48,16 @@ def write_fmi(folder, stamp, values, header=FMI_HEADER):
     return path
 
 
+def stamp_of(minute):
+    """``YYYYMMDDhhmm`` of minutes since 1970-01-01."""
+    return iso(minute).translate({ord(c): None for c in "-T:"})
+
+
+def knmi_date(minute):
+    """``26-AUG-2010;00:05:00.000`` of minutes since 1970-01-01."""
+    return datetime.fromisoformat(iso(minute)).strftime("%d-%b-%Y;%H:%M:00.000").upper()
+
+
 def write_knmi(folder, stamp, values, end, formula="GEO=0.01*PV+0.0", begin=None):
     h5py = pytest.importorskip("h5py")
     path = folder / f"RAD_NL25_RAP_5min_{stamp}.h5"
@@ -56,8 +66,7 @@ def write_knmi(folder, stamp, values, end, formula="GEO=0.01*PV+0.0", begin=None
         file["image1"].create_group("calibration").attrs["calibration_formulas"] = np.bytes_(formula)
         file.create_group("overview").attrs["product_datetime_end"] = [np.bytes_(end)]
         if begin is None:
-            before = iso(minutes(f"2010-08-26T{end[12:17]}") - 5)
-            begin = f"{before[8:10]}-AUG-2010;{before[11:]}:00.000"
+            begin = knmi_date(int(np.datetime64(datetime.strptime(end, "%d-%b-%Y;%H:%M:00.000"), "m").astype(int)) - 5)
         file["overview"].attrs["product_datetime_start"] = [np.bytes_(begin)]
     return path
 
