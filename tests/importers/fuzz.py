@@ -11,7 +11,9 @@ import signal
 import sys
 import warnings
 import zlib
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 
@@ -20,8 +22,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 from hko7env.archive.format import minutes  # noqa: E402
 from hko7env.damage import DAMAGE  # noqa: E402
-from hko7env.importers import load_format  # noqa: E402
-from hko7env.importers.formats import hko7  # noqa: E402
+from hko7env.importers import dataset, load_format  # noqa: E402
+from hko7env.importers.formats import cf, hko7  # noqa: E402
 from tests.helpers.plain_decoders import plain_cf, plain_eccc, plain_fmi, plain_knmi, plain_odim  # noqa: E402
 from tests.helpers.radar_files import (  # noqa: E402
     cf_dataset,
@@ -87,7 +89,29 @@ def read(name, path):
     """The first frame of a file, by all the steps of an import."""
     if name == "mask":
         return hko7.read_mask(path)
-    reader = load_format(name)
+    with opened_once(path) if name == "cf" else nullcontext():
+        return read_as_an_import_does(load_format(name), path)
+
+
+@contextmanager
+def opened_once(path):
+    """Let the steps of an import share one xarray dataset, which takes most of the time to open."""
+    data = []
+
+    def share(_):
+        if not data:
+            data.append(dataset.open_dataset(path))
+        return nullcontext(data[0])
+
+    try:
+        with patch.object(cf, "_open", share):
+            yield
+    finally:
+        for opened in data:
+            opened.close()
+
+
+def read_as_an_import_does(reader, path):
     if not reader.times_of(path):
         raise ValueError("nothing of the format")
     reader.coverage_id(path)

@@ -5,6 +5,7 @@ the geometric mean of its edges in mm/h.
 """
 
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -89,13 +90,15 @@ class EnvironmentCanada(OneFrameFormat):
         return DecodedFrame(frame.astype(np.uint8))
 
 
+@cache
 def static_mask() -> Levels:
-    """(480, 480) uint8: out of range outside the circle, and at the cross at its centre, which hides rain."""
+    """(480, 480) uint8, read-only: out of range outside the circle, and at the cross that hides rain at its centre."""
     rows, columns = np.indices((SIZE, SIZE))
     down, right = rows - CENTRE[0], columns - CENTRE[1]
     mask = np.where(np.hypot(down, right) < RANGE, SCORED, OUT_OF_RANGE).astype(np.uint8)
     mask[((down == 0) & (abs(right) <= 5)) | ((right == 0) & (abs(down) <= 5))] = OUT_OF_RANGE
     mask[[0, -1], :] = mask[:, [0, -1]] = OUT_OF_RANGE  # the red frame has the colour of a rain class
+    mask.setflags(write=False)
     return mask
 
 

@@ -7,6 +7,7 @@ outside the radar's range of 256 km about the centre.
 
 import re
 import struct
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from hko7env.importers.contract import DecodedFrame, Grid, OneFrameFormat, Repor
 from hko7env.importers.picture import read_picture
 
 SIZE = 480
+MIDDLE = (SIZE - 1) / 2  # row and column of the radar
 MAX_FILE_BYTES = 1 << 24  # of a PNG or mask; both are far smaller
 CHANNELS = {0: 1, 2: 3, 3: 1}  # PNG colour type (grey, RGB, palette) -> bytes of a pixel
 
@@ -41,13 +43,11 @@ class Hko7(OneFrameFormat):
 
     def grid(self, path: Path) -> Grid:
         """The grid of Shi et al. 2017, section 5.1; the mask files decide later which locations in range are scored."""
-        middle = (SIZE - 1) / 2
-        in_range = boundary((SIZE, SIZE), (middle, middle), middle)
-        metres = METRES_PER_KM * HKO7_PIXEL_KM * (np.arange(SIZE) - middle)
+        metres = METRES_PER_KM * HKO7_PIXEL_KM * (np.arange(SIZE) - MIDDLE)
         return Grid(
             shape=(SIZE, SIZE),
             cadence=6,
-            mask=np.where(in_range, SCORED, OUT_OF_RANGE).astype(np.uint8),
+            mask=np.where(_in_range(), SCORED, OUT_OF_RANGE).astype(np.uint8),
             x=metres,
             y=-metres,
             crs=HKO7_CRS,
@@ -85,6 +85,12 @@ class Hko7(OneFrameFormat):
                     report(str(error))
                 bar.update()
         return union if paths else None
+
+
+@cache
+def _in_range() -> npt.NDArray[np.bool_]:
+    """(480, 480) True inside the radar's range."""
+    return boundary((SIZE, SIZE), (MIDDLE, MIDDLE), MIDDLE)
 
 
 def _check_png(data: bytes) -> None:
