@@ -1,12 +1,13 @@
-"""A streaming benchmark for precipitation nowcasting: HKO-7's protocol (Shi et al. 2017) as Gymnasium environments."""
+"""A streaming benchmark for precipitation nowcasting: the HKO-7 protocol (Shi et al. 2017) in Gymnasium."""
 
 import gymnasium
 
 from hko7env.archive import Archive, ArchiveError
 from hko7env.contract import Agent, Learner, Observation, Task
+from hko7env.forecast import ForecastError
 from hko7env.loading import load
 from hko7env.runner import run
-from hko7env.scores import ForecastError, Tally, averages
+from hko7env.scores import Tally, averages
 from hko7env.units import HKO7, ZR
 
 __version__ = "0.1.0"

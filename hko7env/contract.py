@@ -1,4 +1,4 @@
-"""All that an environment and an agent share: the task, the observation, and what an agent has to do."""
+"""What an environment and an agent share: the task, the observation, and the methods of an agent."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +11,17 @@ from hko7env.units import HKO7, ZR
 
 
 class OptionError(ValueError):
-    """Options that an agent cannot be made with here; the message says what to choose, no traceback is needed."""
+    """Options with which an agent cannot be made here; the message says what to choose, no traceback is needed."""
 
 
 class Observation(TypedDict):
-    """What an agent sees in a step: the J newly observed frames.
+    """What an agent sees in one step: the J newest frames.
 
-    ``frames`` (J, H, W) uint8 levels, raw; ``present`` (J,) int8, 0 where a frame is missing and all 0; ``time`` (J,)
-    int64 minutes since 1970-01-01; ``new_episode`` 1 if nothing seen before may be continued.
+    Attributes:
+        frames: (J, H, W) uint8 levels, raw; row 0 is north, column 0 west.
+        present: (J,) int8, 0 where a frame is missing and all 0.
+        time: (J,) int64 minutes since 1970-01-01.
+        new_episode: 1 if these frames do not continue those of the step before, else 0.
     """
 
     frames: npt.NDArray[np.uint8]
@@ -29,9 +32,17 @@ class Observation(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """The static facts an agent is made for: J inputs, K leads, H x W frames every ``cadence`` minutes.
+    """What an agent is made for.
 
-    ``scored`` (H, W) bool is the static mask (True = scored), ``zr`` the relation between level and rain rate.
+    Attributes:
+        inputs: J, number of frames in an observation.
+        leads: K, number of frames to forecast.
+        height: H, rows of a frame.
+        width: W, columns of a frame.
+        cadence: Minutes between frames.
+        scored: (H, W) bool static mask, True = scored.
+        zr: Relation between level and rain rate.
+        online: Whether agents may learn. Offline, every forecast is independent of the others.
     """
 
     inputs: int
@@ -41,11 +52,15 @@ class Task:
     cadence: int
     scored: npt.NDArray[np.bool_]
     zr: ZR = HKO7
+    online: bool = True
 
 
 @runtime_checkable
 class Agent(Protocol):
-    """Forecasts the next K frames from what it has been shown. It may keep copies of observations, never views."""
+    """Forecasts the next K frames from the frames it has been shown.
+
+    An agent may keep copies of observations, but no views: the caller may change the arrays afterwards.
+    """
 
     def store(self, observation: Observation) -> None:
         """Take in the J newest frames; if ``new_episode`` is 1, forget the frames before them."""
@@ -54,15 +69,37 @@ class Agent(Protocol):
         """Learn from what has been stored, if this agent learns."""
 
     def predict(self) -> npt.NDArray[np.float32]:
-        """(K, H, W) float32 pixels in [0, 1] for the K frames after the newest stored one."""
+        """Forecast the K frames after the newest stored one: (K, H, W) float32 pixels in [0, 1]."""
 
 
 @runtime_checkable
 class Learner(Agent, Protocol):
-    """An agent that carries something across episodes (weights, optimiser state) and can therefore be checkpointed."""
+    """An agent that keeps something across episodes (weights, optimiser state) and can save it."""
 
     def save(self, path: Path) -> None:
-        """Write all that makes the next predictions what they are, random state and stored frames included."""
+        """Write everything that determines the next forecasts, including random state and stored frames."""
 
     def restore(self, path: Path) -> None:
-        """Become the agent that :meth:`save` wrote to ``path``. Raises ValueError for a file that is none."""
+        """Restore the state that :meth:`save` wrote to ``path``. Raises ValueError for any other file."""
+
+
+class NonLearningAgent:
+    """An agent whose ``update`` does nothing: offline, nothing may be learned.
+
+    Args:
+        agent: The agent that stores and predicts.
+    """
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+
+    def store(self, observation: Observation) -> None:
+        """Pass the observation on."""
+        self.agent.store(observation)
+
+    def update(self) -> None:
+        """Do nothing."""
+
+    def predict(self) -> npt.NDArray[np.float32]:
+        """Return the agent's forecast."""
+        return self.agent.predict()

@@ -1,4 +1,4 @@
-"""The Gymnasium environments: an archive's frames by the schedule, scored, the truth sealed until its valid time."""
+"""The Gymnasium environments: frames by the schedule, forecasts scored, the truth sealed until its valid time."""
 
 from collections import deque
 from copy import deepcopy
@@ -10,66 +10,93 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from hko7env.archive import Archive
-from hko7env.archive.clutter import clean
+from hko7env.archive.clutter import remove_noise
 from hko7env.archive.format import iso
 from hko7env.contract import Observation, Task
+from hko7env.forecast import check_forecast
 from hko7env.naming import suggest
 from hko7env.schedule import INPUTS, LEADS, MAX_MISSING, Schedule
-from hko7env.scores import Forecast, ForecastError, Tally, averages, check_forecast
+from hko7env.scores import Tally, averages
 from hko7env.split_view import SplitView
 
 _FOREVER = 2**62  # bound of the time space
 
 
-class Shown(NamedTuple):
+class _Issued(NamedTuple):
     """A forecast kept for rendering: minutes of its issue, and its pixels (K, H, W)."""
 
-    issued: int
+    time: int
     pixels: npt.NDArray[np.float32]
 
 
 class _Sealed(NamedTuple):
-    """A scored forecast whose truth has not been reached by the clock yet."""
+    """The tally of a sequence whose last valid time the clock has not reached."""
 
     sequence: int
-    valid: int  # time of its last lead
+    last_valid_time: int
     tally: Tally
 
 
 class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
-    """Radar frames in, two hours of rain out, by the HKO-7 protocol (Shi et al. 2017, sections 3.1 and 5.1).
+    """Precipitation nowcasting by the HKO-7 protocol (Shi et al. 2017, sections 3.1 and 5.1).
 
-    One step is one sequence: the observation holds the J = 5 newest frames (see :class:`hko7env.contract.Observation`),
-    the action is the forecast of the next K = 20, float32 (20, H, W) pixels in [0, 1]. One Gymnasium episode is one
-    pass over the stream; ``observation["new_episode"]`` marks the episodes of the paper inside it.
+    One step is one sequence: the observation holds the J = 5 newest radar frames, the action is the forecast of the
+    next K = 20. One Gymnasium episode is one pass over all sequences of a split; ``observation["new_episode"]`` marks
+    the paper's episodes, uninterrupted runs of sequences, within it.
 
-    The clock is ``observation["time"][-1]``, and each step moves it on. A forecast is scored when it is handed in, but
-    its score stays sealed until the clock has reached its last valid time: the reward of a step is minus
-    (B-MSE + B-MAE), mean over the leads, summed over the forecasts just revealed. ``tally``, ``scores`` and
-    ``revealed`` follow the same rule. The last step of a whole pass reveals the rest, as no frame of the split
-    follows. The last step of a part of it reveals only what the clock has reached, so that short parts pay no score
-    early; the runner of a part takes the rest by :meth:`release`. Missing frames are all 0 in the observation and not
-    scored in the truth.
+    **Observation space** (``Dict``):
 
-    The seal holds within one pass up to its last step, for an agent that is given nothing but observations and
-    rewards: neither depends on a frame later than the clock. It cannot bind whoever holds the environment or the
-    archive: :meth:`release` and the archive's files show the truth to all who ask, and who may restart passes has seen
-    later frames before.
+    - ``frames``: uint8 (5, H, W), radar levels 0..255; raw, and all 0 where a frame is missing
+    - ``present``: int8 (5,), 0 where a frame is missing
+    - ``time``: int64 (5,), minutes since 1970-01-01
+    - ``new_episode``: 1 if nothing seen before may be continued, else 0
 
-    Frames are shown raw, as in the released code; ``cleaned=True`` sets masked locations and small echo in them to 0.
+    **Action space** (``Box``): float32 (20, H, W), pixels in [0, 1]; a pixel is level / 255, dBZ = 70 pixel - 10. Any
+    other action raises ForecastError and leaves the environment unchanged.
 
-    Online (``online=True``) an episode lasts as long as the sequences follow one another; offline every sequence
-    begins a new one and nothing may be carried over. Both walk the same sequences.
+    **Reward:** minus (B-MSE + B-MAE), mean over the leads, summed over the forecasts that the step has revealed; a
+    finite float, 0 if there are none.
 
-    ``archive`` is a path, a URL or a zarr store (default: the embedded synthetic archive, made on first use), ``split``
-    the name of one of its splits, or ``"all"`` for all frames, unless the archive itself has a split of that name. The
-    default is ``test``; an archive without any split is taken as a whole. The attribute ``split`` says what was taken.
-    ``reset(options=...)`` takes ``start`` and ``stop``, sequence indices for a part of the pass, and ``continued``:
-    True if the agent has already seen what came before ``start``, so that it is not marked as a new episode.
-    ``render_mode="rgb_array"`` draws the newest frame beside the forecast an hour ahead.
+    **Sealing:** The clock is ``observation["time"][-1]``. A forecast is scored when it is handed in, but its score is
+    revealed only when the clock has reached its last valid time; reward, ``tally``, ``scores`` and ``revealed`` follow
+    this rule. The last step of a whole pass reveals everything, as no frame of the split follows. The last step of a
+    part reveals only what is due; :meth:`release` gives the rest to the runner of a part. So within a pass, nothing
+    that an agent gets depends on a frame later than the clock. This cannot bind a caller who reads the archive, calls
+    :meth:`release`, or repeats passes.
 
-    Raises ValueError for a split that the archive lacks and if nothing can be walked, ForecastError (the environment
-    stays usable) for an action that is no forecast.
+    **Scoring:** Truth is not scored where it is missing, outside the static mask, or small-echo noise (levels 1..70).
+
+    **Episode end:** ``terminated`` after the last sequence; never ``truncated``. The last observation holds no frame.
+
+    **Info** (of reset and step): ``sequence``, index of the current sequence; ``sequences``, number of sequences;
+    ``clock``, minutes since 1970-01-01; ``revealed``, number of forecasts revealed by the step.
+
+    **Options of reset:** ``start`` and ``stop``, sequence indices of a part of the pass; ``continued``, True if the
+    agent has seen what precedes ``start``, so that the first observation need not begin a new episode.
+
+    **Versions:** ``HKO7-Online-v0`` keeps episodes as described. ``HKO7-Offline-v0`` has the same sequences and scores,
+    but each begins a new episode and nothing may be learned (``task.online`` is False). Changed scores will make v1.
+
+    Args:
+        archive: Path, URL or zarr store of an archive; None means the default synthetic archive, made on first use.
+        split: A split of the archive, or ``"all"`` for all frames; None means ``"test"``, or all frames of an archive
+            without splits.
+        online: Whether sequences that follow one another belong to one episode.
+        render_mode: ``"rgb_array"`` draws the newest frame beside the forecast an hour ahead; None draws nothing.
+        cleaned: Whether observations have clutter and small echo set to 0. Scores do not change.
+
+    Attributes:
+        task: What an agent is made for.
+        archive: The open archive.
+        split: The split that was chosen.
+        view: The split's frames, schedule and scoring. It gives access to the truth.
+        schedule: The sequences.
+        tally: Sum of the tallies revealed since reset.
+        revealed: List of (sequence index, tally) that the last step revealed.
+
+    Raises:
+        ValueError: For an unknown split or render mode, or if the split holds no sequence.
+        ArchiveError: For a damaged archive.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012 - as Gymnasium declares it
@@ -88,20 +115,19 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
             from hko7env.synthetic import default_archive
 
             archive = str(default_archive())
-        self.archive = Archive(archive)
-        self.view = SplitView(self.archive, split)
-        self.split = self.view.split
-        self.online, self.cleaned = online, cleaned
-        self.render_mode = render_mode
+        self.view = SplitView(Archive(archive), split)
+        self.archive, self.split = self.view.archive, self.view.split
         self.schedule: Schedule = self.view.schedule
         if len(self.schedule) == 0:
             raise ValueError(
                 f"{archive}, split {self.split}, holds no sequence: none of its windows of {INPUTS + LEADS} "
                 f"frames, {self.archive.cadence} min apart, is without a gap of more than {MAX_MISSING} frames; check "
-                "the cadence and the gaps with tools/archive.py describe"
+                "the cadence and the times of the archive"
             )
+        self.online, self.cleaned, self.render_mode = online, cleaned, render_mode
         height, width = self.archive.shape
-        self.task = Task(INPUTS, LEADS, height, width, self.archive.cadence, self.view.scored.copy(), self.archive.zr)
+        mask = self.view.scored.copy()
+        self.task = Task(INPUTS, LEADS, height, width, self.archive.cadence, mask, self.archive.zr, online)
         self.observation_space = spaces.Dict(
             {
                 "frames": spaces.Box(0, 255, (INPUTS, height, width), np.uint8),
@@ -111,18 +137,28 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
             }
         )
         self.action_space = spaces.Box(0.0, 1.0, (LEADS, height, width), np.float32)
-        # What the last step has revealed, as (sequence index, tally), and the tally of all since reset
         self.revealed: list[tuple[int, Tally]] = []
         self.tally = Tally.zero(LEADS)
         self._sealed: deque[_Sealed] = deque()
         self._start, self._index, self._stop = 0, 0, 0
         self._latest: Observation | None = None
-        self._forecast: Shown | None = None
+        self._forecast: _Issued | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Begin a pass, or the part of it that ``options`` name (``start``, ``stop``, ``continued``)."""
+        """Begin a pass, or a part of it.
+
+        Args:
+            seed: Unused: nothing is random.
+            options: ``start``, ``stop`` and ``continued``, see the class.
+
+        Returns:
+            The first observation, and info.
+
+        Raises:
+            ValueError: For an unknown option, or a part that is not within the pass.
+        """
         super().reset(seed=seed)
         start, stop, continued = self._part(options or {})
         self.tally = Tally.zero(LEADS)
@@ -148,22 +184,37 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         return int(start), int(stop), bool(continued)
 
     def step(self, action: npt.NDArray[np.float32]) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """Hand in the forecast of the current sequence; see the class for what comes back and when."""
+        """Hand in the forecast of the current sequence.
+
+        Args:
+            action: (K, H, W) float32 pixels in [0, 1].
+
+        Returns:
+            The next observation, reward, terminated, truncated (False) and info, see the class.
+
+        Raises:
+            ForecastError: For any other action; the environment is unchanged.
+            gymnasium.error.ResetNeeded: If the pass is over, or reset has not been called.
+        """
         if self._index >= self._stop:
-            raise gymnasium.error.ResetNeeded("the pass is over, or has not begun: call reset")
+            raise gymnasium.error.ResetNeeded("the pass is over, or has not begun: call reset()")
         self._seal(action)
         self._index += 1
         over = self._index == self._stop
         observation = self._nothing() if over else self._observe()
         whole = self._stop - self._start == len(self.schedule)
         self._reveal(_FOREVER if over and whole else int(observation["time"][-1]))
-        return observation, self._reward(), over, False, self._info(observation)
+        reward = -sum(tally.balanced_error for _, tally in self.revealed)
+        return observation, float(reward), over, False, self._info(observation)
 
     def release(self) -> list[tuple[int, Tally]]:
-        """End the pass here and reveal what is still sealed, as (sequence index, tally) in the order of sequences.
+        """End the pass here and reveal everything that is still sealed.
 
-        It is for the runner of a part, which scores all that it has let an agent forecast, and never for the agent.
-        ``tally``, ``scores`` and ``revealed`` then hold it too, no reward does; the environment needs :meth:`reset`.
+        This is for the runner of a part, which scores all forecasts it has asked for, and not for agents. No reward
+        includes it. Afterwards the environment needs :meth:`reset`.
+
+        Returns:
+            List of (sequence index, tally) in the order of sequences, the same as ``revealed``.
         """
         self._stop = self._index
         self._reveal(_FOREVER)
@@ -171,19 +222,17 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
 
     def _reveal(self, clock: int) -> None:
         self.revealed = []
-        while self._sealed and self._sealed[0].valid <= clock:
-            index, _, one = self._sealed.popleft()
-            self.revealed.append((index, one))
-            self.tally += one
+        while self._sealed and self._sealed[0].last_valid_time <= clock:
+            index, _, tally = self._sealed.popleft()
+            self.revealed.append((index, tally))
+            self.tally += tally
 
-    def _seal(self, action: Forecast) -> None:
-        check_forecast(action, cast(tuple[int, ...], self.action_space.shape))
-        if action.dtype != np.float32:
-            raise ForecastError(f"expected a float32 forecast, got {action.dtype}")
+    def _seal(self, action: npt.NDArray[np.float32]) -> None:
+        check_forecast(action, cast(tuple[int, ...], self.action_space.shape), ("float32",))
         slots = self.schedule.slots(self._index)[INPUTS:]
         self._sealed.append(_Sealed(self._index, int(slots[-1]), self.view.score(slots, action)))
         if self.render_mode:
-            self._forecast = Shown(int(slots[0]) - self.task.cadence, action.copy())
+            self._forecast = _Issued(int(slots[0]) - self.task.cadence, action.copy())
 
     def _observe(self, new_episode: bool | None = None) -> dict[str, Any]:
         slots = self.schedule.slots(self._index)[:INPUTS].copy()  # a view would hold the window's other slots
@@ -192,24 +241,20 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
             new_episode = not self.online or bool(self.schedule.new_episode[self._index])
         shown = np.stack(frames)
         if self.cleaned:
-            shown = clean(shown, self.archive.mask)
+            shown = remove_noise(shown, self.archive.mask)
         if new_episode:
-            self._forecast = None  # it belongs to another time
+            self._forecast = None  # it belongs to the episode before
         self._latest = Observation(
             frames=shown, present=present.astype(np.int8), time=slots, new_episode=int(new_episode)
         )
-        # render() needs what was observed, whatever the caller does to it
+        # A copy, so that render() still has the observation if the caller changes it
         return {**(deepcopy(self._latest) if self.render_mode else self._latest)}
 
     def _nothing(self) -> dict[str, Any]:
-        """The observation after the last sequence: no frame is shown that is not due."""
+        """The observation after the last sequence, without any frame."""
         slots = self.schedule.slots(self._index - 1)[:INPUTS] + INPUTS * self.task.cadence
         frames = np.zeros((INPUTS, self.task.height, self.task.width), np.uint8)
         return {"frames": frames, "present": np.zeros(INPUTS, np.int8), "time": slots, "new_episode": 0}
-
-    def _reward(self) -> float:
-        errors = sum(float((one.balanced_squared + one.balanced_absolute).mean()) for _, one in self.revealed)
-        return -float(errors)
 
     def _info(self, observation: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -220,16 +265,16 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         }
 
     def issued(self, index: int) -> str:
-        """ISO time at which the forecast of sequence ``index`` is issued: that of its last input slot."""
+        """ISO time of issue of the forecast of sequence ``index``: the time of its last observed slot."""
         return iso(int(self.schedule.slots(index)[INPUTS - 1]))
 
     @property
     def scores(self) -> dict[str, npt.NDArray[np.float64]]:
-        """Averages over the leads (Table 3) of all that has been revealed since reset."""
+        """Scores of ``tally``, averaged over the leads, see :func:`hko7env.scores.averages`."""
         return averages(self.tally)
 
     def render(self) -> npt.NDArray[np.uint8] | None:
-        """(h, w, 3) uint8 picture of the newest frame and the last forecast, or None without a render mode."""
+        """Draw the newest frame and the last forecast: (h, w, 3) uint8, or None without a render mode."""
         if self.render_mode is None or self._latest is None:
             return None
         from hko7env.rendering import side_by_side

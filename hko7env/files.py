@@ -1,13 +1,14 @@
-"""Files that are replaced as a whole."""
+"""Atomic replacement of files."""
 
 import os
 from pathlib import Path
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace ``path`` by ``data`` as a whole: whatever stops the writer, the file is the old one or the new one.
+    """Replace the content of ``path`` by ``data``; if interrupted at any point, the file is the old or the new one.
 
-    Raises OSError, which names ``path`` whatever failed.
+    Raises:
+        OSError: If that fails; its ``filename`` is set.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
@@ -17,7 +18,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        if error.errno is not None and error.filename is None:  # as of write and fsync on a full disk
+        if error.errno is not None and error.filename is None:  # write and fsync on a full disk do not set it
             error.filename = str(path)
         raise
     finally:

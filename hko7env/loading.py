@@ -1,5 +1,6 @@
-"""Names and options to agents: ``agents.trajgru`` means ``agents.trajgru:make``."""
+"""Names and options to agents: ``agents.trajgru`` means the function ``make`` of the module ``agents.trajgru``."""
 
+import ast
 import importlib
 import importlib.util
 import inspect
@@ -10,27 +11,39 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from hko7env.contract import Agent, OptionError, Task
+from hko7env.contract import Agent, NonLearningAgent, OptionError, Task
 from hko7env.naming import suggest
 
 
 @contextmanager
-def noting(place: str) -> Iterator[None]:
-    """Add a note to an error of the agent, so that it is known where it happened, and that it was the agent's."""
+def noting(place: str, kind: type[Exception] = Exception) -> Iterator[None]:
+    """Add the note ``place`` to errors of ``kind``, to say where in the work of an agent they were raised."""
     try:
         yield
     except OptionError:
         raise
-    except Exception as error:
+    except kind as error:
         error.add_note(place)
         raise
 
 
 def load(name: str, task: Task, **options: Any) -> Agent:
-    """The agent ``name`` for ``task``: ``agents.trajgru`` means ``agents.trajgru:make``.
+    """Make an agent.
 
-    ``make(task, config)`` gets the module's ``Config`` made from ``options``; a module without a ``Config`` takes none.
-    Raises ValueError with a suggestion for an unknown name or option, TypeError if what it makes is no agent.
+    Args:
+        name: ``module`` or ``module:function``; the default function is ``make``. It is called as
+            ``make(task, config)`` if the module has a dataclass ``Config``, else as ``make(task)``.
+        task: What the agent is made for. If it is an offline task, the agent's ``update`` is disabled, see
+            :class:`~hko7env.contract.NonLearningAgent`.
+        **options: Fields of the module's ``Config``.
+
+    Returns:
+        The agent.
+
+    Raises:
+        ValueError: If there is no such module, function or option; the message suggests one.
+        OptionError: If the agent cannot be made with these options.
+        TypeError: If the function returns something that is not an agent.
     """
     make, config = find(name)
     check_options(name, config, options)
@@ -38,13 +51,20 @@ def load(name: str, task: Task, **options: Any) -> Agent:
         agent = make(task, config(**options)) if config else make(task)
     if not isinstance(agent, Agent):
         raise TypeError(f"{name} made a {type(agent).__name__}, which lacks store, update or predict")
-    return agent
+    return agent if task.online else NonLearningAgent(agent)
 
 
 def find(name: str) -> tuple[Callable[..., Any], Any]:
-    """The ``make`` function and the ``Config`` dataclass (or None) of an agent's name."""
+    """Find an agent's ``make`` function and its ``Config`` dataclass, or None.
+
+    Args:
+        name: ``module`` or ``module:function``.
+
+    Raises:
+        ValueError: If there is no such module or function.
+    """
     module_name, _, attribute = name.partition(":")
-    module = importlib.import_module(_locate(module_name))
+    module = importlib.import_module(locate(module_name))
     make = getattr(module, attribute or "make", None)
     if not callable(make):
         raise ValueError(f"{module_name} has no function {attribute or 'make'}(task, config) to make an agent with")
@@ -53,35 +73,51 @@ def find(name: str) -> tuple[Callable[..., Any], Any]:
 
 
 def check_options(name: str, config: Any, options: dict[str, Any]) -> None:
-    """Raise ValueError, with what may be meant, if ``config`` lacks one of ``options``."""
+    """Raise ValueError, with a suggestion, if the dataclass ``config`` of agent ``name`` lacks one of ``options``."""
     known = [field.name for field in fields(config)] if config else []
     for option in options:
         if option not in known:
             raise ValueError(f"{name} has no option {option!r}, {suggest(option, known)}")
 
 
-def _locate(module: str) -> str:
-    """``agents.x`` beside the working tree if it is there, else the copy that the installed package carries."""
+def locate(module: str) -> str:
+    """Find the full name of an agent's module.
+
+    Args:
+        module: Such as ``agents.trajgru``, or a module of your own.
+
+    Returns:
+        ``module`` itself if it can be imported, else that of the copy inside the installed package hko7env.
+
+    Raises:
+        ValueError: If there is neither; the message suggests an agent.
+    """
     for candidate in (module, f"hko7env.{module}"):
         try:
             if importlib.util.find_spec(candidate):
                 return candidate
         except ModuleNotFoundError:
             continue
-    here = [path.stem for path in Path.cwd().glob("*.py") if _makes(path)]
+    here = [path.stem for path in Path.cwd().glob("*.py") if _makes_agents(path)]
     raise ValueError(f"there is no agent {module!r}, {suggest(module.removesuffix('.py'), [*available(), *here])}")
 
 
 def available() -> list[str]:
-    """Names of the agents in the package ``agents``: the modules that can be given to :func:`load`."""
+    """Names of the agents in the package ``agents``: its modules with a top-level function or class ``make``."""
     for package in ("agents", "hko7env.agents"):
         spec = importlib.util.find_spec(package)
         if spec and spec.submodule_search_locations:
             found = pkgutil.iter_modules(spec.submodule_search_locations)
             folder = Path(spec.submodule_search_locations[0])
-            return sorted(f"agents.{m.name}" for m in found if _makes(folder / f"{m.name}.py"))
+            return sorted(f"agents.{m.name}" for m in found if _makes_agents(folder / f"{m.name}.py"))
     return []
 
 
-def _makes(source: Path) -> bool:
-    return source.is_file() and "\ndef make(" in source.read_text(encoding="utf-8")
+def _makes_agents(source: Path) -> bool:
+    if not source.is_file():
+        return False
+    try:
+        tree = ast.parse(source.read_bytes())
+    except (SyntaxError, ValueError):  # somebody's unfinished file
+        return False
+    return any(isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == "make" for node in tree.body)

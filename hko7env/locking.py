@@ -1,4 +1,4 @@
-"""One writer at a time: a lock beside a file or folder, which the system releases when its holder dies."""
+"""Locks for one writer at a time, released by the operating system when their holder dies."""
 
 import os
 import socket
@@ -9,19 +9,25 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-WAIT_SECONDS = 5.0  # longer than a commit takes, so that short writes of two processes follow one another
+WAIT_SECONDS = 5.0  # longer than a commit takes, so that short writes of two processes do not fail
 
 
 class LockedError(ValueError):
-    """Another process or thread is writing; the message says which one."""
+    """Another process or thread is writing; the message identifies it."""
 
 
 @contextmanager
 def sole_writer(target: Path) -> Iterator[None]:
-    """Hold the lock of ``target``, which need not exist; a thread that holds it already may take it again.
+    """Hold the lock of a file or folder; a thread that holds it may acquire it again.
 
-    The files ``.NAME.lock`` and, while it is held, ``.NAME.writer`` lie beside ``target``. Raises LockedError, with
-    the holder's process, machine and time, if somebody else keeps it for WAIT_SECONDS.
+    The lock is the file ``.NAME.lock`` beside the target; while it is held, ``.NAME.writer`` describes the holder.
+
+    Args:
+        target: The file or folder, which need not exist.
+
+    Raises:
+        LockedError: If another process or thread holds the lock for longer than WAIT_SECONDS; the message has its
+            process, machine and time.
     """
     target = target.resolve()
     holder = target.with_name(f".{target.name}.writer")

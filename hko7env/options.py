@@ -1,4 +1,4 @@
-"""Options as the fields of a frozen dataclass: one definition for the parser, the defaults, the help and the docs.
+"""Options as fields of a frozen dataclass: one definition for the parser, the defaults, the help and the docs.
 
 A field is ``name: Annotated[type, "what it does, with its unit"] = default``. The type is bool, int, float, str, Path,
 a Literal of strings, or one of these or None. The flag of ``some_name`` is ``--some-name``; a truth value is
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 
 class Option(NamedTuple):
-    """One field: its flag, how a word becomes its value, and what a user should know."""
+    """One option: name of the field, flag, type, whether None is allowed, allowed strings, default and help."""
 
     name: str
     flag: str
@@ -26,7 +26,7 @@ class Option(NamedTuple):
     help: str
 
     def value(self, word: str) -> Any:
-        """The value of ``word``. Raises ValueError if it is none of this option."""
+        """Convert a word of the command line. Raises ValueError if the option does not accept it."""
         if self.optional and self.kind is not str and word.lower() == "none":
             return None
         if self.choices and word not in self.choices:
@@ -38,13 +38,21 @@ class Option(NamedTuple):
 
 
 def options_of(config: Any) -> list[Option]:
-    """The options of the dataclass ``config``, in its order. Raises TypeError for a type that no flag can have."""
+    """List the options of the dataclass ``config``. Raises TypeError for a field whose type no flag can express."""
     hints = typing.get_type_hints(config, include_extras=True)
     return [_option(field, hints[field.name]) for field in dataclasses.fields(config) if field.init]
 
 
 def add_options(parser: Any, config: Any, *, skip: tuple[str, ...] = ()) -> None:
-    """Add a flag for each field of ``config`` to an argparse parser or group; the result has those given only."""
+    """Add a flag for each field of a dataclass to a parser.
+
+    Options that are not given are absent from the parsed namespace, so that the dataclass supplies the defaults.
+
+    Args:
+        parser: An argparse parser or group.
+        config: The dataclass.
+        skip: Names of fields that get no flag.
+    """
     for option in options_of(config):
         if option.name in skip:
             continue
@@ -58,7 +66,7 @@ def add_options(parser: Any, config: Any, *, skip: tuple[str, ...] = ()) -> None
 
 
 def given(args: argparse.Namespace, config: Any) -> dict[str, Any]:
-    """The fields of ``config`` that were given on the command line, by name."""
+    """Select from parsed arguments the fields of ``config`` that were given on the command line, by name."""
     return {option.name: getattr(args, option.name) for option in options_of(config) if option.name in args}
 
 

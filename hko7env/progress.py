@@ -1,11 +1,18 @@
-"""One progress bar for all long work: rate and time left on a terminal, a line now and then in a log."""
+"""Progress bars of long work: rate and remaining time on a terminal, a line every 20 s in a log."""
 
 import sys
 from typing import Any
 
 
 def bar(total: int, what: str, unit: str, *, done: int = 0) -> Any:
-    """A tqdm bar of ``total`` units on standard error, ``done`` of them finished before."""
+    """Make a tqdm bar on standard error.
+
+    Args:
+        total: Number of units of work.
+        what: Description.
+        unit: Name of a unit.
+        done: Units finished before.
+    """
     from tqdm import tqdm
 
     interval = 0.2 if sys.stderr.isatty() else 20.0

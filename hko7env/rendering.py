@@ -1,4 +1,4 @@
-"""Frames as pictures: a colour for each rain rate, and panels side by side with their scale."""
+"""Pictures of frames: a colour per rain rate, and panels side by side with a colour scale."""
 
 from functools import cache
 
@@ -12,7 +12,7 @@ from hko7env.units import HKO7, NOISE_LEVEL, ZR, level, pixel
 
 Picture = npt.NDArray[np.uint8]
 
-# (mm/h, colour): light blue drizzle to violet cloudburst, so that the paper's thresholds are colour edges
+# (mm/h, colour): from light blue to violet; the paper's thresholds are among the edges
 _COLOURS = (
     (0.15, (198, 224, 248)), (0.5, (116, 178, 235)), (2.0, (40, 110, 205)), (5.0, (38, 160, 80)),
     (10.0, (250, 215, 60)), (20.0, (245, 140, 30)), (30.0, (225, 40, 35)), (50.0, (165, 15, 60)),
@@ -24,7 +24,7 @@ _MARGIN, _TITLE, _SCALE = 8, 20, 110
 
 @cache
 def palette(zr: ZR = HKO7) -> Picture:
-    """(256, 3) uint8 colour of each level; echo below 0.15 mm/h or level 71 looks dry."""
+    """(256, 3) uint8 RGB colour of each level; echo below 0.15 mm/h or below level 71 is drawn as dry."""
     table = np.full((256, 3), _DRY, np.uint8)
     for rate, colour in _COLOURS:
         table[max(int(level(pixel(zr.dbz(rate)))), 1) :] = colour
@@ -34,7 +34,16 @@ def palette(zr: ZR = HKO7) -> Picture:
 
 
 def colour(levels: npt.NDArray[np.uint8], scored: npt.NDArray[np.bool_] | None = None, zr: ZR = HKO7) -> Picture:
-    """(H, W, 3) uint8 picture of a frame (H, W); where ``scored`` is False and nothing is seen, it is grey."""
+    """Colour a frame.
+
+    Args:
+        levels: (H, W) uint8.
+        scored: (H, W) bool static mask; where it is False and the level is 0, the picture is grey.
+        zr: Relation between level and rain rate.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
     picture: Picture = palette(zr)[levels]
     if scored is not None:
         picture[~scored & (levels == 0)] = _OUTSIDE
@@ -44,9 +53,16 @@ def colour(levels: npt.NDArray[np.uint8], scored: npt.NDArray[np.bool_] | None =
 def side_by_side(
     observation: Observation, issued: int | None, forecast: npt.NDArray[np.float32] | None, *, task: Task
 ) -> Picture:
-    """(h, w, 3) uint8: the newest frame, half-way through the forecast (K, H, W), and the scale in mm/h and dBZ.
+    """Draw the newest frame, the forecast at half its lead time, and the colour scale in mm/h and dBZ.
 
-    ``issued`` is the minute at which the forecast was issued.
+    Args:
+        observation: The newest observation.
+        issued: Time of issue of the forecast, minutes since 1970-01-01, or None.
+        forecast: (K, H, W) float32 pixels in [0, 1], or None.
+        task: The task of the environment.
+
+    Returns:
+        (h, w, 3) uint8 RGB.
     """
     lead = task.leads // 2
     frame = observation["frames"][-1]

@@ -5,9 +5,10 @@ from typing import Any
 
 import gymnasium
 
-from hko7env.contract import Agent
+from hko7env.contract import Agent, NonLearningAgent
+from hko7env.forecast import ForecastError
 from hko7env.loading import noting
-from hko7env.scores import Tally, check_forecast
+from hko7env.scores import Tally
 
 Record = Callable[[int, Tally], None]
 
@@ -21,26 +22,40 @@ def run(
     record: Record | None = None,
     after: Callable[[int], None] | None = None,
 ) -> Tally:
-    """Algorithm 1 of Shi et al. 2017: let ``agent`` forecast one pass of ``env``, or a part, and return its tally.
+    """Let an agent forecast one pass of an environment, or a part of it (Algorithm 1 of Shi et al. 2017).
 
-    Offline nothing is learned: there ``update`` is not called. ``options`` go to ``env.reset``. For a resumed run,
-    sequences before index ``skip`` are gone through but not counted. ``record`` is called with each sequence's index
-    and tally once its truth has been revealed, ``after`` with the index of each step done. An error of the agent is
-    raised with the sequence's name added.
+    Offline nothing is learned: ``agent.update`` is not called.
+
+    Args:
+        env: An environment of this package, wrapped or not.
+        agent: The agent.
+        options: Passed to ``env.reset``: ``start``, ``stop`` and ``continued``.
+        skip: Sequences before this index are run but not counted, to resume a run.
+        record: Called with the index and the tally of each counted sequence once its truth has been revealed.
+        after: Called with the index of each sequence after its step.
+
+    Returns:
+        The tally of the counted sequences.
+
+    Raises:
+        Exception: Whatever the agent raises, or ForecastError for what it forecasts, with a note that names the
+            sequence and the agent.
     """
     stream: Any = env.unwrapped
     total = Tally.zero(stream.task.leads)
+    name = type(agent.agent if isinstance(agent, NonLearningAgent) else agent).__name__
+    agent = agent if stream.online else NonLearningAgent(agent)
     observation, info = env.reset(options=options)
     done = False
     while not done:
         index = info["sequence"]
-        with noting(f"in sequence {index}, issued {stream.issued(index)}, by {type(agent).__name__}"):
+        place = f"in sequence {index}, issued {stream.issued(index)}, by {name}"
+        with noting(place):
             agent.store(observation)
-            if stream.online:
-                agent.update()
+            agent.update()
             forecast = agent.predict()
-            check_forecast(forecast, env.action_space.shape or ())
-        observation, _, terminated, truncated, info = env.step(forecast)
+        with noting(place, ForecastError):
+            observation, _, terminated, truncated, info = env.step(forecast)
         done = terminated or truncated
         for revealed, tally in [*stream.revealed, *(stream.release() if done else [])]:
             if revealed >= skip:

@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hko7env.archive import Archive
+from hko7env.forecast import Forecast
 from hko7env.naming import suggest
 from hko7env.schedule import MAX_MISSING, Minutes, Schedule, schedule
-from hko7env.scores import Forecast, Levels, Mask, Tally, scored, tally
+from hko7env.scores import Levels, Mask, Tally, scored, tally
 
 DEFAULT_SPLIT, ALL = "test", "all"
 

@@ -1,10 +1,33 @@
-"""The suite that a third party runs on its own agent; pytest collects it from a subclass.
+"""A test suite for agents of third parties; pytest collects it from a subclass.
 
-from hko7env.testing import AgentTests
+Example:
+    A complete agent and its test, in a file ``test_fading.py``::
 
-class TestMine(AgentTests):
-    def make(self, task):
-        return MyAgent(task)
+        import numpy as np
+        from hko7env.testing import AgentTests
+
+
+        class Fading:
+            \"\"\"Forecasts the newest frame, fading to half its value.\"\"\"
+
+            def __init__(self, task):
+                self.fade = np.linspace(1, 0.5, task.leads, dtype=np.float32)[:, None, None]
+
+            def store(self, observation):
+                self.frame = observation["frames"][-1] / np.float32(255)
+
+            def update(self):
+                pass
+
+            def predict(self):
+                return self.fade * self.frame
+
+
+        class TestFading(AgentTests):
+            def make(self, task):
+                return Fading(task)
+
+    ``pytest test_fading.py`` runs the suite.
 """
 
 import copy
@@ -15,24 +38,41 @@ import numpy as np
 import numpy.typing as npt
 
 from hko7env.contract import Agent, Learner, Observation, Task
-from hko7env.scores import PLAIN_ARRAYS
+from hko7env.forecast import PLAIN_ARRAYS
 from hko7env.units import NOISE_LEVEL
 
-HEIGHT, WIDTH = 60, 48  # small, and unequal so that swapped axes show
+HEIGHT, WIDTH = 60, 48  # small, and different so that swapped axes are found
 START = 24_000_000  # minutes since 1970-01-01, in 2015
 
 Forecast = npt.NDArray[np.float32]
 
 
 def task(height: int = HEIGHT, width: int = WIDTH, leads: int = 20, cadence: int = 6) -> Task:
-    """A small task: 5 frames in, ``leads`` out, a corner of the map out of range."""
+    """Make a small task.
+
+    Args:
+        height: H, at least 6.
+        width: W, at least 6.
+        leads: K, number of frames to forecast.
+        cadence: Minutes between frames.
+
+    Returns:
+        A task with 5 input frames and a static mask that excludes one corner.
+    """
     scored = np.ones((height, width), bool)
     scored[: height // 6, : width // 6] = False
     return Task(5, leads, height, width, cadence, scored)
 
 
 def observation(task: Task, seed: int = 0, step: int = 0, new_episode: bool = True) -> Observation:
-    """Five frames of drifting rain, different for each ``seed`` and following one another over ``step``."""
+    """Make an observation of drifting rain.
+
+    Args:
+        task: The task, for its shape.
+        seed: Another seed gives other rain.
+        step: Observations of consecutive steps continue each other.
+        new_episode: Value of that entry.
+    """
     rng = np.random.default_rng(seed)
     rows, columns = np.indices((task.height, task.width))
     cells = [(rng.uniform(0, task.height), rng.uniform(0, task.width), rng.uniform(3, 8)) for _ in range(6)]
@@ -51,46 +91,52 @@ def observation(task: Task, seed: int = 0, step: int = 0, new_episode: bool = Tr
 
 
 def forecast(agent: Agent, *observations: Observation) -> Forecast:
-    """Show ``observations`` to ``agent`` as Algorithm 1 does and return a copy of its last forecast."""
+    """Show observations to an agent as Algorithm 1 does.
+
+    Returns:
+        A copy of its last forecast, of the same array type.
+    """
     for shown in observations:
         agent.store(shown)
         agent.update()
         last = agent.predict()
-    return last.copy()  # of the same type, so that a masked array is still one
+    return last.copy()
 
 
 class AgentTests:
-    """What every agent must do. Subclass it and say in ``make`` how to make a fresh agent.
+    """Tests of what every agent must do; a subclass implements ``make``.
 
-    An agent that cannot take any grid says of what height and width must be a ``multiple``, one that cannot forecast
-    any number of ``leads`` which ones it can.
+    Attributes:
+        multiple: Height and width of the grids are multiples of this many px; override it for an agent that does not
+            accept every grid.
+        leads: Numbers of lead times to test; override it for an agent that cannot forecast every number.
     """
 
-    multiple = 1  # px
+    multiple = 1
     leads: tuple[int, ...] = (20, 7)
 
     def task(self, height: int = HEIGHT, width: int = WIDTH, leads: int = 0) -> Task:
-        """:func:`task` for at least that grid; unequal still, so that swapped axes show."""
+        """Make a :func:`task` with at least that grid; height and width differ, so that swapped axes are found."""
         rows, columns = (-(-size // self.multiple) * self.multiple for size in (height, width))
         if rows == columns:
             rows, columns = (rows + self.multiple, columns) if height > width else (rows, columns + self.multiple)
         return task(rows, columns, leads or self.leads[0])
 
     def make(self, task: Task) -> Agent:
-        """Return a fresh agent for ``task``, always the same one."""
-        raise NotImplementedError("say how to make your agent: def make(self, task): return MyAgent(task)")
+        """Return a new agent for ``task``, equal to all others that this method returns for it."""
+        raise NotImplementedError("implement make in your test class: def make(self, task): return MyAgent(task)")
 
     def stream(self, task: Task) -> Iterator[Observation]:
-        """Six steps of one episode, long enough for online learning to begin."""
+        """Yield six steps of one episode, enough for online learning to begin."""
         return (observation(task, step=step, new_episode=step == 0) for step in range(6))
 
     def test_is_an_agent(self) -> None:
-        """It has store, update and predict."""
+        """The agent has store, update and predict."""
         agent = self.make(self.task())
         assert isinstance(agent, Agent), f"{type(agent).__name__} lacks store, update or predict"
 
     def test_forecasts_what_the_environment_takes(self) -> None:
-        """Each forecast is float32 (K, H, W) in [0, 1], on any grid and number of leads."""
+        """Every forecast is float32 (K, H, W) in [0, 1], on several grids and numbers of leads."""
         for some in (self.task(), self.task(height=48, width=60, leads=self.leads[-1])):
             agent = self.make(some)
             for shown in self.stream(some):
@@ -104,7 +150,7 @@ class AgentTests:
                 assert ahead.max() <= 1, f"predict() gave {ahead.max()}, pixels lie in [0, 1]"
 
     def test_keeps_no_view_of_the_callers_arrays(self) -> None:
-        """What the caller does to an observation after store() does not matter."""
+        """Changing an observation after store() does not change the forecast."""
         some = self.task()
         agent, undisturbed = self.make(some), self.make(some)
         for one in self.stream(some):
@@ -118,7 +164,7 @@ class AgentTests:
             )
 
     def test_leaves_the_callers_arrays_alone(self) -> None:
-        """An observation is the same after the step as before."""
+        """The agent does not change observations."""
         some = self.task()
         shown = list(self.stream(some))
         before = copy.deepcopy(shown)
@@ -127,7 +173,7 @@ class AgentTests:
             np.testing.assert_array_equal(one["frames"], old["frames"], "the agent wrote into the caller's frames")
 
     def test_a_new_episode_forgets(self) -> None:
-        """Frames of an earlier episode leave no trace, save through learning."""
+        """Frames of earlier episodes do not affect forecasts, except through learning."""
         some = self.task()
         fresh, used = self.make(some), self.make(some)
         used.store(observation(some, seed=1))
@@ -140,17 +186,19 @@ class AgentTests:
         for agent in (fresh, used):
             agent.store(copy.deepcopy(second))
         np.testing.assert_array_equal(
-            fresh.predict(), used.predict(), "frames of the last episode leaked into this one: heed new_episode"
+            fresh.predict(),
+            used.predict(),
+            "frames of the last episode affect this one: reset the agent if new_episode is 1",
         )
 
     def test_is_repeatable(self) -> None:
-        """Two fresh agents shown the same forecast the same, bit by bit."""
+        """Two new agents with the same observations give identical forecasts."""
         some = self.task()
         first, second = (forecast(self.make(some), *self.stream(some)) for _ in range(2))
         np.testing.assert_array_equal(first, second, "two runs differ: seed every random number from the config")
 
     def test_asking_twice_changes_nothing(self) -> None:
-        """predict() has no effect on the next predict()."""
+        """A second predict() gives the same forecast."""
         some = self.task()
         agent = self.make(some)
         agent.store(observation(some))
@@ -159,7 +207,7 @@ class AgentTests:
         np.testing.assert_array_equal(first, agent.predict(), "a second predict() differs from the first")
 
     def test_survives_missing_and_empty_frames(self) -> None:
-        """No rain, and no frame at all, give a finite forecast."""
+        """Forecasts are finite without rain and without frames."""
         some = self.task()
         for present in (
             np.ones(some.inputs, np.int8),
@@ -176,7 +224,7 @@ class AgentTests:
             assert 0 <= ahead.min() <= ahead.max() <= 1, f"out of [0, 1] with frames present {present.tolist()}"
 
     def test_goes_on_from_a_checkpoint(self, tmp_path: Path) -> None:
-        """A learner that is saved and restored forecasts like one that was not stopped."""
+        """A learner that is saved and restored gives the forecasts of one that was not interrupted."""
         some = self.task()
         if not isinstance(self.make(some), Learner):
             return

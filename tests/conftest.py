@@ -6,7 +6,7 @@ import hypothesis
 import pytest
 
 from hko7env.archive import create
-from hko7env.synthetic import Weather, make
+from hko7env.synthetic import EpisodeSpec, make
 
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 hypothesis.settings.register_profile("dev", deadline=None)
@@ -24,9 +24,9 @@ def shared():
 
 
 SMALL = (
-    Weather("train", "2013-06-10T00:00", 40),
-    Weather("test", "2015-05-20T00:00", 60, missing=(7, 30, 31)),
-    Weather("test", "2015-07-09T00:00", 45),
+    EpisodeSpec("train", "2013-06-10T00:00", 40),
+    EpisodeSpec("test", "2015-05-20T00:00", 60, missing=(7, 30, 31)),
+    EpisodeSpec("test", "2015-07-09T00:00", 45),
 )
 
 

@@ -14,7 +14,7 @@ from agents.learning.network_agent import Config, NetworkAgent
 from agents.learning.trainer import Settings, Trainer
 from agents.moving_mnist import experiment as digits
 from agents.networks.registry import facts, load_weights
-from hko7env.evaluation.results import RunError
+from hko7env.evaluation.journal import RunError
 from hko7env.loading import load
 from hko7env.testing import forecast, observation, task
 from tests.test_training import net, trainer

@@ -12,8 +12,9 @@ from zarr.storage import MemoryStore
 import hko7env
 from hko7env.archive import create
 from hko7env.env import NowcastingEnv
+from hko7env.forecast import ForecastError
 from hko7env.schedule import schedule
-from hko7env.scores import ForecastError, Tally, tally
+from hko7env.scores import Tally, tally
 from hko7env.units import HKO7
 
 IDS = ("HKO7-Online-v0", "HKO7-Offline-v0")
@@ -273,7 +274,7 @@ class WithUnit(np.ndarray):
         (np.zeros((19, 48, 64), np.float32), r"expected a forecast of shape \(20, 48, 64\)"),
         (np.zeros((20, 64, 48), np.float32), "got .20, 64, 48."),
         (np.zeros((20, 48, 64)), "got float64"),
-        (np.zeros((20, 48, 64), np.uint8), "float32 forecast, got uint8"),
+        (np.zeros((20, 48, 64), np.uint8), "expected float32 pixels in .0, 1., got uint8"),
         (np.full((20, 48, 64), np.nan, np.float32), "lead 1 holds NaN"),
         (np.full((20, 48, 64), 1.01, np.float32), "lies in"),
         ([0.0], "numpy array, got list"),

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from agents.learning.torch_rain import Generator
+from hko7env.archive.hko7_facts import PIXEL_KM as KM
 from hko7env.synthetic import rain
-from hko7env.synthetic.field import KM
 
 SHAPE = (96, 128)
 

@@ -10,7 +10,7 @@ from agents.learning.checkpoint import named, write
 from agents.networks.link_plots import arrows, lost
 from agents.networks.registry import build, facts
 from agents.networks.warp import warp
-from hko7env.synthetic import Weather, make
+from hko7env.synthetic import EpisodeSpec, make
 from hko7env.testing import observation, task
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,7 +62,7 @@ def test_the_links_are_those_of_the_checkpoint(links, tmp_path):
 
 
 def test_the_command_draws_a_row_a_checkpoint(links, tmp_path, capsys):
-    make(tmp_path / "a.zarr", shape=(60, 90), weather=(Weather("test", "2015-05-20T00:00", 30),))
+    make(tmp_path / "a.zarr", shape=(60, 90), weather=(EpisodeSpec("test", "2015-05-20T00:00", 30),))
     path = checkpoint(tmp_path / "one", flow=(3.0, 0.0))
     words = ["--archive", "a.zarr", "--out", "links.png"]
     assert links.main([str(path), *words]) == 0

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hko7env.scores import COUNTS, ERRORS, ForecastError, Tally, averages, scored, scores, tally
+from hko7env.forecast import ForecastError
+from hko7env.scores import COUNTS, ERRORS, Tally, averages, scored, scores, tally
 from hko7env.units import BALANCE, HKO7, THRESHOLDS, ZR
 
 WIDTHS = st.sampled_from([1, 3, 8, 16, 24])

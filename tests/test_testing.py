@@ -177,7 +177,7 @@ def test_good_agents_pass(agent, tmp_path):
         (KeepsAView, "keeps_no_view_of_the_callers_arrays", "copy them"),
         (KeepsAViewOfOldFrames, "keeps_no_view_of_the_callers_arrays", "copy them"),
         (WritesIntoTheFrames, "leaves_the_callers_arrays_alone", "wrote into"),
-        (RemembersOldEpisodes, "a_new_episode_forgets", "heed new_episode"),
+        (RemembersOldEpisodes, "a_new_episode_forgets", "if new_episode is 1"),
         (SaysNaN, "forecasts_what_the_environment_takes", "NaN"),
         (SaysNaNWithoutRain, "survives_missing_and_empty_frames", "NaN"),
         (SwapsTheAxes, "forecasts_what_the_environment_takes", "shape"),

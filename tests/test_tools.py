@@ -20,13 +20,13 @@ def tool(name, *words, cwd):
 
 
 def test_evaluate_prints_the_table_and_writes_the_runs(small_archive, tmp_path):
-    words = ("agents.last_frame", "tests.toys", "--delay", "0", "--archive", small_archive, "--workers", "2")
+    words = ("agents.last_frame", "tests.helpers.toys", "--delay", "0", "--archive", small_archive, "--workers", "2")
     done = tool("evaluate.py", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = [line.split("|")[1:3] for line in done.stdout.splitlines() if line.startswith("| ")]
     assert [[cell.strip() for cell in row] for row in rows[2:]] == [
         ["agents.last_frame", "offline"], ["agents.last_frame", "online"],
-        ["tests.toys", "offline"], ["tests.toys", "online"],
+        ["tests.helpers.toys", "offline"], ["tests.helpers.toys", "online"],
     ]  # fmt: skip
     assert len(list((tmp_path / "results").iterdir())) == 4
     assert "13/13" in done.stderr, "a progress bar with the count"
@@ -38,17 +38,17 @@ def test_evaluate_prints_the_table_and_writes_the_runs(small_archive, tmp_path):
         (["agents.last_farme"], "did you mean 'agents.last_frame'?"),
         (["agents.last_frame", "--splt", "test"], "there is no option '--splt'; did you mean --split?"),
         (["agents.last_frame", "--split", "tets"], "did you mean 'test'?"),
-        (["tests.toys", "--dely", "1"], "did you mean --delay?"),
-        (["tests.toys", "--delay", "soon"], "--delay expects float, got 'soon'"),
-        (["tests.toys", "--loud", "maybe"], "--loud expects bool, got 'maybe'"),
-        (["tests.toys", "--delay"], "--delay needs a value"),
+        (["tests.helpers.toys", "--dely", "1"], "did you mean --delay?"),
+        (["tests.helpers.toys", "--delay", "soon"], "--delay expects float, got 'soon'"),
+        (["tests.helpers.toys", "--loud", "maybe"], "--loud expects bool, got 'maybe'"),
+        (["tests.helpers.toys", "--delay"], "--delay needs a value"),
         (["agents.last_frame", "--limit", "0"], "--limit must be at least 1"),
         (["agents.last_frame", "--workers", "0"], "--workers must be at least 1"),
         (["agents.last_frame", "--archive", "nowhere.zarr"], "no archive at nowhere.zarr"),
         (["--evn", "online", "agents.last_frame"], "--evn may be --env"),
-        (["--delay", "3", "tests.toys"], "options of an agent come after the agents"),
-        (["tests.toys", "--spl", "test"], "there is no option '--spl'; did you mean --split?"),
-        (["tests.toys", "--label=", "--weights=x"], "there is no option '--weights'"),
+        (["--delay", "3", "tests.helpers.toys"], "options of an agent come after the agents"),
+        (["tests.helpers.toys", "--spl", "test"], "there is no option '--spl'; did you mean --split?"),
+        (["tests.helpers.toys", "--label=", "--weights=x"], "there is no option '--weights'"),
         (["tests.toy"], "there is no agent 'tests.toy'"),
     ],
 )
@@ -61,7 +61,7 @@ def test_evaluate_names_what_is_wrong(small_archive, tmp_path, words, message):
 
 
 def test_an_agents_error_comes_with_its_traceback_and_sequence(small_archive, tmp_path):
-    done = tool("evaluate.py", "tests.toys", "--fail-at", 5, "--archive", small_archive, cwd=tmp_path)
+    done = tool("evaluate.py", "tests.helpers.toys", "--fail-at", 5, "--archive", small_archive, cwd=tmp_path)
     assert done.returncode == 1
     assert "RuntimeError: the toy is broken" in done.stderr
     assert "in sequence 5, issued 2015-05-20T02:54, by Slow" in done.stderr

@@ -29,7 +29,7 @@ from hko7env.archive import Archive
 from hko7env.loading import load
 from hko7env.schedule import schedule, valid_starts
 from hko7env.scores import scored
-from hko7env.synthetic import Weather, make
+from hko7env.synthetic import EpisodeSpec, make
 from hko7env.testing import task
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,9 +45,9 @@ def archive(tmp_path_factory):
     """90 x 90 synthetic rain with splits train, valid and test."""
     path = tmp_path_factory.mktemp("archives") / "ninety.zarr"
     weather = (
-        Weather("train", "2013-06-10T00:00", 60, missing=(9, 30, 31, 32)),
-        Weather("valid", "2014-05-20T00:00", 40),
-        Weather("test", "2015-05-20T00:00", 35),
+        EpisodeSpec("train", "2013-06-10T00:00", 60, missing=(9, 30, 31, 32)),
+        EpisodeSpec("valid", "2014-05-20T00:00", 40),
+        EpisodeSpec("test", "2015-05-20T00:00", 35),
     )
     make(path, shape=(90, 90), weather=weather)
     return path

@@ -13,7 +13,7 @@ from agents.learning.checkpoint import read
 from agents.networks.link_plots import lost, watched
 from agents.networks.registry import WEIGHTS, shipped
 from hko7env.loading import load
-from hko7env.synthetic import Weather, make
+from hko7env.synthetic import EpisodeSpec, make
 from tools.train import parser
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -54,7 +54,7 @@ def test_nothing_is_shipped_that_the_card_does_not_name():
 def rain(tmp_path_factory):
     """Rain of a place and a year that no training has seen."""
     path = tmp_path_factory.mktemp("archives") / "rain.zarr"
-    make(path, shape=(240, 240), weather=(Weather("test", "2016-06-10T00:00", 60),), seed=11)
+    make(path, shape=(240, 240), weather=(EpisodeSpec("test", "2016-06-10T00:00", 60),), seed=11)
     return path
 
 

@@ -4,6 +4,7 @@ import argparse
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,19 +22,20 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 import numpy as np  # noqa: E402
 
 from hko7env import progress  # noqa: E402
-from hko7env.archive import Archive, pack  # noqa: E402
+from hko7env.archive import Archive, absolute_name, pack  # noqa: E402
 from hko7env.archive.clutter import DEVIATIONS, count_archive, find_outliers, load_mask  # noqa: E402
-from hko7env.archive.format import CHUNK, DAY_SHARD, OUT_OF_RANGE, OUTLIER, SCORED, iso  # noqa: E402
-from hko7env.archive.rainy_days import DAY, radar_days, ranges, read_days, read_times  # noqa: E402
-from hko7env.archive.statistics import page, summarise, tables  # noqa: E402
+from hko7env.archive.format import CHUNK, DAY, DAY_SHARD, OUT_OF_RANGE, OUTLIER, SCORED, iso  # noqa: E402
+from hko7env.archive.rainy_days import radar_days, ranges, read_days, read_times  # noqa: E402
+from hko7env.archive.statistics import format_tables, summarise  # noqa: E402
 from hko7env.files import write_atomically  # noqa: E402
 from hko7env.importers import RadarImportError, Window, available_formats, import_radar  # noqa: E402
-from hko7env.report.archive_page import gallery  # noqa: E402
+from hko7env.loading import load  # noqa: E402
+from hko7env.report import archive_page  # noqa: E402
 from hko7env.schedule import schedule  # noqa: E402
 from hko7env.synthetic import SEED, SIZES, make  # noqa: E402
 from hko7env.synthetic.radar import radar_mask  # noqa: E402
-from hko7env.synthetic.realism import SEQUENCES, check, work  # noqa: E402
-from hko7env.synthetic.weather import Weather, hko7  # noqa: E402
+from hko7env.synthetic.realism import SEQUENCES, check, count_steps  # noqa: E402
+from hko7env.synthetic.weather import EpisodeSpec, hko7  # noqa: E402
 from hko7env.units import THRESHOLDS, pixel  # noqa: E402
 
 
@@ -62,7 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
     one = commands.add_parser("check", help="is a synthetic archive as wet, rough and hard to nowcast as HKO-7?")
     one.add_argument("archive")
     one.add_argument("--sequences", type=int, default=SEQUENCES, help=f"to forecast; default: {SEQUENCES}")
-    one = commands.add_parser("plot", help="draw frames, mask, clutter, spectrum, rain rates and months as a page")
+    one = commands.add_parser(
+        "plot", help="draw frames, rain rates, splits, months, mask, clutter and spectrum as a page"
+    )
     one.add_argument("archive")
     one.add_argument("--out", type=Path, required=True, metavar="FILE", help="the HTML page, with matplotlib")
     for name, text in (("describe", "say what is inside"), ("verify", "read and check every chunk")):
@@ -76,10 +80,9 @@ def main(arguments: list[str] | None = None) -> int:
     one = commands.add_parser("mask", help="take the static mask from a file, such as HKO-7's mask_dat.npz")
     one.add_argument("archive")
     one.add_argument("file", type=Path)
-    one = commands.add_parser("stats", help="print Table 2, Table 12 and monthly means; draw them and the outliers")
+    one = commands.add_parser("stats", help="print Table 2, Table 12 and monthly means")
     one.add_argument("archive")
     one.add_argument("--split", help="of this split only; default: all good frames")
-    one.add_argument("--page", type=Path, metavar="FILE", help="write an HTML page with pictures, with matplotlib")
     one = commands.add_parser("split", help="name a part of the archive: listed days, or rainy ones")
     one.add_argument("archive")
     one.add_argument("name")
@@ -146,7 +149,7 @@ def _synthetic(known: argparse.Namespace) -> int:
     return 0
 
 
-def _following(known: argparse.Namespace) -> tuple[Weather, ...]:
+def _following(known: argparse.Namespace) -> tuple[EpisodeSpec, ...]:
     """HKO-7's episodes with the listed test times. Raises ValueError for a list that they cannot follow."""
     listed = read_times(known.test_times)
     weather = hko7(known.seed, listed)
@@ -162,9 +165,15 @@ def _following(known: argparse.Namespace) -> tuple[Weather, ...]:
 
 def _check(known: argparse.Namespace) -> int:
     archive = Archive(known.archive)
-    rows = []
-    with progress.bar(work(archive, known.sequences), "checking", "step") as bar:
-        rows += check(known.archive, sequences=known.sequences, workers=known.workers, step=bar.update)
+    path, rows = absolute_name(known.archive), []
+    agents = {  # from the least to the most skilful
+        "last frame": partial(load, "agents.last_frame"),
+        "flow": partial(load, "agents.rover"),
+        "true motion": partial(load, "agents.oracle", truth=path),
+        "true motion and growth": partial(load, "agents.oracle", truth=path, growth=True),
+    }
+    with progress.bar(count_steps(archive, known.sequences), "checking", "step") as bar:
+        rows += check(known.archive, agents, sequences=known.sequences, workers=known.workers, step=bar.update)
     widths = [max(len(column) for column in columns) for columns in zip(*(row[:3] for row in rows), strict=True)]
     for row in rows:
         cells = "  ".join(cell.ljust(width) for cell, width in zip(row[:3], widths, strict=True))
@@ -176,8 +185,8 @@ def _check(known: argparse.Namespace) -> int:
 
 def _plot(known: argparse.Namespace) -> int:
     archive = Archive(known.archive)
-    with progress.bar(2 * len(archive.select()), "reading", "frame") as bar:
-        written = gallery(archive, step=bar.update)
+    with progress.bar(archive_page.count_steps(archive), "reading", "frame") as bar:
+        written = archive_page.make_page(archive, step=bar.update)
     write_atomically(known.out, written.encode())
     print(f"Pictures: {known.out}")
     return 0
@@ -269,15 +278,10 @@ def _mask(known: argparse.Namespace) -> int:
 def _stats(known: argparse.Namespace) -> int:
     archive = Archive(known.archive)
     times = archive.select(known.split)
-    with progress.bar(len(times) * (2 if known.page else 1), "reading", "frame") as bar:
+    with progress.bar(len(times), "reading", "frame") as bar:
         spread = {"workers": known.workers, "scheduler": known.scheduler, "step": bar.update}
         summary = summarise(known.archive, times, **spread)
-        if known.page:
-            outliers = find_outliers(count_archive(known.archive, times, **spread), archive.mask != OUT_OF_RANGE)
-    print(tables(archive, summary), end="")
-    if known.page:
-        write_atomically(known.page, page(archive, summary, outliers).encode())
-        print(f"Pictures: {known.page}")
+    print(format_tables(archive, summary), end="")
     return 0
 
 

@@ -231,9 +231,9 @@ def measure_synthetic(rounds: int) -> Iterator[Line]:
     The reference is what no generator of advected rain can do without: one interpolation and a transform each way.
     """
     code = (
-        "import resource, sys, time; from hko7env.synthetic import Weather, make;"
+        "import resource, sys, time; from hko7env.synthetic import EpisodeSpec, make;"
         "n = int(sys.argv[1]); start = time.perf_counter();"
-        "make(sys.argv[2], weather=[Weather('test', f'2015-06-0{d}', n) for d in (1, 4)]);"
+        "make(sys.argv[2], weather=[EpisodeSpec('test', f'2015-06-0{d}', n) for d in (1, 4)]);"
         "print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     size = rain_domain((480, 480))

@@ -28,7 +28,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
     signal.signal(signal.SIGINT, _leave)  # nothing can be lost during the imports, so an interrupt needs no traceback
 
 from hko7env.evaluation.evaluate import Plan, evaluate  # noqa: E402
-from hko7env.evaluation.results import table  # noqa: E402
+from hko7env.evaluation.table import table  # noqa: E402
 from hko7env.loading import find  # noqa: E402
 
 

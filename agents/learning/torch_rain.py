@@ -8,11 +8,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 
-from hko7env.archive.format import OUT_OF_RANGE, SCORED
+from hko7env.archive.format import DAY, OUT_OF_RANGE, SCORED
+from hko7env.archive.hko7_facts import PIXEL_KM
 from hko7env.synthetic import SEED, rain
-from hko7env.synthetic.field import KM, mean_power, spectrum, wavenumbers
+from hko7env.synthetic.field import mean_power, spectrum, wavenumbers
 from hko7env.synthetic.radar import SEEN, site
-from hko7env.synthetic.wind import NODE, Wind, between
+from hko7env.synthetic.wind import NODE, Wind, nodes_around
 from hko7env.units import NOISE_LEVEL
 
 Tensor = torch.Tensor
@@ -48,7 +49,7 @@ class Generator:
         self._large = _modes(self.domain, 1, rain.power, rain.lifetime, cadence, self.device)
         self._cells = _modes(half, 2, rain.cell_power, rain.cell_lifetime, cadence, self.device)
         self._table = self._constant(rain.climate().table)
-        self._hills = self._constant(rain.place(shape, place))
+        self._hills = self._constant(rain.terrain_bias(shape, place))
         self._loss = self._constant(self._radar.loss)
         self._clutter = [self._constant(a) for a in self._radar.clutter]
         self._sea = [self._constant(a) for a in self._radar.sea]
@@ -68,7 +69,7 @@ class Generator:
         mean = self._constant(host.normal(0, rain.BETWEEN, (self.size, 1, 1)).astype(np.float32))
         wander = rain.WITHIN * host.standard_normal((self.size, 1, 1))
         keep = np.exp(-self.cadence / (60 * rain.WITHIN_HOURS))
-        start = host.integers(0, 1440, (self.size, 1, 1))
+        start = host.integers(0, DAY, (self.size, 1, 1))
         scale = float(np.sqrt(rain.LARGE))
         half = (self.domain[0] // 2, self.domain[1] // 2)
         large = self._large[0] * self._white(self.domain, random)
@@ -76,7 +77,7 @@ class Generator:
         view = tuple(slice(o, o + n) for o, n in zip(self._origin, self.shape, strict=True))
         made = []
         for t in range(self.frames):
-            daily = rain.growth(start + self.cadence * t)
+            daily = rain.diurnal_cycle(start + self.cadence * t)
             field = scale * torch.fft.irfft2(large, self.domain)[:, view[0], view[1]] + self._hills
             field = field + mean + self._constant((wander + daily).astype(np.float32))
             fine = _refined(cells, half, self.domain)[:, view[0], view[1]]
@@ -117,7 +118,7 @@ class Generator:
         _, keep, renew = modes
         moved = nodes / spacing
         for axis, n in zip((2, 3), size, strict=True):
-            low, high, part = (self._constant(a) for a in between(nodes.shape[axis], n, spacing / NODE))
+            low, high, part = (self._constant(a) for a in nodes_around(nodes.shape[axis], n, spacing / NODE))
             share = part[:, None] if axis == 2 else part
             moved = moved.index_select(axis, low) * (1 - share) + moved.index_select(axis, high) * share
         line = [torch.arange(n, device=self.device) for n in size]
@@ -141,7 +142,7 @@ def _modes(size, spacing, power, lifetime, cadence, device) -> tuple[Tensor, Ten
     """Amplitude, what is kept and what is renewed of each mode, as in ``hko7env.synthetic.field``."""
     amplitude, keep = spectrum(size, spacing, power=power, lifetime=lifetime, cadence=cadence)
     left = 1.0
-    for k in wavenumbers(size, 1 / KM):
+    for k in wavenumbers(size, 1 / PIXEL_KM):
         left = left * mean_power(2 * np.pi * k, _cubic)
     renew = amplitude * np.sqrt(np.maximum(1 - keep**2 * left, 0))
     return tuple(torch.from_numpy(a.astype(np.float32)).to(device) for a in (amplitude, keep, renew))

@@ -26,7 +26,7 @@ from torch import nn
 
 from hko7env import progress
 from hko7env.contract import OptionError
-from hko7env.evaluation.results import writing
+from hko7env.evaluation.journal import writing
 from hko7env.files import write_atomically
 
 from ..networks.recurrent import TrajGRU

@@ -1,4 +1,4 @@
-"""Finding ground clutter as appendix D.2 of Shi et al. 2017 does: locations whose distribution of levels is an outlier.
+"""Ground clutter by the method of Shi et al. 2017, appendix D.2: locations whose distribution of levels is an outlier.
 
 A location's features are the shares of frames in which it shows each level 1 to 255. Outliers are the locations whose
 Mahalanobis distance from the mean of all in-range locations exceeds the mean distance by three standard deviations.
@@ -25,10 +25,10 @@ from hko7env.scores import scored
 
 DEVIATIONS = 3.0  # Shi et al. 2017, appendix D.2
 LEVELS = 256
-_ROUNDING = 1e-9  # with no more locations than features all distances are equal, and rounding makes no outlier
+_ROUNDING = 1e-9  # relative; with no more locations than features all distances are equal but for rounding
 _BATCH = 250  # frames held at once
-_SHARE = 5000  # frames counted by a worker before it hands over its 236 MB
-_TILE = 1024  # locations counted at once, a power of two: their bins stay in the processor's cache
+_PART = 5000  # frames counted by a worker before it returns its counts, 236 MB at 480 x 480 px
+_TILE = 1024  # locations counted at once, a power of two; their counters fit in the processor's cache
 
 Levels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -36,9 +36,11 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """How often each location showed each level: ``counts`` (H, W, 256) uint32 over ``frames`` frames; it adds.
+    """Counts of the levels at each location; they add.
 
-    Level 0, no echo, is not counted: it is what is left of ``frames``.
+    Attributes:
+        counts: (H, W, 256) uint32 number of frames with each level; level 0, no echo, is not counted.
+        frames: Number of frames.
     """
 
     counts: npt.NDArray[np.uint32]
@@ -51,9 +53,14 @@ class Histogram:
 
 
 def histogram(shape: tuple[int, int], batches: Iterable[Levels]) -> Histogram:
-    """Count the levels of all frames of ``batches``, each (n, H, W) uint8, in one pass; 250 frames a batch are quick.
+    """Count the levels of frames in one pass; memory is 1 KiB a location, whatever the number of frames.
 
-    Memory is H W 1 KiB whatever the number of frames. Raises ValueError for other frames.
+    Args:
+        shape: (H, W) of a frame.
+        batches: Frames (n, H, W) uint8; batches of about 250 frames are fastest.
+
+    Raises:
+        ValueError: A batch has another shape or type.
     """
     size = shape[0] * shape[1]
     counts, total = np.zeros((size, LEVELS), np.uint32), 0
@@ -79,16 +86,21 @@ def histogram(shape: tuple[int, int], batches: Iterable[Levels]) -> Histogram:
 def count_archive(
     path: str, times: npt.NDArray[np.int64], *, workers: int = 1, scheduler: str | None = None, step: Any = None
 ) -> Histogram:
-    """The histogram of the frames of the archive at ``path`` at ``times``, over processes or a dask cluster.
+    """Count the levels of an archive.
 
-    ``step`` is called with the number of frames just counted, a share at a time.
+    Args:
+        path: Path or URL of the archive.
+        times: (n,) int64 minutes since 1970-01-01 of the frames to read.
+        workers: Processes; 1 means this one.
+        scheduler: Address of a dask scheduler, whose workers are used instead.
+        step: Called with the number of frames just counted, up to 5000 at a time.
     """
-    parts = chunked(times.tolist(), max(-(-len(times) // _SHARE), workers))
-    count = partial(_count_share, absolute_name(path))
+    parts = chunked(times.tolist(), max(-(-len(times) // _PART), workers))
+    count = partial(_count_part, absolute_name(path))
     return sum_over(count, parts, workers=workers, scheduler=scheduler, step=step)
 
 
-def _count_share(path: str, times: list[int]) -> Histogram:
+def _count_part(path: str, times: list[int]) -> Histogram:
     archive = Archive(path)
     batches = (np.stack(archive.at(times[i : i + _BATCH])[0]) for i in range(0, len(times), _BATCH))
     return histogram(archive.shape, batches)
@@ -96,7 +108,13 @@ def _count_share(path: str, times: list[int]) -> Histogram:
 
 @dataclass(frozen=True, eq=False)
 class Outliers:
-    """``distance`` (H, W) float64, NaN out of range; ``threshold``; ``mask`` (H, W) uint8 as an archive holds it."""
+    """The locations that :func:`find_outliers` has found.
+
+    Attributes:
+        distance: (H, W) float64 Mahalanobis distances, NaN out of range.
+        threshold: The distance above which a location is an outlier.
+        mask: (H, W) uint8 static mask: 0 scored, 1 outlier, 2 out of range.
+    """
 
     distance: npt.NDArray[np.float64]
     threshold: float
@@ -104,11 +122,18 @@ class Outliers:
 
 
 def find_outliers(counted: Histogram, in_range: Mask, *, deviations: float = DEVIATIONS) -> Outliers:
-    """Mark the outliers among the locations that are True in ``in_range`` (H, W).
+    """Find the locations whose distribution of levels is an outlier (Shi et al. 2017, appendix D.2).
 
-    The covariance is the sample covariance (N - 1), its inverse the Moore-Penrose pseudo-inverse, so features that
-    never vary or depend on one another are no obstacle. Raises ValueError without frames or with fewer than two
-    locations in range.
+    The covariance is the sample covariance (N - 1). It is inverted by the Moore-Penrose pseudo-inverse, so features may
+    be constant or linearly dependent.
+
+    Args:
+        counted: Counts of the levels at each location.
+        in_range: (H, W) bool, the locations to compare.
+        deviations: Standard deviations by which an outlier's distance exceeds the mean distance.
+
+    Raises:
+        ValueError: There is no frame, or there are fewer than two locations in range.
     """
     locations = int(np.count_nonzero(in_range))
     if counted.frames < 1 or locations < 2:
@@ -136,39 +161,40 @@ def _pseudo_root(covariance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]
 
 
 def boundary(shape: tuple[int, int], centre: tuple[float, float], radius: float) -> Mask:
-    """(H, W) True closer than ``radius`` px to ``centre`` (row, column).
+    """(H, W) bool, True closer than a radius to a point; HKO-7: ``boundary((480, 480), (239.5, 239.5), 239.5)``.
 
-    HKO-7's range is ``boundary((480, 480), (239.5, 239.5), 239.5)``.
+    Args:
+        shape: (H, W).
+        centre: Row and column.
+        radius: In pixels.
     """
     rows, columns = np.indices(shape)
     return np.asarray(np.hypot(rows - centre[0], columns - centre[1]) < radius)
 
 
 def load_mask(path: Path) -> Levels:
-    """Read a static mask from an .npz file.
+    """Read a static mask.
 
     Args:
-        path: A file with an array ``mask`` of 0 (scored), 1 (outlier) and 2 (out of range), or HKO-7's
-            ``mask_dat.npz``.
+        path: An .npz file with an array ``mask`` of codes 0, 1 and 2, or HKO-7's ``mask_dat.npz``.
 
     Returns:
-        (H, W) uint8 static mask.
+        (H, W) uint8: 0 scored, 1 outlier, 2 out of range.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        DamagedFile: The file is damaged or holds neither.
+        DamagedFile: The file holds neither.
     """
     try:
         with zipfile.ZipFile(path) as saved:
             names = {Path(name).stem for name in saved.namelist()}
             if "mask" in names:
-                mask = _read_member(saved, "mask")
+                mask = _member(saved, "mask")
                 if not np.isin(mask, (SCORED, OUTLIER, OUT_OF_RANGE)).all():
                     raise DamagedFile("codes other than 0, 1 and 2")
                 return mask.astype(np.uint8)
             if not {"outlier_mask", "out_boundary_mask"} <= names:
                 raise DamagedFile("it holds neither 'mask' nor 'outlier_mask' and 'out_boundary_mask'")
-            outside, outlier = (_read_member(saved, name) > 0 for name in ("out_boundary_mask", "outlier_mask"))
+            outside, outlier = (_member(saved, name) > 0 for name in ("out_boundary_mask", "outlier_mask"))
             return np.where(outside, OUT_OF_RANGE, np.where(outlier, OUTLIER, SCORED)).astype(np.uint8)
     except FileNotFoundError:
         raise
@@ -176,14 +202,14 @@ def load_mask(path: Path) -> Levels:
         raise DamagedFile(f"{path} is not an .npz file of a mask ({reason(error)})") from error
 
 
-def _read_member(saved: zipfile.ZipFile, name: str) -> npt.NDArray[np.integer[Any] | np.bool_]:
-    """An (H, W) array of integers in an .npz file; sizes are checked before memory is allocated."""
+def _member(saved: zipfile.ZipFile, name: str) -> npt.NDArray[np.integer[Any] | np.bool_]:
+    """An (H, W) array of an .npz file; the size in its header is checked before memory is allocated."""
     info = saved.getinfo(f"{name}.npy")
     limit = 8 * MAX_FRAME_VALUES
     if info.file_size > limit:
         raise DamagedFile(f"{name} has {info.file_size} bytes, expected at most {limit}")
     with saved.open(info) as member:
-        data = io.BytesIO(member.read(limit + 1))  # reading to the end checks the CRC
+        data = io.BytesIO(member.read(limit + 1))  # to the end, where zip checks the CRC
     version = np.lib.format.read_magic(data)
     if version not in ((1, 0), (2, 0)):
         raise DamagedFile(f"{name} is an array of version {version}")
@@ -193,15 +219,19 @@ def _read_member(saved: zipfile.ZipFile, name: str) -> npt.NDArray[np.integer[An
         raise DamagedFile(f"{name} is {dtype} {shape}, expected integers (H, W)")
     body = data.read()
     if len(body) != math.prod(shape) * dtype.itemsize:
-        raise DamagedFile(
-            f"{name} has a header of {shape[0]} x {shape[1]} values and holds {len(body) // dtype.itemsize}"
-        )
+        header, found = f"{shape[0]} x {shape[1]}", len(body) // dtype.itemsize
+        raise DamagedFile(f"{name} has a header of {header} values and holds {found}")
     return np.frombuffer(body, dtype).reshape(shape, order="F" if columns_first else "C")
 
 
-def clean(frames: Levels, mask: Levels) -> Levels:
-    """Copies of ``frames`` (..., H, W) uint8 with outliers, out-of-range locations and small echo (1 to 70) set to 0.
+def remove_noise(frames: Levels, mask: Levels) -> Levels:
+    """Set outliers, out-of-range locations and small echo (levels 1 to 70) to 0 (Shi et al. 2017, appendix D.2).
 
-    ``mask`` (H, W) uint8 is an archive's static mask. Shi et al. 2017, appendix D.2.
+    Args:
+        frames: (..., H, W) uint8 levels.
+        mask: (H, W) uint8 static mask of an archive.
+
+    Returns:
+        (..., H, W) uint8, a copy.
     """
     return np.where(scored(frames, mask == SCORED), frames, np.uint8(0))

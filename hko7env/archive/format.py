@@ -1,4 +1,4 @@
-"""How an archive lies in a zarr (format 3) group: its arrays, their CF attributes, and what is legal in them."""
+"""The format of an archive: the arrays of a zarr (format 3) group, their CF attributes, and which values are valid."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,24 +9,25 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from hko7env.archive.commit_record import INTEGRITY
+from hko7env.archive.hko7_facts import CADENCE
 from hko7env.units import DBZ_FLOOR, DBZ_SPAN
 
 Minutes = npt.NDArray[np.int64]
 
+DAY = 1440  # minutes
+
 FORMAT, VERSION = "hko7env-archive", 1
-FIXED = {"Conventions", "format", "format_version", "cadence_minutes", "zr_a", "zr_b", INTEGRITY}  # never set by hand
+FIXED = {"Conventions", "format", "format_version", "cadence_minutes", "zr_a", "zr_b", INTEGRITY}  # not to be changed
 SCORED, OUTLIER, OUT_OF_RANGE = 0, 1, 2  # codes of the static mask
 GOOD, SUSPECT = 0, 1  # codes of a frame's status: a suspect frame is kept, but counts as missing
 CHUNK = 5  # frames: one segment, so a stream decodes each chunk once
-DAY_SHARD = 240  # frames: one day at HKO-7's cadence
+DAY_SHARD = DAY // CADENCE  # frames: one day of HKO-7
 TIME_CHUNK = 4096
 FIRST_TIME, LAST_TIME = (int(np.datetime64(t, "m").astype(np.int64)) for t in ("0001-01-01", "9999-12-31T23:59"))
-NO_TIME = np.iinfo(np.int64).min  # fill values: none is legal, so a lost chunk cannot pass for data
+NO_TIME = np.iinfo(np.int64).min  # fill values are invalid values, so a lost chunk cannot pass for data
 NO_CODE = NO_LEVEL = 255
-MAX_PIXELS, MAX_FRAMES = (
-    2**27,
-    2**26,
-)  # of a frame, of an archive: larger claims are damage (11,000 x 12,000; 600 years)
+MAX_PIXELS = 2**27  # of a frame, 11,000 x 12,000; a larger claim is damage
+MAX_FRAMES = 2**26  # of an archive, 600 years; a larger claim is damage
 
 # name: (dtype, fill value, dimensions, attributes)
 ARRAYS: dict[str, tuple[str, Any, tuple[str, ...], dict[str, Any]]] = {
@@ -53,7 +54,13 @@ ARRAYS: dict[str, tuple[str, Any, tuple[str, ...], dict[str, Any]]] = {
 
 
 def make_arrays(group: zarr.Group, shape: tuple[int, int], shard: int | None) -> None:
-    """Make the arrays of an archive of (H, W) frames that holds none yet."""
+    """Make the arrays of an empty archive.
+
+    Args:
+        group: An empty group.
+        shape: (H, W) of a frame.
+        shard: Frames in a file; None: a chunk of 5.
+    """
     sizes = {"time": 0, "y": shape[0], "x": shape[1]}
     for name, (dtype, fill, dimensions, attributes) in ARRAYS.items():
         first = CHUNK if name == "pixel" else TIME_CHUNK
@@ -72,7 +79,7 @@ def make_arrays(group: zarr.Group, shape: tuple[int, int], shard: int | None) ->
 
 
 def check_size(height: int, width: int, frames: int = 0) -> None:
-    """Raise ValueError for more pixels or frames than any radar archive has, before memory is asked for them."""
+    """Raise ValueError for more pixels or frames than any radar archive has, before memory is allocated for them."""
     if height * width > MAX_PIXELS or frames > MAX_FRAMES:
         raise ValueError(
             f"{frames} frames of {height} x {width} px are too many: at most {MAX_FRAMES} of {MAX_PIXELS} px"
@@ -80,7 +87,17 @@ def check_size(height: int, width: int, frames: int = 0) -> None:
 
 
 def check_times(times: npt.NDArray[Any]) -> Minutes:
-    """``times`` (N,) as int64 minutes. Raises ValueError unless they are whole, increasing and of years 1 to 9999."""
+    """Check the times of frames.
+
+    Args:
+        times: (N,) minutes since 1970-01-01 of any integer type.
+
+    Returns:
+        (N,) int64 minutes.
+
+    Raises:
+        ValueError: They are not integers, not strictly increasing, or outside the years 1 to 9999.
+    """
     if times.dtype.kind not in "iu":
         raise ValueError(f"expected integer minutes, got {times.dtype}")
     if len(times) and not (times.min() >= FIRST_TIME and times.max() <= LAST_TIME):
@@ -94,13 +111,13 @@ def check_times(times: npt.NDArray[Any]) -> Minutes:
 
 
 def check_shard(shard: int | None) -> None:
-    """Raise ValueError unless ``shard`` is None or a number of frames that a file can hold."""
+    """Raise ValueError unless ``shard``, frames in a file, is None or a multiple of the chunk's 5."""
     if shard is not None and (shard < CHUNK or shard % CHUNK):
         raise ValueError(f"a shard holds a multiple of {CHUNK} frames, got {shard}")
 
 
 def check_mask(mask: npt.NDArray[Any], shape: tuple[int, int]) -> None:
-    """Raise ValueError unless ``mask`` is uint8 of (H, W) ``shape`` and holds only the codes of the static mask."""
+    """Raise ValueError unless ``mask`` is a static mask: (H, W) uint8 codes 0, 1 or 2."""
     if mask.shape != shape or mask.dtype != np.uint8 or mask.max() > OUT_OF_RANGE:
         raise ValueError(
             f"the static mask must be uint8 {shape} of 0 (scored), 1 (outlier) or 2 (out of range), "
@@ -109,7 +126,17 @@ def check_mask(mask: npt.NDArray[Any], shape: tuple[int, int]) -> None:
 
 
 def check_splits(splits: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, list[list[str]]]:
-    """``splits`` as they are stored. Raises ValueError unless each range is two ISO minutes, the earlier one first."""
+    """Check splits.
+
+    Args:
+        splits: Name -> half-open ranges of ISO minutes.
+
+    Returns:
+        The splits as they are stored.
+
+    Raises:
+        ValueError: A range is not two ISO minutes, the earlier one first.
+    """
     for name, ranges in splits.items():
         for begin, end in ranges:
             if not minutes(begin) < minutes(end):
@@ -118,13 +145,13 @@ def check_splits(splits: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, lis
 
 
 def minutes(iso: str) -> int:
-    """Minutes since 1970-01-01 of an ISO time such as ``2015-01-07T00:00``. Raises ValueError if it is none."""
+    """Minutes since 1970-01-01 of an ISO time such as ``2015-01-07T00:00``. Raises ValueError for any other text."""
     time = np.datetime64(iso, "m")
     if np.isnat(time):
-        raise ValueError(f"{iso!r} is no time")
+        raise ValueError(f"{iso!r} is not a time")
     return int(time.astype(np.int64))
 
 
 def iso(minute: int) -> str:
-    """``2015-01-07T00:00`` from minutes since 1970-01-01."""
+    """ISO time such as ``2015-01-07T00:00`` of minutes since 1970-01-01."""
     return str(np.datetime64(int(minute), "m"))

@@ -1,11 +1,9 @@
-"""Georeference of archives: units of length, PROJ strings, and where the coordinate reference system is stored."""
+"""Georeference of archives: units of length, PROJ strings, and how the coordinate reference system is stored."""
 
 from collections.abc import Mapping
 from typing import Any
 
 METRES_PER_KM = 1000.0
-HKO7_PIXEL_KM = 512 / 480  # side of a pixel of HKO-7; Shi et al. 2017, section 5.1
-HKO7_CENTRE = (22.3, 114.2)  # latitude and longitude of HKO-7's grid in degrees
 
 
 def azimuthal_equidistant(latitude: float, longitude: float) -> str:
@@ -13,11 +11,8 @@ def azimuthal_equidistant(latitude: float, longitude: float) -> str:
     return f"+proj=aeqd +lat_0={latitude} +lon_0={longitude} +units=m"
 
 
-HKO7_CRS = azimuthal_equidistant(*HKO7_CENTRE)
-
-
 def crs_attributes(crs: str) -> dict[str, str]:
-    """The attribute of the array ``crs`` that holds a PROJ string or WKT."""
+    """The attribute of the array ``crs`` that holds ``crs``, a PROJ string or WKT."""
     return {"proj4" if crs.startswith("+") else "crs_wkt": crs}
 
 

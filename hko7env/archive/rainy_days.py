@@ -1,4 +1,4 @@
-"""Rainy days and splits by lists of days, as HKO-7 chose its train, validation and test days."""
+"""Rainy days: splits by lists of days or by mean rain rate, as HKO-7 chose its train, validation and test days."""
 
 import re
 from collections.abc import Iterable
@@ -8,23 +8,29 @@ import numpy as np
 import numpy.typing as npt
 
 from hko7env.archive.archive import Archive
-from hko7env.archive.format import iso, minutes
+from hko7env.archive.format import DAY, iso, minutes
+from hko7env.archive.statistics import count_scored_levels, mean_rain_rate
 from hko7env.damage import DamagedFile, gunzip, read_bytes, reason
-from hko7env.scores import scored
 
-DAY = 1440  # minutes
-LIST_BYTES = 1 << 26  # of a list of days or times; every minute of five years
+LIST_BYTES = 1 << 26  # largest list of days or times: five years of every minute
 _COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})\s*(?:,\s*(\S+))?\s*")  # 20150107, 3.4
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?")
 _COLUMNS = re.compile(r"(\d{4})\s*,\s*(\d{1,2})\s*,\s*(\d{1,2})\s*,\s*(\S+)\s*")  # 2015,1,7,3.4
 
 
 def read_days(path: Path, *, rainy_only: bool = False) -> list[int]:
-    """First minutes of the days in a list, sorted: lines ``YYYYMMDD``, ``YYYYMMDD, mm`` or ``year,month,day,mm``.
+    """Read a list of days.
 
-    The list is plain text or gzip (``.gz``). A first line of column names is passed over.
-    ``rainy_only`` keeps the days with more than 0 mm at the gauge; "Trace" and what is no number count as dry. Raises
-    ValueError for a line that is none of these, a date that does not exist, a day that comes twice, and no day at all.
+    Args:
+        path: Text file, plain or gzip (``.gz``), of lines ``YYYYMMDD``, ``YYYYMMDD, mm`` or ``year,month,day,mm``; the
+            first line may hold column names.
+        rainy_only: Keep only days with more than 0 mm; "Trace" and other text count as 0 mm.
+
+    Returns:
+        Minutes since 1970-01-01 at which the days begin, increasing.
+
+    Raises:
+        ValueError: A line is malformed, a date does not exist or is listed twice, or no day is left.
     """
     found: set[int] = set()
     for number, line in enumerate(_lines(path), 1):
@@ -49,7 +55,7 @@ def read_days(path: Path, *, rainy_only: bool = False) -> list[int]:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a text file, plain or gzip (``.gz``). Raises DamagedFile if it is damaged, OSError if not found."""
+    """The lines of a list, plain or gzip. Raises DamagedFile for a damaged file, OSError for a missing one."""
     try:
         raw = read_bytes(path, LIST_BYTES)
         return (gunzip(raw, LIST_BYTES) if path.suffix == ".gz" else raw).decode().splitlines()
@@ -65,20 +71,34 @@ def _number(text: str | None) -> float:
 
 
 def radar_days(archive: Archive, times: npt.NDArray[np.int64], at_least: float) -> list[int]:
-    """First minutes of the days whose mean rain rate over scored locations and frames is ``at_least`` mm/h."""
-    rates = np.where(np.arange(256) > 0, archive.zr.rates, 0.0)
+    """Find the days with at least a given mean rain rate.
+
+    Args:
+        archive: An open archive.
+        times: (n,) int64 minutes since 1970-01-01 of the frames to read.
+        at_least: Mean rain rate in mm/h over the scored locations of a day's frames.
+
+    Returns:
+        Minutes since 1970-01-01 at which the days begin, increasing.
+    """
     chosen = []
     for day in np.unique(times // DAY):
         frames, _ = archive.at(times[times // DAY == day])
-        seen = (frame[scored(frame, archive.scored)] for frame in frames)
-        counts = sum(np.bincount(levels, minlength=256) for levels in seen)
-        if rates @ counts / max(np.sum(counts), 1) >= at_least:
+        counts = np.sum([count_scored_levels(frame, archive.scored) for frame in frames], axis=0)
+        if np.nan_to_num(mean_rain_rate(counts, archive.zr)) >= at_least:
             chosen.append(int(day) * DAY)
     return chosen
 
 
 def ranges(days: Iterable[int]) -> list[tuple[str, str]]:
-    """Half-open ISO ranges of days given by their first minutes, following days joined: a split as archives hold it."""
+    """Ranges of a split that consists of whole days.
+
+    Args:
+        days: Minutes since 1970-01-01 at which the days begin.
+
+    Returns:
+        Half-open ranges of ISO minutes, increasing; consecutive days are joined.
+    """
     joined: list[list[int]] = []
     for day in sorted(days):
         if joined and joined[-1][1] == day:
@@ -89,9 +109,17 @@ def ranges(days: Iterable[int]) -> list[tuple[str, str]]:
 
 
 def read_times(path: Path) -> list[int]:
-    """Minutes since 1970-01-01 of the frames in a list, plain or gzip: a CSV with ISO times in its first column.
+    """Read a list of times.
 
-    Raises ValueError for a line that holds no time, for times that are not increasing, and for none at all.
+    Args:
+        path: CSV file, plain or gzip (``.gz``), with ISO times in its first column; the first line may hold column
+            names.
+
+    Returns:
+        Minutes since 1970-01-01, increasing.
+
+    Raises:
+        ValueError: A line holds no time, times are not increasing, or there are none.
     """
     found: list[int] = []
     for number, line in enumerate(_lines(path), 1):
@@ -103,7 +131,7 @@ def read_times(path: Path) -> list[int]:
                 raise ValueError
             found.append(minutes(first))
         except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {first!r} is no time such as 2015-01-07T00:06") from error
+            raise ValueError(f"{path}, line {number}: {first!r} is not a time such as 2015-01-07T00:06") from error
     if not found:
         raise DamagedFile(f"{path} lists no time")
     if (np.diff(found) <= 0).any():

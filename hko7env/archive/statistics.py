@@ -1,30 +1,34 @@
-"""What an archive holds, in the tables and figures of Shi et al. 2017: Table 2, Table 12, Figures 5 and 6."""
+"""Archive statistics as in Shi et al. 2017: rain rates (Table 2), splits (Table 12), months (Figure 5)."""
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from hko7env.archive.archive import Archive
-from hko7env.archive.clutter import Outliers
-from hko7env.archive.format import OUTLIER
+from hko7env.archive.format import DAY
+from hko7env.archive.hko7_facts import TABLE_2
 from hko7env.archive.store import absolute_name
 from hko7env.parallel import chunked, sum_over
 from hko7env.scores import scored
 from hko7env.units import THRESHOLDS, ZR
 
-TABLE_2 = (0.9025, 0.0438, 0.0246, 0.0135, 0.0114, 0.0042)  # shares of the rain-rate classes that the paper prints
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_BATCH = 250
+
+_BATCH = 250  # frames read by a worker at once
 
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """``levels`` (12, 256) int64: how often each level was scored in each month, over ``frames`` frames; it adds."""
+    """Counts of scored levels; they add.
+
+    Attributes:
+        levels: (12, 256) int64 number of scored locations with each level, by month.
+        frames: Number of frames.
+    """
 
     levels: npt.NDArray[np.int64]
     frames: int
@@ -33,15 +37,38 @@ class Summary:
         return Summary(self.levels + other.levels, self.frames + other.frames)
 
     def shares(self, zr: ZR) -> npt.NDArray[np.float64]:
-        """(6,) shares of the rain-rate classes below, between and above THRESHOLDS: Table 2."""
+        """(6,) shares of the rain-rate classes below, between and above THRESHOLDS (Shi et al. 2017, Table 2)."""
         by_class = np.bincount(zr.classes, weights=self.levels.sum(axis=0), minlength=len(THRESHOLDS) + 1)
         return np.asarray(by_class / max(self.levels.sum(), 1))
 
     def monthly_mean(self, zr: ZR) -> npt.NDArray[np.float64]:
-        """(12,) mean rain rate in mm/h over scored locations, no echo being no rain; NaN without frames: Figure 5."""
-        rates = np.where(np.arange(256) > 0, zr.rates, 0.0)
-        total = self.levels.sum(axis=1)
-        return np.asarray(np.where(total > 0, self.levels @ rates / np.maximum(total, 1), np.nan))
+        """(12,) mean rain rate in mm/h over scored locations, NaN without frames (Shi et al. 2017, Figure 5)."""
+        return mean_rain_rate(self.levels, zr)
+
+
+def mean_rain_rate(levels: npt.NDArray[np.int64], zr: ZR) -> npt.NDArray[np.float64]:
+    """Mean rain rate of counted levels; level 0, no echo, counts as 0 mm/h.
+
+    Args:
+        levels: (..., 256) int64 counts of levels.
+        zr: The Z-R relation.
+
+    Returns:
+        (...) mm/h, NaN where nothing was counted.
+    """
+    rates = np.where(np.arange(256) > 0, zr.rates, 0.0)
+    total = levels.sum(axis=-1)
+    return np.asarray(np.where(total > 0, levels @ rates / np.maximum(total, 1), np.nan))
+
+
+def count_scored_levels(frame: npt.NDArray[np.uint8], static: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """(256,) int64 number of scored locations with each level.
+
+    Args:
+        frame: (H, W) uint8 levels.
+        static: (H, W) bool static mask, True = scored.
+    """
+    return np.bincount(frame[scored(frame, static)], minlength=256)
 
 
 def summarise(
@@ -52,107 +79,75 @@ def summarise(
     scheduler: str | None = None,
     step: Callable[[int], Any] | None = None,
 ) -> Summary:
-    """Summary of the frames of the archive at ``path`` at ``times``, over processes or a dask cluster.
+    """Count the scored levels of an archive.
 
-    ``step`` is called with the number of frames just read.
+    Args:
+        path: Path or URL of the archive.
+        times: (n,) minutes since 1970-01-01 of the frames to read.
+        workers: Processes; 1 means this one.
+        scheduler: Address of a dask scheduler, whose workers are used instead.
+        step: Called with the number of frames just read.
     """
     parts = chunked(times.tolist(), -(-len(times) // _BATCH))
-    read = partial(_summarise_share, absolute_name(path))
+    read = partial(_summarise_part, absolute_name(path))
     return sum_over(read, parts, workers=workers, scheduler=scheduler, step=step)
 
 
-def _summarise_share(path: str, times: list[int]) -> Summary:
+def _summarise_part(path: str, times: list[int]) -> Summary:
     archive = Archive(path)
     levels = np.zeros((12, 256), np.int64)
     months = np.array(times).astype("datetime64[m]").astype("datetime64[M]").astype(int) % 12
     for month, frame in zip(months, archive.at(times)[0], strict=True):
-        levels[month] += np.bincount(frame[scored(frame, archive.scored)], minlength=256)
+        levels[month] += count_scored_levels(frame, archive.scored)
     return Summary(levels, len(times))
 
 
-def tables(archive: Archive, summary: Summary) -> str:
-    """Tables 2 and 12 and the monthly means, to be printed."""
+class RateClass(NamedTuple):
+    """A line of Table 2: a class of rain rates in mm/h, its share of this archive, and that of HKO-7."""
+
+    name: str
+    share: float
+    hko7: float
+
+
+class SplitSize(NamedTuple):
+    """A line of Table 12: a split, its days with good frames, and its good frames."""
+
+    name: str
+    days: int
+    frames: int
+
+
+def rate_classes(summary: Summary, zr: ZR) -> list[RateClass]:
+    """The lines of Table 2."""
     edges = ["0", *(f"{t:g}" for t in THRESHOLDS)]
-    classes = [f"{low} to {high}" for low, high in zip(edges, [*edges[1:], "more"], strict=True)]
-    rows = [f"Rain rate (Table 2), {summary.frames} frames"]
-    rows += [
-        f"  {name:>10} mm/h  {share:7.2%}   HKO-7 {paper:7.2%}"
-        for name, share, paper in zip(classes, summary.shares(archive.zr), TABLE_2, strict=True)
-    ]
-    rows.append("Splits (Table 12)")
-    for split in archive.splits or {}:
+    names = [f"{low} to {high}" for low, high in zip(edges, [*edges[1:], "more"], strict=True)]
+    return [RateClass(*line) for line in zip(names, summary.shares(zr).tolist(), TABLE_2, strict=True)]
+
+
+def split_sizes(archive: Archive) -> list[SplitSize]:
+    """The lines of Table 12; a split may be empty, as it may lie in the future."""
+    found = []
+    for split in archive.splits:
         try:
             times = archive.select(split)
-        except ValueError:  # a split may lie ahead
-            rows.append(f"  {split:>10}  no frames")
-            continue
-        rows.append(f"  {split:>10}  {len(np.unique(times // 1440))} days with frames, {len(times)} frames")
-    rows.append("Mean rain rate by month (Figure 5), mm/h")
+        except ValueError:
+            times = np.zeros(0, np.int64)
+        found.append(SplitSize(split, len(np.unique(times // DAY)), len(times)))
+    return found
+
+
+def format_tables(archive: Archive, summary: Summary) -> str:
+    """Tables 2 and 12 and the monthly means as text."""
+    lines = [f"Rain rate (Table 2), {summary.frames} frames"]
+    for line in rate_classes(summary, archive.zr):
+        lines.append(f"  {line.name:>10} mm/h  {line.share:7.2%}   HKO-7 {line.hko7:7.2%}")
+    lines.append("Splits (Table 12)")
+    for split in split_sizes(archive):
+        size = f"{split.days} days with frames, {split.frames} frames" if split.frames else "no frames"
+        lines.append(f"  {split.name:>10}  {size}")
+    lines.append("Mean rain rate by month (Figure 5), mm/h")
     means = summary.monthly_mean(archive.zr)
     known = [f"{name} {mean:.3f}" for name, mean in zip(MONTHS, means, strict=True) if not np.isnan(mean)]
-    rows.append("  " + "  ".join(known))
-    return "\n".join(rows) + "\n"
-
-
-def page(archive: Archive, summary: Summary, outliers: Outliers) -> str:
-    """The same as one HTML page, with its figures as SVG inside. Raises ValueError if matplotlib is not installed."""
-    return as_page(archive, tables(archive, summary), _figures(archive, summary, outliers))
-
-
-def as_page(archive: Archive, text: str, figures: list[str]) -> str:
-    """An HTML page about ``archive``: its source, ``text`` as it stands, and figures in SVG."""
-    style = "<style>body{font:15px sans-serif;max-width:60em;margin:auto}</style>"
-    head = f"<meta charset='utf-8'><title>Radar archive</title>{style}"
-    source = archive.attributes.get("source") or archive.name
-    return f"<!doctype html>{head}<h1>{_escape(source)}</h1><pre>{_escape(text)}</pre>{''.join(figures)}\n"
-
-
-def _escape(plain: str) -> str:
-    return plain.replace("&", "&amp;").replace("<", "&lt;")
-
-
-def _figures(archive: Archive, summary: Summary, outliers: Outliers) -> list[str]:
-    figure = new_figure(11, 8.5)
-    share, month, distance, where = figure.subplots(2, 2).reshape(-1)
-    draw_shares(share, summary, archive.zr)
-    draw_months(month, summary, archive.zr)
-    distance.hist(outliers.distance[np.isfinite(outliers.distance)], 100, log=True)
-    distance.axvline(outliers.threshold, color="tab:red", label=f"threshold {outliers.threshold:.2f}")
-    distance.set(xlabel="Mahalanobis distance", ylabel="locations", title="Distances (Figure 6)")
-    distance.legend()
-    found = outliers.mask == OUTLIER
-    where.imshow(np.where(found, 1.0, np.where(np.isnan(outliers.distance), 0.4, 0.0)), cmap="gray_r")
-    where.set(title=f"Outliers: {np.count_nonzero(found)} locations", xlabel="column", ylabel="row")
-    return [as_svg(figure)]
-
-
-def draw_shares(axes: Any, summary: Summary, zr: ZR) -> None:
-    """Shares of the rain-rate classes beside Table 2."""
-    x = np.arange(len(TABLE_2))
-    axes.bar(x - 0.2, summary.shares(zr), 0.4, label="this archive")
-    axes.bar(x + 0.2, TABLE_2, 0.4, label="HKO-7, Table 2")
-    axes.set(yscale="log", xlabel="rain rate, mm/h", ylabel="share of scored locations", title="Rain rates")
-    axes.set_xticks(x, ["<0.5", *(f"≥{t:g}" for t in THRESHOLDS)])
-    axes.legend()
-
-
-def draw_months(axes: Any, summary: Summary, zr: ZR) -> None:
-    """Mean rain rate by month, Figure 5."""
-    axes.bar(MONTHS, np.nan_to_num(summary.monthly_mean(zr)))
-    axes.set(ylabel="mean rain rate, mm/h", title="By month (Figure 5)")
-
-
-def new_figure(width: float, height: float) -> Any:
-    """A figure of so many inches. Raises ValueError if matplotlib is not installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ValueError("pictures need matplotlib: pip install 'hko7env[plots]'") from error
-    return Figure((width, height), layout="constrained")
-
-
-def as_svg(figure: Any) -> str:
-    """The figure as SVG, to stand in an HTML page."""
-    svg = io.StringIO()
-    figure.savefig(svg, format="svg", metadata={"Date": None})
-    return svg.getvalue()[svg.getvalue().index("<svg") :]
+    lines.append("  " + "  ".join(known))
+    return "\n".join(lines) + "\n"

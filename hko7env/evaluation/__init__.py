@@ -1,1 +1,1 @@
-"""Resumable evaluation runs and the tables made of them."""
+"""Resumable evaluation: run folders, their journals of tallies, and the tables derived from them."""

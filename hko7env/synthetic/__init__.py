@@ -1,29 +1,43 @@
-"""Synthetic radar archives: stochastic rain with known dynamics, as hard to nowcast as HKO-7, and the default archive.
+"""Synthetic radar archives: stochastic rain with known dynamics, as hard to nowcast as HKO-7; the default archive.
 
-``rain`` makes the weather from ``field`` and ``wind``, ``radar`` what is recorded of it, ``weather`` says when,
-``making`` writes the archive and ``truth`` what agents must not see. A table made on it ranks implementations and
-protocols; it does not prove skill on real rain.
+``weather`` gives the dates, ``rain`` the rain from ``field`` and ``wind``, ``radar`` what is recorded of it, ``writer``
+the archive, and ``truth`` what agents must not see. Scores on such an archive compare implementations and protocols;
+they are no evidence of skill on real rain.
 """
 
 import os
 from pathlib import Path
 
 from hko7env.synthetic.truth import Truth
-from hko7env.synthetic.weather import DEMO, SIZES, Weather
+from hko7env.synthetic.weather import DEMO, SIZES, EpisodeSpec
 from hko7env.synthetic.writer import GENERATOR_VERSION, SEED, make
 
-__all__ = ["DEMO", "GENERATOR_VERSION", "SEED", "SIZES", "Truth", "Weather", "cache_folder", "default_archive", "make"]
+__all__ = [
+    "DEMO",
+    "GENERATOR_VERSION",
+    "SEED",
+    "SIZES",
+    "EpisodeSpec",
+    "Truth",
+    "cache_folder",
+    "default_archive",
+    "make",
+]
 
 
 def cache_folder() -> Path:
-    """Where the default archive lies: the folder named by HKO7ENV_CACHE, else the user's cache folder."""
+    """The folder of the default archive: the environment variable HKO7ENV_CACHE, else the user's cache folder."""
     from platformdirs import user_cache_dir
 
     return Path(os.environ.get("HKO7ENV_CACHE") or user_cache_dir("hko7env"))
 
 
 def default_archive(shape: tuple[int, int] = (480, 480)) -> Path:
-    """Path of the default archive, which is made on first use, in about a minute, once for all processes."""
+    """Path of the default archive, which is made on first use in about a minute, once for all processes.
+
+    Args:
+        shape: (H, W) of a frame.
+    """
     from filelock import FileLock
 
     folder = cache_folder()

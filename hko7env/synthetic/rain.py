@@ -1,10 +1,11 @@
-"""Rain that moves, turns, grows and dies: a latent Gaussian field, short-lived cells in it, and the map to levels.
+"""Rain that moves, turns, grows and decays: a latent Gaussian field, convective cells, and the map to levels.
 
-The latent field is a Gaussian cascade whose wavelengths live the longer the larger they are, in the frame that moves
-with the wind. To it come the episode's mean, which wanders, a daily cycle, and a fixed factor of place; where it is
-high, convective cells take over, which live less than an hour. A monotone map then gives the shares of Shi et al. 2017,
-Table 2. The recipe follows STEPS and String of Beads (Bowler et al. 2006; Pegram and Clothier 2001); its numbers were
-set so that last frame and ROVER score as they do on HKO-7 (``tools/archive.py check``).
+The latent field is a Gaussian cascade that moves with the wind and whose structures live longer the larger they are. To
+it are added the episode's mean, which varies slowly, a diurnal cycle, and a bias that depends on the location only.
+Where the sum is high, convective cells with lifetimes below an hour dominate. A monotone map then gives the rain-rate
+shares of Shi et al. 2017, Table 2. The method follows STEPS (Bowler et al. 2006) and String of Beads (Pegram and
+Clothier 2001); its parameters were chosen so that last frame and ROVER score as they do on HKO-7, see
+:mod:`hko7env.synthetic.realism`.
 """
 
 from collections.abc import Iterator
@@ -16,80 +17,93 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, special
 
-from hko7env.synthetic.field import COARSE, Array, Field, Key, random, wavenumbers, white
-from hko7env.synthetic.wind import NODE, Wind, spread
+from hko7env.archive.format import DAY
+from hko7env.archive.hko7_facts import EXCEEDANCE
+from hko7env.synthetic.field import COARSE, Array, Field, Key, random_stream, wavenumbers, white_noise
+from hko7env.synthetic.wind import NODE, Wind, interpolate_nodes
 from hko7env.units import HKO7, level, pixel
 from hko7env.units import dbz as dbz_of
 
 Levels = npt.NDArray[np.uint8]
 
 SLOPE = 2.9  # 2-D power spectrum ~ k^-slope
-LONGEST = 256.0  # km: no structure is larger
-LIFETIME = (8.0, 1.1)  # minutes: 8 L^1.1 at L km; in radar studies about 2 L^1.1, winds and cells that we add included
+LONGEST = 256.0  # km, longest wavelength
+LIFETIME = (8.0, 1.1)  # minutes: 8 L^1.1 at L km; radar studies find about 2 L^1.1, which includes wind and cells
 CELL_KM, CELL_MINUTES = (6.0, 28.0), 40.0  # wavelengths and lifetime of convective cells
-CELLS_FROM, CELLS_FULL, CELLS = 1.75, 2.2, 0.45  # latent values where cells begin and are full, and their strength
-FLOOR = 0.3  # share of its excess that the latent field keeps where cells are weak
+CELLS_FROM, CELLS_FULL = 1.75, 2.2  # latent values from which cells appear, and at which they have full strength
+CELLS = 0.45  # standard deviation of cells at full strength, in latent values
+FLOOR = 0.3  # share of the excess above CELLS_FROM that remains where cells are weak
 BETWEEN, WITHIN, WITHIN_HOURS = 0.68, 0.25, 6.0  # standard deviation of the mean between and within episodes
-LARGE = 1 - BETWEEN**2 - WITHIN**2  # variance that is left for the large field
-DAILY = 0.12  # amplitude of the daily cycle
-PLACE, PLACE_KM = 0.15, (60.0, 300.0)  # standard deviation and wavelengths of the fixed factor: some 3 dB
-EXCEEDANCE = (0.0975, 0.0537, 0.0291, 0.0156, 0.0042)  # of THRESHOLDS, Shi et al. 2017, Table 2
-AFTERNOON = 7 * 60  # UTC minutes of the daily maximum: 15:00 in Hong Kong
+LARGE = 1 - BETWEEN**2 - WITHIN**2  # variance of the cascade
+DAILY = 0.12  # amplitude of the diurnal cycle
+TERRAIN, TERRAIN_KM = 0.15, (60.0, 300.0)  # standard deviation (about 3 dB) and wavelengths of the terrain bias
+AFTERNOON = 7 * 60  # UTC minutes of the diurnal maximum: 15:00 in Hong Kong
 
-_CELLS, _MEAN, _PLACE = 1 << 90, 1 << 101, 1 << 102  # random streams
-_GRID = np.arange(-8, 8, 0.01)
+_CELLS, _MEAN, _TERRAIN = 1 << 90, 1 << 101, 1 << 102  # random streams
+_GRID = np.arange(-8, 8, 0.01)  # latent values
 
 
 @dataclass(frozen=True)
 class Moment:
     """One step of an episode.
 
-    ``latent`` (H, W) float32; ``motion`` (2, n, m) the displacement since the step before, on nodes over the view;
-    ``growth`` what the daily cycle adds to the latent field.
+    Attributes:
+        latent: (H, W) float32 latent field.
+        motion: (2, n, m) float32 displacement since the step before in pixels, at the nodes about the frame.
+        diurnal: What the diurnal cycle adds to the latent field.
     """
 
     latent: Array
     motion: Array
-    growth: float
+    diurnal: float
 
 
 def domain(shape: tuple[int, int]) -> tuple[int, int]:
-    """Pixels of the periodic domain about a view of ``shape``: a fifth larger, so its edges do not meet at once."""
+    """(n, m) pixels of the periodic domain about a frame of ``shape`` (H, W); it is at least a fifth larger."""
     rows, columns = (NODE * fft.next_fast_len(max(-(-6 * s // (5 * NODE)), 2), real=True) for s in shape)
     return rows, columns
 
 
 def origin(shape: tuple[int, int]) -> tuple[int, int]:
-    """Row and column of the view in its domain: a node."""
+    """Row and column of the frame in its domain; both are at a node."""
     rows, columns = ((d - s) // 2 // NODE * NODE for d, s in zip(domain(shape), shape, strict=True))
     return rows, columns
 
 
-def place(shape: tuple[int, int], seed: int) -> Array:
-    """(H, W) float32: what hills and coast add to the latent field at each place, always."""
+def terrain_bias(shape: tuple[int, int], seed: int) -> Array:
+    """(H, W) float32 what hills and coast add to the latent field of all frames of a seed."""
     size = domain(shape)
     k = np.hypot(*wavenumbers(size, 1))
-    band = (k > 1 / PLACE_KM[1]) & (k < 1 / PLACE_KM[0])
+    band = (k > 1 / TERRAIN_KM[1]) & (k < 1 / TERRAIN_KM[0])
     if not band.any():  # a map smaller than a hill
         return np.zeros(shape, np.float32)
-    field = fft.irfft2(band * white(random((seed, 0), _PLACE), size), size)
-    field *= PLACE / np.sqrt((field**2).mean())
+    field = fft.irfft2(band * white_noise(random_stream((seed, 0), _TERRAIN), size), size)
+    field *= TERRAIN / np.sqrt((field**2).mean())
     (top, left), (height, width) = origin(shape), shape
     return np.asarray(field[top : top + height, left : left + width], np.float32)
 
 
-def growth(minute: Any) -> Any:
-    """What the daily cycle adds to the latent field at ``minute`` (UTC, since 1970-01-01), a number or an array."""
-    return DAILY * np.cos(2 * np.pi * (minute - AFTERNOON) / 1440)
+def diurnal_cycle(minute: Any) -> Any:
+    """What the time of day adds to the latent field at ``minute`` (UTC, since 1970-01-01), a number or an array."""
+    return DAILY * np.cos(2 * np.pi * (minute - AFTERNOON) / DAY)
 
 
 def latent(
     shape: tuple[int, int], frames: int, *, cadence: int, start: int, key: Key, mean: float, coarse: bool = False
 ) -> Iterator[Moment]:
-    """``frames`` moments of the episode ``key`` (seed, episode) that starts at minute ``start``.
+    """Generate an episode.
 
-    ``mean`` shifts the whole episode. With ``coarse``, every fourth pixel and no cells: the same weather for a
-    sixteenth of the work.
+    Args:
+        shape: (H, W) of a frame.
+        frames: Number of steps.
+        cadence: Minutes of a step.
+        start: Minutes since 1970-01-01 of the first step, UTC.
+        key: Seed and episode.
+        mean: Added to the latent field of the whole episode.
+        coarse: Give every fourth pixel without cells: the same rain for a sixteenth of the work.
+
+    Yields:
+        The steps in order; their latent field is (H, W), with ``coarse`` (ceil(H / 4), ceil(W / 4)).
     """
     size, (top, left) = domain(shape), origin(shape)
     wind = Wind(size, shape, key, cadence=cadence)
@@ -101,56 +115,61 @@ def latent(
         cells = Field(half, key, streams, power=cell_power, lifetime=cell_lifetime, cadence=cadence, spacing=2)
     step = COARSE if coarse else 1
     points, half_points = (np.indices(s, dtype=np.float32) for s in (large.size, half))
-    drift = random(key, _MEAN)
+    drift = random_stream(key, _MEAN)
     wander, keep = WITHIN * drift.standard_normal(), np.exp(-cadence / (60 * WITHIN_HOURS))
-    hills = place(shape, key[0])[::step, ::step]
+    terrain = terrain_bias(shape, key[0])[::step, ::step]
     scale = np.float32(np.sqrt(LARGE))
-    view = tuple(slice(a // step, a // step + n) for a, n in zip((top, left), hills.shape, strict=True))
+    view = tuple(slice(a // step, a // step + n) for a, n in zip((top, left), terrain.shape, strict=True))
     first = (top // NODE, left // NODE)
     last = tuple(-(-(t + s) // NODE) + 1 for t, s in zip((top, left), shape, strict=True))
     motion = np.zeros((2, last[0] - first[0], last[1] - first[1]), np.float32)
     for frame in range(frames):
-        daily = growth(start + cadence * frame)
-        field = scale * large.values()[view] + hills + np.float32(mean + wander + daily)
+        diurnal = diurnal_cycle(start + cadence * frame)
+        field = scale * large.values()[view] + terrain + np.float32(mean + wander + diurnal)
         if cells:
             field = with_cells(field, cells.values(size)[view])
-        yield Moment(field, motion, float(daily))
+        yield Moment(field, motion, float(diurnal))
         if frame == frames - 1:
             return
         nodes = wind.step()
         rows, columns = (np.arange(a, b) % n for a, b, n in zip(first, last, nodes.shape[1:], strict=True))
         motion = nodes[:, rows[:, None], columns[None, :]]
-        large.step(points - spread(nodes, large.size, step) / np.float32(step))
+        large.step(points - interpolate_nodes(nodes, large.size, step) / np.float32(step))
         if cells:
-            cells.step(half_points - spread(nodes, half, 2) / np.float32(2))
+            cells.step(half_points - interpolate_nodes(nodes, half, 2) / np.float32(2))
         wander = keep * wander + WITHIN * np.sqrt(1 - keep**2) * drift.standard_normal()
 
 
 def power(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """2-D power spectral density of the large field at wavelengths in km."""
+    """2-D power spectral density of the cascade at wavelengths in km."""
     return np.where(wavelength <= LONGEST, wavelength**SLOPE, 0.0)
 
 
 def lifetime(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Minutes until structures of wavelengths in km have decayed to 1/e."""
+    """Minutes until structures of the cascade have decayed to 1/e, at wavelengths in km."""
     factor, power = LIFETIME
     return np.asarray(factor * wavelength**power)
 
 
 def cell_power(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """As :func:`power`, of the cells."""
+    """2-D power spectral density of convective cells at wavelengths in km."""
     return np.where((wavelength >= CELL_KM[0]) & (wavelength <= CELL_KM[1]), wavelength**2, 0.0)
 
 
 def cell_lifetime(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """As :func:`lifetime`, of the cells."""
+    """Minutes until convective cells have decayed to 1/e."""
     return np.full_like(wavelength, CELL_MINUTES)
 
 
 def with_cells(field: Any, cells: Any) -> Any:
-    """The latent field with unit-variance ``cells`` in its high parts, which they lift or lower; numpy or torch.
+    """Add convective cells where the latent field is high.
 
-    Where cells are weak, ``FLOOR`` of what the field has above ``CELLS_FROM`` stays.
+    Args:
+        field: (..., H, W) latent field, a numpy array or a torch tensor.
+        cells: (..., H, W) cells of unit variance, of the same library.
+
+    Returns:
+        (..., H, W); unchanged up to CELLS_FROM, and nowhere below FLOOR of the field's excess above it.
     """
     excess = (field - CELLS_FROM).clip(0)
     strength = CELLS * (excess / (CELLS_FULL - CELLS_FROM)).clip(max=1)
@@ -159,24 +178,28 @@ def with_cells(field: Any, cells: Any) -> Any:
 
 @dataclass(frozen=True)
 class Marginal:
-    """The monotone map from latent values to levels: ``quantiles`` (5,) are where THRESHOLDS are reached."""
+    """The monotone map from latent values to levels.
+
+    Attributes:
+        quantiles: Five latent values at which THRESHOLDS are reached.
+    """
 
     quantiles: tuple[float, ...]
 
     def levels(self, latent: Array) -> Levels:
-        """Levels 0..255 of latent values: dBZ is piecewise linear and goes on with the outer slopes."""
+        """uint8 levels of latent values of any shape; dBZ is piecewise linear, with the outer slopes beyond."""
         index = ((latent - np.float32(_GRID[0])) * np.float32(1000)).clip(0, len(self.table) - 1).astype(np.int32)
         levels: Levels = self.table[index]
         return levels
 
     @cached_property
     def table(self) -> Levels:
-        """(16000,) uint8: the level of each thousandth from -8 to 8, the middle of its interval."""
+        """(16000,) uint8 level of each interval of 0.001 in latent values from -8 to 8, at its middle."""
         table: Levels = level(pixel(np.interp(np.arange(_GRID[0], -_GRID[0], 0.001) + 0.0005, *self._knots())))
         return table
 
     def latent(self, levels: Levels) -> npt.NDArray[np.float64]:
-        """The latent value of levels."""
+        """float64 latent values of levels of any shape."""
         z, dbz = self._knots()
         return np.asarray(np.interp(levels, 255 * pixel(dbz), z))
 
@@ -187,9 +210,11 @@ class Marginal:
 
 
 def solve(histogram: npt.NDArray[np.float64], missing: float) -> Marginal:
-    """The map that gives the shares of Table 2 to a field with this ``histogram`` of coarse values over ``_GRID``.
+    """Find the map that gives the rain-rate shares of Shi et al. 2017, Table 2.
 
-    ``missing`` is the variance of the short waves that a coarse field lacks; they and the cells are independent of it.
+    Args:
+        histogram: (1600,) sum of :func:`histogram` over coarse latent fields.
+        missing: Variance of the short waves that a coarse field lacks; they are independent of it, as are the cells.
     """
     width = _GRID[1] - _GRID[0]
     reach = np.arange(-300, 301) * width
@@ -209,28 +234,47 @@ def solve(histogram: npt.NDArray[np.float64], missing: float) -> Marginal:
 
 @cache
 def climate() -> Marginal:
-    """The map that gives the shares of Table 2 to endless weather, whose latent field is normal."""
-    variance = 1 + PLACE**2 + DAILY**2 / 2
+    """The map that gives the shares of Table 2 in the limit of many episodes, where latent values are normal."""
+    variance = 1 + TERRAIN**2 + DAILY**2 / 2
     return solve(np.exp(-(_GRID**2) / (2 * variance)), 0.0)
 
 
 def rain(
     shape: tuple[int, int], frames: int, *, cadence: int = 6, key: Key = (0, 0), mean: float = 0
 ) -> Iterator[Levels]:
-    """Yield ``frames`` frames (H, W) uint8 of endless weather's episode ``key``, below level 71 too; see ``latent``."""
+    """Generate the frames of an episode that belongs to no archive.
+
+    Args:
+        shape: (H, W) of a frame.
+        frames: Number of frames.
+        cadence: Minutes between frames.
+        key: Seed and episode.
+        mean: Added to the latent field of the whole episode.
+
+    Yields:
+        Frames (H, W) uint8, before the radar: levels below 71 included.
+    """
     marginal = climate()
     for moment in latent(shape, frames, cadence=cadence, start=0, key=key, mean=mean):
         yield marginal.levels(moment.latent)
 
 
 def histogram(latents: Array, where: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """How often latent values at ``where`` fall on each point of the grid of :func:`solve`; it adds."""
+    """Count latent values for :func:`solve`; counts add.
+
+    Args:
+        latents: (n, m) latent values.
+        where: (n, m) bool, the locations that count.
+
+    Returns:
+        (1600,) float64 number of values nearest to -8, -7.99, ...
+    """
     bins = np.round((latents[where] - _GRID[0]) * 100).astype(int).clip(0, len(_GRID) - 1)
     return np.bincount(bins, minlength=len(_GRID)).astype(np.float64)
 
 
 def short_waves(shape: tuple[int, int], cadence: int) -> float:
-    """Variance that a coarse latent field lacks."""
+    """Variance of the latent field's short waves, which a coarse field lacks."""
     size = domain(shape)
     coarse = Field(size, (0, 0), (0, 1 << 89), power=power, lifetime=lifetime, cadence=cadence, coarse=True)
     return LARGE * (1 - coarse.variance)

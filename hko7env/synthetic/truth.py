@@ -1,9 +1,10 @@
-"""What a synthetic archive knows and no agent may see: the rain before the radar, its motion, its known growth.
+"""The hidden state of a synthetic archive, which agents must not see: rain before the radar, motion, known growth.
 
-It lies in the group ``truth`` of the archive. ``clean`` (N, H, W) uint8 are the levels of each frame's rain, also below
-what the radar detects. For every step of the weather, recorded or not: ``step`` (M,) its minute, ``motion`` (M, 2, n,
-m) float32 the displacement in pixels since the step before, on nodes 16 pixels apart, and ``growth`` (M,) the daily
-cycle; ``place`` (H, W) is the fixed factor. Growth and place are latent values, which ``marginal`` maps to levels.
+It is stored in the group ``truth`` of the archive. ``clean`` (N, H, W) uint8 holds the rain of each frame, also below
+what the radar detects. For every step of every episode, recorded or not, ``step`` (M,) holds its minute, ``motion``
+(M, 2, n, m) float32 the displacement in pixels since the step before, at nodes 16 pixels apart, and ``growth`` (M,) the
+diurnal cycle. ``place`` (H, W) is the terrain bias. Diurnal cycle and terrain bias are latent values, which the
+archive's :class:`hko7env.synthetic.rain.Marginal` maps to levels.
 """
 
 from collections.abc import Iterator
@@ -18,13 +19,17 @@ from hko7env.archive import Archive, ArchiveError, commit_record
 from hko7env.archive.format import CHUNK, NO_TIME
 from hko7env.synthetic.rain import Levels, Marginal
 
-STEPS = 120  # steps a chunk
+STEPS = 120  # in a chunk
 
 
-def create_truth(archive: Archive, frames: int, nodes: tuple[int, int], place: npt.NDArray[np.float32]) -> None:
-    """Make the group for ``frames`` frames and steps of the archive at a local path; existing frames stay as they are.
+def create_truth(archive: Archive, frames: int, nodes: tuple[int, int], terrain: npt.NDArray[np.float32]) -> None:
+    """Make the group ``truth`` in an archive at a local path; its frames stay as they are.
 
-    ``frames`` counts recorded ones and those left out, so it is an upper bound for ``clean``.
+    Args:
+        archive: The archive.
+        frames: Number of steps of all episodes, recorded or not.
+        nodes: (n, m) nodes of a motion.
+        terrain: (H, W) float32 terrain bias.
     """
     root = zarr.open_group(archive.name, mode="r+", use_consolidated=False)
     record, _ = commit_record.read(root)
@@ -42,13 +47,13 @@ def create_truth(archive: Archive, frames: int, nodes: tuple[int, int], place: n
             name, shape=shape, chunks=chunks, dtype=dtype, fill_value=fill, overwrite=True,
             compressors=[ZstdCodec(level=3), Crc32cCodec()], config={"write_empty_chunks": True},
         )  # fmt: skip
-    group["place"][...] = place  # type: ignore[index]
+    group["place"][...] = terrain  # type: ignore[index]
     made = commit_record.nodes_of(root, ("truth", *(f"truth/{name}" for name in sizes)))
     commit_record.write(root, record._replace(nodes=record.nodes | made))
 
 
 def truth_of(path: str) -> "Truth | None":
-    """The truth that the archive at ``path`` keeps, if it does."""
+    """The truth of the archive at ``path``, or None if it has none. Raises ArchiveError if the archive is damaged."""
     try:
         return Truth(path)
     except ArchiveError:
@@ -58,9 +63,22 @@ def truth_of(path: str) -> "Truth | None":
 
 
 class Truth:
-    """The hidden part of the synthetic archive at ``path``. Raises ValueError if it has none.
+    """The hidden state of a synthetic archive; of an unfinished archive, what has been written so far.
 
-    Of an archive that is still being made it is what has been written.
+    Args:
+        path: Path of the archive.
+        writable: Open for :meth:`write` as well.
+
+    Attributes:
+        name: ``path``.
+        marginal: The map from latent values to levels.
+        steps: (M,) int64 minutes since 1970-01-01 of the steps.
+        cadence: Minutes of a step.
+        terrain_bias: (H, W) float32 what the location adds to the latent field.
+
+    Raises:
+        ValueError: The archive has no truth.
+        ArchiveError: The archive is damaged.
     """
 
     def __init__(self, path: str, *, writable: bool = False) -> None:
@@ -71,20 +89,31 @@ class Truth:
             self.marginal = Marginal(tuple(archive.attributes["synthetic"]["quantiles"]))
         except (FileNotFoundError, KeyError) as error:
             raise ValueError(
-                f"{path} keeps no truth beside its frames: only archives of `archive.py synthetic` do, "
-                "and a packed copy leaves it behind"
+                f"{path} keeps no truth beside its frames: only archives of synthetic rain do, "
+                "and packed copies of them do not"
             ) from error
         self._times = archive.times
         steps = np.asarray(self._array("step")[...])
         self.steps = steps[steps != NO_TIME]
         self.cadence = archive.cadence
-        self.place = np.asarray(self._array("place")[...])
+        self.terrain_bias = np.asarray(self._array("place")[...])
 
     def _array(self, name: str) -> Any:
         return self._group[name]
 
     def clean(self, time: int) -> Levels:
-        """(H, W) levels of the rain at the recorded minute ``time``. Raises ArchiveError if they are damaged."""
+        """Rain before the radar.
+
+        Args:
+            time: Minutes since 1970-01-01 of a recorded frame.
+
+        Returns:
+            (H, W) uint8 levels.
+
+        Raises:
+            ValueError: The archive has no frame at this time.
+            ArchiveError: The truth is damaged.
+        """
         index = int(np.searchsorted(self._times, time))
         if index == len(self._times) or self._times[index] != time:
             raise ValueError(f"{self.name} has no frame at minute {time}")
@@ -94,16 +123,25 @@ class Truth:
         return frame
 
     def ahead(self, time: int, steps: int) -> Iterator[tuple[npt.NDArray[np.float32], float]]:
-        """Motion (2, n, m) and growth of the ``steps`` steps after the one at minute ``time``; still air beyond."""
-        index = int(np.searchsorted(self.steps, time, "right")) - 1  # a frame recorded late is of the slot before it
+        """Motion and diurnal cycle of the next steps.
+
+        Args:
+            time: Minutes since 1970-01-01.
+            steps: Number of steps.
+
+        Yields:
+            Motion (2, n, m) float32 and diurnal cycle of each step after the one at ``time``; beyond the end of the
+            episode the motion is 0.
+        """
+        index = int(np.searchsorted(self.steps, time, "right")) - 1  # a frame recorded late belongs to the slot before
         last = self._read("motion", index)
         for ahead in range(index + 1, index + steps + 1):
             known = ahead < len(self.steps) and self.steps[ahead] - self.steps[ahead - 1] == self.cadence
             motion = self._read("motion", ahead) if known else np.zeros_like(last)
             yield motion, float(self._read("growth", min(ahead, len(self.steps) - 1)))
 
-    def growth(self, time: int) -> float:
-        """What the daily cycle adds to the latent field at minute ``time``."""
+    def diurnal_cycle(self, time: int) -> float:
+        """What the diurnal cycle adds to the latent field at minute ``time`` since 1970-01-01."""
         return float(self._read("growth", int(np.searchsorted(self.steps, time, "right")) - 1))
 
     def _read(self, name: str, index: int) -> Any:
@@ -113,5 +151,5 @@ class Truth:
             raise ArchiveError(f"{self.name}/truth/{name} is damaged ({error}): make the archive again") from error
 
     def write(self, name: str, first: int, values: npt.NDArray[np.generic]) -> None:
-        """Store ``values`` from position ``first`` on."""
+        """Store ``values`` in the array ``name`` from index ``first`` on."""
         self._array(name)[first : first + len(values)] = values

@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hko7env.archive import Archive, create
-from hko7env.archive.clutter import Histogram, boundary, clean, count_archive, find_outliers, histogram, load_mask
+from hko7env.archive.clutter import (
+    Histogram,
+    boundary,
+    count_archive,
+    find_outliers,
+    histogram,
+    load_mask,
+    remove_noise,
+)
 from hko7env.synthetic.rain import BETWEEN, rain
 from hko7env.units import NOISE_LEVEL
 
@@ -135,5 +143,5 @@ def test_workers_and_a_dask_cluster_count_the_same(small_archive, cluster):
 def test_clean_frames_hold_what_is_scored():
     frames = np.array([[[0, 70, 71], [200, 200, 200]]], np.uint8)
     mask = np.array([[0, 0, 0], [0, 1, 2]], np.uint8)
-    np.testing.assert_array_equal(clean(frames, mask), [[[0, 0, 71], [200, 0, 0]]])
+    np.testing.assert_array_equal(remove_noise(frames, mask), [[[0, 0, 71], [200, 0, 0]]])
     assert frames[0, 0, 1] == 70, "a copy"

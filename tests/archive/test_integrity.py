@@ -17,8 +17,8 @@ import zarr
 from hko7env.archive import Archive, ArchiveError, commit_record, create
 from hko7env.archive.format import NO_TIME
 from hko7env.locking import LockedError, sole_writer
-from hko7env.synthetic import Weather, make
-from hko7env.synthetic.writer import _new_array
+from hko7env.synthetic import EpisodeSpec, make
+from hko7env.synthetic.episode import new_array
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES = np.random.default_rng(1).integers(0, 256, (12, 8, 8), np.uint8)
@@ -280,7 +280,7 @@ def test_a_second_writer_is_told_who_writes(held):
     for attempt in (
         lambda: writer.append(TIMES[-1:] + 6, FRAMES[:1]),
         lambda: writer.update(splits={}),
-        lambda: make(path, shape=(8, 8), weather=(Weather("train", "2013-06-10T00:00", 2),)),
+        lambda: make(path, shape=(8, 8), weather=(EpisodeSpec("train", "2013-06-10T00:00", 2),)),
     ):
         with pytest.raises(LockedError, match=f"a.zarr is being written by process {other.pid} on .* since 2"):
             attempt()
@@ -305,7 +305,7 @@ def test_a_thread_may_take_its_lock_again(tmp_path):
 
 
 def test_the_space_of_an_episode_is_reserved(tmp_path):
-    _new_array(tmp_path / "a.npy", np.uint8, (64, 64, 64))
+    new_array(tmp_path / "a.npy", np.uint8, (64, 64, 64))
     status = (tmp_path / "a.npy").stat()
     assert status.st_blocks * 512 >= 64**3, "a sparse file: a full disk would kill the process"
 
@@ -315,7 +315,7 @@ def test_making_rain_on_a_full_disk_names_the_file(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-    weather = (Weather("train", "2013-06-10T00:00", 6),)
+    weather = (EpisodeSpec("train", "2013-06-10T00:00", 6),)
     with pytest.raises(OSError, match=r"No space left on device: \d+ bytes for.*frames\.npy"):
         make(tmp_path / "a.zarr", shape=(24, 32), weather=weather)
     monkeypatch.undo()

@@ -62,7 +62,7 @@ def test_damaged_lists_are_named(tmp_path, read):
 
 @pytest.mark.parametrize("word", ["now", "2015", "2015-01-07", "NaT", "99999999999-01-01T00:00", "2015-02-30T00:00"])
 def test_words_that_are_no_times(tmp_path, word):
-    with pytest.raises(ValueError, match=rf"days\.txt, line 2: '{word}' is no time"):
+    with pytest.raises(ValueError, match=rf"days\.txt, line 2: '{word}' is not a time"):
         read_times(listed(tmp_path, f"2015-01-01T00:00\n{word}\n"))
 
 

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from hko7env import progress
 from hko7env.archive.clutter import boundary
 from hko7env.archive.format import OUT_OF_RANGE, SCORED
-from hko7env.archive.georeference import HKO7_CRS, HKO7_PIXEL_KM, METRES_PER_KM
+from hko7env.archive.georeference import METRES_PER_KM
+from hko7env.archive.hko7_facts import CADENCE, CRS, PIXEL_KM
 from hko7env.damage import DamagedFile, inflate, read_bytes
 from hko7env.importers.contract import DecodedFrame, Grid, OneFrameFormat, Report, parse_timestamp, reading
 from hko7env.importers.picture import read_picture
@@ -43,14 +44,14 @@ class Hko7(OneFrameFormat):
 
     def grid(self, path: Path) -> Grid:
         """The grid of Shi et al. 2017, section 5.1; the mask files decide later which locations in range are scored."""
-        metres = METRES_PER_KM * HKO7_PIXEL_KM * (np.arange(SIZE) - MIDDLE)
+        metres = METRES_PER_KM * PIXEL_KM * (np.arange(SIZE) - MIDDLE)
         return Grid(
             shape=(SIZE, SIZE),
-            cadence=6,
+            cadence=CADENCE,
             mask=np.where(_in_range(), SCORED, OUT_OF_RANGE).astype(np.uint8),
             x=metres,
             y=-metres,
-            crs=HKO7_CRS,
+            crs=CRS,
             source="Hong Kong Observatory, HKO-7 CAPPI 2 km",
             licence="by signed undertaking with the Hong Kong Observatory; not to be passed on",
             attributes={"conversion": "none: grey values are levels"},

@@ -8,9 +8,9 @@ from hko7env.testing import task
 
 def test_names_resolve():
     assert type(load("agents.last_frame", task())).__name__ == "LastFrame"
-    assert type(load("tests.toys", task())).__name__ == "Slow"
-    assert type(load("tests.toys:learner", task(), delay=0.5)).__name__ == "Learner"
-    assert load("tests.toys", task(), delay=0.5).config.delay == 0.5
+    assert type(load("tests.helpers.toys", task())).__name__ == "Slow"
+    assert type(load("tests.helpers.toys:learner", task(), delay=0.5)).__name__ == "Learner"
+    assert load("tests.helpers.toys", task(), delay=0.5).config.delay == 0.5
 
 
 @pytest.mark.parametrize(
@@ -20,8 +20,13 @@ def test_names_resolve():
         ("nowhere.mine", {}, ValueError, "there is no agent 'nowhere.mine', only"),
         ("agents.last_frame:mak", {}, ValueError, "has no function mak"),
         ("agents.last_frame", {"speed": 1}, ValueError, "has no option 'speed', only none"),
-        ("tests.toys", {"dealy": 1}, ValueError, "tests.toys has no option 'dealy', did you mean 'delay'?"),
-        ("tests.toys:nobody", {}, TypeError, "made a object, which lacks store, update or predict"),
+        (
+            "tests.helpers.toys",
+            {"dealy": 1},
+            ValueError,
+            "toys has no option 'dealy', did you mean 'delay'?",
+        ),
+        ("tests.helpers.toys:nobody", {}, TypeError, "made a object, which lacks store, update or predict"),
     ],
 )
 def test_what_cannot_be_loaded_is_named(name, options, error, message):

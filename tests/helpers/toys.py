@@ -11,7 +11,7 @@ from agents.last_frame import LastFrame
 @dataclass(frozen=True)
 class Config:
     delay: float = 0.0  # seconds a forecast takes
-    fail_at: int = -1  # sequence at whose forecast it raises
+    fail_at: int = -1  # forecast, counted from 0, that raises
     label: str | None = None
     loud: bool = False
 
@@ -86,3 +86,25 @@ def learner(task, config):
 
 def nobody(task, config):
     return object()
+
+
+class Liar(Slow):
+    """Its forecast of sequence ``fail_at`` is bad in the way that ``label`` says."""
+
+    def predict(self):
+        good = LastFrame.predict(self)
+        self.steps += 1
+        if self.steps - 1 != self.config.fail_at:
+            return good
+        return {
+            "type": good.tolist(),
+            "shape": good[:-1],
+            "dtype": good.astype(np.float64),
+            "levels": good.astype(np.uint8),
+            "nan": good + np.float32(np.nan),
+            "range": good + np.float32(1.5),
+        }[self.config.label]
+
+
+def liar(task, config):
+    return Liar(task, config)

@@ -1,3 +1,5 @@
+"""Evaluations interrupted and resumed at any point, over workers, by killed commands: the tallies are exact."""
+
 import errno
 import json
 import random
@@ -5,56 +7,21 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import hko7env.evaluation.evaluate
 from hko7env.evaluation.evaluate import Plan, evaluate, open_folder
-from hko7env.evaluation.results import (
-    UNDEFINED,
-    Journal,
-    Row,
-    RunError,
-    RunFolder,
-    read_journal,
-    record_dtype,
-    table,
-    total,
-)
+from hko7env.evaluation.journal import Journal, RunError, record_dtype, sum_records
 from hko7env.loading import load
 from hko7env.runner import run
-from hko7env.scores import COUNTS, ERRORS, Tally
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def plan(archive, agent="tests.toys", online=True, **options):
-    return Plan(agent, online, str(archive), options=options)
-
-
-def folder_of(out):
-    (folder,) = out.iterdir()
-    return folder
-
-
-def unbroken(one):
-    """Algorithm 1 written out, as the oracle of what the runner does."""
-    env = one.environment()
-    agent = load(one.agent, env.task, **one.options)
-    observation, _ = env.reset()
-    over = False
-    while not over:
-        agent.store(observation)
-        if one.online:  # offline nothing is learned
-            agent.update()
-        observation, _, over, _, _ = env.step(agent.predict())
-    return env.tally
+from hko7env.scores import COUNTS, ERRORS
+from tests.helpers.runs import command, folder_of, heed_interrupts, plan, run_folder_of, unbroken
 
 
 @pytest.mark.parametrize("online", [True, False])
-@pytest.mark.parametrize("agent", ["tests.toys", "tests.toys:learner", "agents.last_frame"])
+@pytest.mark.parametrize("agent", ["tests.helpers.toys", "tests.helpers.toys:learner", "agents.last_frame"])
 def test_a_run_holds_what_algorithm_1_gives(small_archive, tmp_path, agent, online):
     one = plan(small_archive, agent, online)
     row = evaluate(one, tmp_path)
@@ -70,7 +37,7 @@ def test_a_run_holds_what_algorithm_1_gives(small_archive, tmp_path, agent, onli
 
 
 def test_a_learner_learns_online_only(small_archive):
-    online, offline = (unbroken(plan(small_archive, "tests.toys:learner", o)) for o in (True, False))
+    online, offline = (unbroken(plan(small_archive, "tests.helpers.toys:learner", o)) for o in (True, False))
     assert not np.array_equal(online.squared, offline.squared)
 
 
@@ -99,10 +66,10 @@ def test_what_can_move_a_score_makes_another_run(small_archive, tmp_path):
     plans = [
         plan(small_archive),
         plan(small_archive, online=False),
-        plan(small_archive, "tests.toys:learner"),
+        plan(small_archive, "tests.helpers.toys:learner"),
         plan(small_archive, delay=0.001),
-        Plan("tests.toys", True, str(small_archive), limit=5),
-        Plan("tests.toys", True, str(small_archive), split="train"),
+        Plan("tests.helpers.toys", True, str(small_archive), limit=5),
+        Plan("tests.helpers.toys", True, str(small_archive), split="train"),
         plan(small_archive, label=str(checkpoint)),
     ]
     names = [open_folder(p, p.environment(), p.limit or 13, tmp_path).path.name for p in plans]
@@ -111,13 +78,14 @@ def test_what_can_move_a_score_makes_another_run(small_archive, tmp_path):
     assert len(set(names)) == len(names)
 
 
-def test_code_beside_the_agent_and_files_named_by_default_are_part_of_the_run(small_archive, tmp_path, monkeypatch):
+def test_imported_code_and_files_named_by_default_are_part_of_the_run(small_archive, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "weights").write_text("1")
     (tmp_path / "beside.py").write_text("GAIN = 1\n")
     (tmp_path / "somebody.py").write_text(
         "from dataclasses import dataclass\nfrom pathlib import Path\nfrom agents.last_frame import LastFrame\n"
+        "import beside\n"
         "@dataclass(frozen=True)\nclass Config:\n    weights: str = 'weights'\n    folder: Path = Path('.')\n"
         "class make(LastFrame):\n    def __init__(self, task, config):\n        super().__init__(task)\n"
     )
@@ -132,14 +100,17 @@ def test_code_beside_the_agent_and_files_named_by_default_are_part_of_the_run(sm
 
 
 def test_limit_takes_the_first_sequences(small_archive, tmp_path):
-    one = Plan("tests.toys", True, str(small_archive), limit=5)
+    one = Plan("tests.helpers.toys", True, str(small_archive), limit=5)
     env = one.environment()
     part = run(env, load(one.agent, env.task), options={"stop": 5})
     assert evaluate(one, tmp_path).tally == part
 
 
 @pytest.mark.parametrize("fail_at", [0, 4, 9, 12])
-@pytest.mark.parametrize("agent, online", [("tests.toys", True), ("tests.toys", False), ("tests.toys:learner", True)])
+@pytest.mark.parametrize(
+    "agent, online",
+    [("tests.helpers.toys", True), ("tests.helpers.toys", False), ("tests.helpers.toys:learner", True)],
+)
 def test_an_agent_that_raises_is_named_and_loses_nothing(small_archive, tmp_path, agent, online, fail_at, monkeypatch):
     with pytest.raises(RuntimeError, match="the toy is broken") as caught:
         evaluate(plan(small_archive, agent, online, fail_at=fail_at), tmp_path, checkpoint_seconds=0)
@@ -148,19 +119,19 @@ def test_an_agent_that_raises_is_named_and_loses_nothing(small_archive, tmp_path
     folder = folder_of(tmp_path)
     assert not (folder / "complete.json").exists(), "a partial run is never shown as complete"
     assert not (folder / "table.md").exists()
-    recorded = RunFolderOf(tmp_path).records()["index"]
+    recorded = run_folder_of(tmp_path).records()["index"]
     # online, the last four forecasts of an episode are still sealed; the other episode is revealed by then
     assert recorded.tolist() == list(range(fail_at - 3 if fail_at < 8 else max(8, fail_at - 3)) if fail_at > 3 else [])
 
     # the same command, with the toy mended, goes on and ends like an unbroken run
     steps = []
-    module = sys.modules["tests.toys"]
+    module = sys.modules["tests.helpers.toys"]
     monkeypatch.setattr(module.Slow, "predict", lambda self: steps.append(1) or super(module.Slow, self).predict())
     row = evaluate(plan(small_archive, agent, online, fail_at=fail_at), tmp_path)
     assert row.tally == unbroken(plan(small_archive, agent, online))
 
 
-@pytest.mark.parametrize("agent", ["tests.toys", "tests.toys:learner", "tests.toys:moody"])
+@pytest.mark.parametrize("agent", ["tests.helpers.toys", "tests.helpers.toys:learner", "tests.helpers.toys:moody"])
 @pytest.mark.parametrize("checkpoint_seconds", [0, 1000])
 def test_resume_at_every_point_equals_the_unbroken_run(small_archive, tmp_path, agent, checkpoint_seconds):
     """Stop after every step in turn, always in the same folder."""
@@ -189,10 +160,10 @@ def test_resume_at_every_point_equals_the_unbroken_run(small_archive, tmp_path, 
 
 @pytest.mark.parametrize("stop", range(1, 13))
 def test_a_learner_goes_on_from_the_newest_checkpoint_that_loses_nothing(small_archive, tmp_path, stop, monkeypatch):
-    one = plan(small_archive, "tests.toys:learner", fail_at=stop)
+    one = plan(small_archive, "tests.helpers.toys:learner", fail_at=stop)
     with pytest.raises(RuntimeError):
         evaluate(one, tmp_path, checkpoint_seconds=0)
-    recorded = RunFolderOf(tmp_path).recorded()
+    recorded = run_folder_of(tmp_path).recorded()
     begun = []
     original = hko7env.evaluation.evaluate.run
     monkeypatch.setattr(
@@ -200,7 +171,7 @@ def test_a_learner_goes_on_from_the_newest_checkpoint_that_loses_nothing(small_a
         "run",
         lambda *a, options, **k: begun.append(options) or original(*a, options=options, **k),
     )
-    module = sys.modules["tests.toys"]
+    module = sys.modules["tests.helpers.toys"]
     monkeypatch.setattr(module.Slow, "predict", lambda self: super(module.Slow, self).predict())
     evaluate(one, tmp_path, checkpoint_seconds=0)
     assert begun == [{"start": recorded, "stop": 13, "continued": recorded > 0}]
@@ -208,24 +179,17 @@ def test_a_learner_goes_on_from_the_newest_checkpoint_that_loses_nothing(small_a
 
 
 def test_a_damaged_checkpoint_is_passed_over(small_archive, tmp_path):
-    one = plan(small_archive, "tests.toys:learner", fail_at=11)
+    one = plan(small_archive, "tests.helpers.toys:learner", fail_at=11)
     with pytest.raises(RuntimeError):
         evaluate(one, tmp_path, checkpoint_seconds=0)
     for path in folder_of(tmp_path).glob("*.checkpoint"):
         path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(RuntimeError):  # begins at 0 again, so it fails at the same place
         evaluate(one, tmp_path, checkpoint_seconds=1000)
-    assert total(RunFolderOf(tmp_path).records(), 20).sequences == 8
+    assert sum_records(run_folder_of(tmp_path).records(), 20).sequences == 8
 
 
-def RunFolderOf(out):
-    folder = folder_of(out)
-    identity = json.loads((folder / "config.json").read_text())["identity"]
-    name = folder.name.rsplit("-", 1)[0]
-    return RunFolder(out, name, identity, {}, 20)
-
-
-@pytest.mark.parametrize("workers, agent", [(2, "tests.toys"), (3, "tests.toys:learner")])
+@pytest.mark.parametrize("workers, agent", [(2, "tests.helpers.toys"), (3, "tests.helpers.toys:learner")])
 def test_workers_give_the_same_bits(small_archive, tmp_path, workers, agent):
     one = plan(small_archive, agent, online=False)
     assert evaluate(one, tmp_path, workers=workers).tally == unbroken(one)
@@ -255,13 +219,6 @@ def test_a_worker_that_fails_keeps_what_is_finished(small_archive, tmp_path, cap
 # ---------------------------------------------------------------- the command, killed
 
 
-def command(archive, out, *more):
-    return [
-        sys.executable, str(ROOT / "tools/evaluate.py"), "tests.toys:learner", "tests.toys:make", "--delay", "0.12",
-        "--archive", str(archive), "--out", str(out), "--env", "online", *more,
-    ]  # fmt: skip
-
-
 def tallies(out):
     found = {}
     for folder in out.iterdir():
@@ -287,12 +244,7 @@ def test_sigkill_at_random_moments_gives_the_same_counts(small_archive, tmp_path
     assert killed == 3
     done = subprocess.run(command(small_archive, tmp_path / "broken"), check=True, capture_output=True, text=True)
     assert tallies(tmp_path / "broken") == tallies(tmp_path / "unbroken")
-    assert "tests.toys:learner" in done.stdout
-
-
-def heed_interrupts():
-    """Undo what a shell does to its background jobs, whose children would not notice the signal either."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    assert "tests.helpers.toys:learner" in done.stdout
 
 
 def test_an_interrupt_says_how_to_go_on(small_archive, tmp_path):
@@ -311,43 +263,6 @@ def test_two_processes_do_not_share_a_run(small_archive, tmp_path):
     with folder.held(), pytest.raises(RunError, match="another process"):
         evaluate(one, tmp_path)
     evaluate(one, tmp_path)
-
-
-# ---------------------------------------------------------------- journals
-
-
-def some_tally(seed):
-    rng = np.random.default_rng(seed)
-    return Tally(1, *rng.integers(0, 2**31, (4, 20, 5)), *rng.random((4, 20)))
-
-
-def test_a_sequence_recorded_twice_counts_once(tmp_path):
-    records = []
-    for name, indices in (("a", (0, 1, 2)), ("b", (2, 0))):
-        book = Journal(tmp_path / name, 20)
-        for i in indices:
-            book.add(i, some_tally(i))
-        book.close()
-        records.append(read_journal(tmp_path / name, 20))
-    assert total(np.concatenate(records), 20) == some_tally(0) + some_tally(1) + some_tally(2)
-
-
-def test_a_torn_or_flipped_record_is_left_out(tmp_path):
-    path = tmp_path / "0000.journal"
-    book = Journal(path, 20)
-    for i in range(4):
-        book.add(i, some_tally(i))
-    book.close()
-    size = record_dtype(20).itemsize
-    data = path.read_bytes()
-    assert len(data) == 4 * size
-    assert total(read_journal(path, 20), 20) == sum((some_tally(i) for i in range(1, 4)), some_tally(0))
-    path.write_bytes(data[: 3 * size + 100])
-    assert read_journal(path, 20)["index"].tolist() == [0, 1, 2]
-    flipped = bytearray(data)
-    flipped[size + 40] ^= 1
-    path.write_bytes(flipped)
-    assert read_journal(path, 20)["index"].tolist() == [0, 2, 3]
 
 
 class Full:
@@ -372,63 +287,5 @@ def test_a_full_disk_is_an_error_and_loses_nothing(small_archive, tmp_path, monk
         patch.setattr(Journal, "add", full)
         with pytest.raises(RunError, match=r"cannot write .*0000.journal \(No space left.*make room"):
             evaluate(plan(small_archive, online=False), tmp_path)
-    assert total(RunFolderOf(tmp_path).records(), 20).sequences == 5
+    assert sum_records(run_folder_of(tmp_path).records(), 20).sequences == 5
     assert evaluate(plan(small_archive, online=False), tmp_path).tally == unbroken(plan(small_archive, online=False))
-
-
-# ---------------------------------------------------------------- tables
-
-
-def test_the_table_shows_what_is_undefined():
-    dry = Tally.zero(20)
-    text = table([Row("a", "online", "Data: x.", dry, 0)])
-    assert f"| a     | online  |        {UNDEFINED} |" in text
-    assert "≥30 mm/h: undefined CSI at 20, HSS at 20, bias at 20 of 20 leads" in text
-    assert "per lead 0 to 0 events observed" in text
-    false_alarms = Tally(1, *(np.full((2, 5), n) for n in (0, 0, 16, 9)), *np.ones((4, 2)))
-    text = table([Row("a", "online", "Data: x.", false_alarms, 1)])
-    assert "undefined bias at 2 of 2 leads, so no mean; per lead 0 to 0 events observed, 16 to 16 observed or" in text
-
-
-@pytest.mark.parametrize("limit, episodes", [(None, 2), (9, 2), (8, 1), (1, 1)])
-def test_the_table_counts_episodes(small_archive, tmp_path, limit, episodes):
-    for online in (True, False):
-        row = evaluate(Plan("agents.last_frame", online, str(small_archive), limit=limit), tmp_path)
-        assert (row.tally.sequences, row.episodes) == (limit or 13, episodes)
-        assert table([row]).splitlines()[2].split("|")[-2].strip() == str(episodes)
-
-
-def test_the_table_says_which_frames_were_taken(new_archive, tmp_path):
-    frames = np.full((30, 8, 8), 150, np.uint8)
-    for name, splits, split, said in (
-        ("a.zarr", {}, None, "all frames"),
-        ("b.zarr", {"test": [("1970-01-01", "1971-01-01")]}, "all", "all frames"),
-        ("c.zarr", {"all": [("1970-01-01", "1971-01-01")]}, "all", "split all"),
-    ):
-        archive = new_archive(6 * np.arange(30), frames, name, splits=splits)
-        row = evaluate(Plan("agents.last_frame", True, archive.name, split), tmp_path / name[0])
-        assert f"Data: source unknown, {said}, fingerprint" in table([row])
-        assert json.loads((folder_of(tmp_path / name[0]) / "config.json").read_text())["identity"]["split"] == "all"
-
-
-def test_the_table_has_the_papers_columns(new_archive, tmp_path):
-    rng = np.random.default_rng(0)
-    levels = rng.integers(60, 256, (45, 8, 8), np.uint8)
-    archive = new_archive(
-        6 * np.arange(45), levels, splits={"test": [("1970-01-01", "1971-01-01")]}, source="synthetic"
-    )
-    row = evaluate(plan(archive.name, "agents.last_frame"), tmp_path / "out")
-    header, _, line = table([row]).splitlines()[:3]
-    columns = [c.strip() for c in header.strip("|").split("|")]
-    events = ["≥0.5", "≥2", "≥5", "≥10", "≥30"]
-    assert columns == [
-        "Agent", "Setting", *(f"CSI {e}" for e in events), *(f"HSS {e}" for e in events), "B-MSE", "B-MAE",
-        *(f"bias {e}" for e in events), "sequences", "episodes",
-    ]  # fmt: skip
-    cells = [c.strip() for c in line.strip("|").split("|")]
-    csi = row.tally.hits / (row.tally.hits + row.tally.misses + row.tally.false_alarms)
-    assert cells[2] == f"{csi[:, 0].mean():.4f}"
-    assert cells[12] == f"{(row.tally.balanced_squared / 5).mean():.0f}"
-    assert cells[-2:] == ["5", "1"]
-    assert "split test" in table([row])
-    assert "does not prove skill on real rain" in table([row])

@@ -1,6 +1,7 @@
 """Run folders after kills, full disks and damage: the next start ends with the exact tallies, or names the file."""
 
 import errno
+import hashlib
 import json
 import os
 import random
@@ -11,20 +12,23 @@ import subprocess
 import sys
 import time
 
-import hko7env.results
+import google_crc32c
 import numpy as np
 import pytest
 
 import hko7env.evaluation.evaluate
+import hko7env.evaluation.run_folder
 from hko7env.archive import create
 from hko7env.evaluation.evaluate import Plan, evaluate
-from hko7env.evaluation.results import RunError, RunFolder
+from hko7env.evaluation.journal import RunError
+from hko7env.evaluation.run_folder import RunFolder
 from hko7env.files import write_atomically
 from hko7env.loading import load
 from hko7env.runner import run
-from tests.test_evaluation import ROOT, command, folder_of, heed_interrupts, plan, unbroken
+from hko7env.scores import Tally
+from tests.helpers.runs import ROOT, command, folder_of, heed_interrupts, plan, unbroken
 
-LEARNER = "tests.toys:learner"
+LEARNER = "tests.helpers.toys:learner"
 
 
 def rain(path, seed):
@@ -60,7 +64,7 @@ def test_a_run_killed_after_its_last_record_is_completed(archives, tmp_path, onl
     one = Plan("agents.last_frame", online, str(archives[0]))
     code = (
         "import os, signal, sys; from pathlib import Path;"
-        "from hko7env.evaluation.evaluate import Plan, evaluate; from hko7env.evaluation.results import RunFolder;"
+        "from hko7env.evaluation.evaluate import Plan, evaluate; from hko7env.evaluation.run_folder import RunFolder;"
         "RunFolder.finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL);"
         f"evaluate(Plan('agents.last_frame', {online}, sys.argv[1]), Path(sys.argv[2]))"
     )
@@ -83,7 +87,7 @@ def test_a_disk_that_is_full_at_the_mark_leaves_a_run_that_can_be_completed(
 ):
     one = Plan("agents.last_frame", False, str(archives[0]))
     with monkeypatch.context() as patch:
-        patch.setattr(hko7env.evaluation.results, "write_atomically", full(name))
+        patch.setattr(hko7env.evaluation.run_folder, "write_atomically", full(name))
         for _ in range(3):
             with pytest.raises(RunError, match=rf"cannot write .*/{re.escape(name)} \(No space left.*make room"):
                 evaluate(one, tmp_path, workers=workers)
@@ -148,7 +152,7 @@ def test_a_checkpoint_that_could_not_be_written_leaves_nothing(archives, tmp_pat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["tests.toys"].Learner, "save", save)
+        patch.setattr(sys.modules["tests.helpers.toys"].Learner, "save", save)
         with pytest.raises(RunError, match=r"cannot write .*/000001.checkpoint \(No space left.*make room"):
             evaluate(one, tmp_path, checkpoint_seconds=0)
     assert not list(folder_of(tmp_path).glob("*partial*"))
@@ -175,7 +179,7 @@ def test_foreign_journals_and_checkpoints_are_named(archives, tmp_path, name):
         evaluate(one, tmp_path)
     stray = folder_of(tmp_path) / name
     stray.write_bytes(b"something")
-    with pytest.raises(RunError, match=f"{re.escape(str(stray))} is no file of this run: move it elsewhere"):
+    with pytest.raises(RunError, match=f"{re.escape(str(stray))} does not belong to this run: move it elsewhere"):
         evaluate(one, tmp_path)
     assert stray.read_bytes() == b"something"
 
@@ -274,7 +278,7 @@ def test_any_damage_is_named_or_harmless(archives, tmp_path, state):
     plans = []
     for archive, name in zip(archives, "ab", strict=True):
         if state == "stopped offline":
-            plans.append(stopped(archive, tmp_path / name, "tests.toys", online=False))
+            plans.append(stopped(archive, tmp_path / name, "tests.helpers.toys", online=False))
         else:
             plans.append(stopped(archive, tmp_path / name))
         if state == "complete":
@@ -326,7 +330,7 @@ def test_a_lock_that_cannot_be_taken_is_named(tmp_path):
     (folder.path / ".lock").mkdir(parents=True)
     with pytest.raises(RunError, match=r"cannot write .*/\.lock"), folder.held():
         pass
-    with pytest.raises(RunError, match=r"cannot write .*choose another --out"):
+    with pytest.raises(RunError, match=r"cannot write .*choose another output folder"):
         folder = RunFolder(tmp_path / "file", "x", {"a": 1}, {}, 20)
         (tmp_path / "file").write_text("in the way")
         with folder.held():
@@ -417,3 +421,82 @@ def test_checkpoint_none_is_an_untrained_network(tmp_path, monkeypatch, one_thre
         config = json.loads((folder_of(out) / "config.json").read_text())
         assert config["identity"]["options"]["checkpoint"] == said
         assert config["context"]["options"]["checkpoint"] == said
+
+
+# ---------------------------------------------------------------- run folders of earlier versions
+
+OLD_IDENTITY = {
+    "agent": "agents.last_frame", "options": {}, "setting": "online", "archive": "f" * 64, "split": "test",
+    "cleaned": False, "schedule": "5" * 64, "sequences": 3, "code": "c" * 64,
+    "versions": {"hko7env": "0.1.0", "numpy": "2.2.0", "torch": "2.6.0"},
+}  # fmt: skip
+OLD_CONTEXT = {
+    "archive": "default", "options": {},
+    "versions": {"python": "3.11.0", "numpy": "2.2.0", "zarr": "3.1.0", "gymnasium": "1.0.0", "torch": "2.6.0"},
+    "protocol": {"inputs": 5, "leads": 20, "cadence": 6}, "started": "2026-01-01T00:00:00Z",
+}  # fmt: skip
+OLD_RECORD = np.dtype([("index", "<i8"), ("counts", "<i4", (4, 20, 5)), ("sums", "<f8", (4, 20)), ("crc", "<u4")])
+
+
+def old_run(out, complete):
+    """A run folder as version 0.1.0 wrote it, and its tally."""
+    digest = hashlib.sha256(json.dumps(OLD_IDENTITY, sort_keys=True).encode()).hexdigest()
+    folder = out / f"agents.last_frame-online-test-{digest[:10]}"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"identity": OLD_IDENTITY, "context": OLD_CONTEXT}, indent=1))
+    rng = np.random.default_rng(0)
+    records = np.zeros(3, OLD_RECORD)
+    records["index"] = range(3)
+    records["counts"], records["sums"] = rng.integers(0, 2**30, (3, 4, 20, 5)), rng.random((3, 4, 20))
+    for record in records:
+        start = google_crc32c.value(digest.encode())
+        record["crc"] = google_crc32c.extend(start, record.tobytes()[:-4])
+    (folder / "0000.journal").write_bytes(records[:2].tobytes())
+    (folder / "0001.journal").write_bytes(records[2:].tobytes())
+    counts, sums = records["counts"].sum(axis=0, dtype=np.int64), np.cumsum(records["sums"], axis=0)[-1]
+    tally = Tally(3, *counts, *sums)
+    if complete:
+        np.savez(folder / "tally.npz", **vars(tally))
+        seal = hashlib.sha256((folder / "tally.npz").read_bytes()).hexdigest()
+        mark = {"run": digest, "sequences": 3, "tally_sha256": seal}
+        (folder / "complete.json").write_text(json.dumps(mark, indent=1))
+    return folder, tally
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_run_folder_of_an_earlier_version_opens(tmp_path, complete):
+    path, tally = old_run(tmp_path, complete)
+    folder = RunFolder.open(path)
+    assert (folder.path, folder.identity, folder.context) == (path, OLD_IDENTITY, OLD_CONTEXT)
+    assert folder.finished() == (tally if complete else None)
+    assert folder.tally() == tally
+    with folder.held():
+        pass
+    assert sorted(folder.records()["index"].tolist()) == [0, 1, 2]
+
+
+def test_todays_runs_are_identified_by_the_same_facts(archives, tmp_path):
+    evaluate(plan(archives[0], "agents.last_frame"), tmp_path)
+    config = json.loads((folder_of(tmp_path) / "config.json").read_text())
+    assert config["identity"].keys() == OLD_IDENTITY.keys()
+    assert config["identity"]["versions"].keys() == OLD_IDENTITY["versions"].keys()
+    assert config["context"].keys() == OLD_CONTEXT.keys()
+    assert RunFolder.open(folder_of(tmp_path)).finished().sequences == 8
+
+
+@pytest.mark.parametrize("damage", ["missing", "not JSON", "other run", "no leads"])
+def test_a_folder_that_is_no_run_is_named(tmp_path, damage):
+    path, _ = old_run(tmp_path, complete=False)
+    config = path / "config.json"
+    if damage == "missing":
+        config.unlink()
+    else:
+        text = config.read_text()
+        bad = {
+            "not JSON": "x",
+            "other run": text.replace("agents.last", "agents.first"),
+            "no leads": text.replace("leads", "x"),
+        }
+        config.write_text(bad[damage])
+    with pytest.raises(RunError, match=r"config\.json is damaged"):
+        RunFolder.open(path)

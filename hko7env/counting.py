@@ -1,0 +1,131 @@
+"""The counting kernel of :mod:`hko7env.scores`: events and errors of one frame, in one pass over its locations.
+
+Most locations of a radar frame are empty, so they are left out, a machine word at a time. Differences and short runs
+of their sums are float32; counts are exact and all other sums float64.
+"""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hko7env.forecast import Forecast, check_range
+from hko7env.units import BALANCE, ZR
+
+_BLOCK = 115200  # locations processed at once, so that repeated reads come from the second-level cache
+_WORD = 8  # locations tested as one machine word
+# Balancing weights as increments over THRESHOLDS: w = 1 + sum of the steps whose threshold the truth reaches.
+_STEPS = tuple(np.uint8(high - low) for low, high in pairwise(BALANCE))
+
+
+class Scratch:
+    """Buffers for one block, reused over all lead times: page faults of new ones cost more than the sums."""
+
+    def __init__(self) -> None:
+        self.a, self.b = (np.empty(_BLOCK, np.float32) for _ in range(2))
+        self.p, self.q = (np.empty(_BLOCK, np.bool_) for _ in range(2))
+
+
+def count_frame(
+    truth: npt.NDArray[np.uint8], mask: npt.NDArray[np.bool_], forecast: Forecast, lead: int, zr: ZR, scratch: Scratch
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Count the events and sum the errors of one frame.
+
+    Args:
+        truth: (H, W) uint8 levels.
+        mask: (H, W) bool, True = scored.
+        forecast: (H, W) float32 pixels in [0, 1] or uint8 levels.
+        lead: Index of the lead time, for errors.
+        zr: Relation between level and rain rate.
+        scratch: Buffers.
+
+    Returns:
+        (4, 5) hits, misses, false alarms and correct negatives at each threshold, and (4,) the sums of the squared,
+        absolute, balanced squared and balanced absolute error in pixel units.
+
+    Raises:
+        ForecastError: If the forecast includes NaN or a value outside [0, 1].
+    """
+    counts, sums = np.zeros((4, len(_STEPS)), np.int64), np.zeros(4)
+    truth, mask, forecast = (np.ascontiguousarray(a).reshape(-1) for a in (truth, mask, forecast))
+    for start in range(0, len(truth), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        t, m, f = truth[block], mask[block], forecast[block]
+        if f.dtype == np.uint8:
+            f = np.divide(f, np.float32(255), dtype=np.float32)
+        check_range(f, lead)
+        total = np.count_nonzero(m)
+        echo = np.not_equal(f, 0, out=scratch.p[: len(f)]).view(np.uint8)
+        t, m, f = _narrow(np.bitwise_or(echo, t, out=echo), t, m, f)
+        n = len(t)
+        error, other = scratch.a[:n], scratch.b[:n]
+        np.copyto(error, t)
+        np.divide(error, np.float32(255), out=error)
+        np.subtract(f, error, out=error)
+        np.copyto(other, m)
+        error *= other
+        sums[0] += _dot(error, error)
+        sums[1] += np.abs(error, out=other).sum(dtype=np.float32)
+        _count_events(counts, sums, int(total), (t, m, f, error), zr, scratch)
+    sums[2:] += sums[:2]  # so far these hold only what the weights above 1 add
+    return counts, sums
+
+
+def _count_events(
+    counts: npt.NDArray[np.int64],
+    sums: npt.NDArray[np.float64],
+    total: int,
+    arrays: tuple[npt.NDArray[Any], ...],
+    zr: ZR,
+    scratch: Scratch,
+) -> None:
+    """Add the events of one block, of which ``total`` locations are scored, and the errors' extra weights.
+
+    ``arrays`` are truth, mask, forecast and error, each (n,). Events are rarer than echo, so only words with an event
+    are visited.
+    """
+    levels, edges = zr.threshold_levels.tolist(), zr.threshold_pixels.astype(np.float32)
+    t, m, f, error = arrays
+    event = np.greater_equal(f, edges[0], out=scratch.p[: len(t)])
+    event |= np.greater_equal(t, levels[0], out=scratch.q[: len(t)])
+    t, m, f, error = _narrow(event, t, m, f, error)
+    n = len(t)
+    observed, expected, extra = scratch.p[:n], scratch.q[:n], np.zeros(n, np.uint8)
+    for j, step in enumerate(_STEPS):
+        np.greater_equal(t, levels[j], out=observed)
+        np.logical_and(observed, m, out=observed)
+        np.greater_equal(f, edges[j], out=expected)
+        np.logical_and(expected, m, out=expected)
+        n_observed, n_expected = np.count_nonzero(observed), np.count_nonzero(expected)
+        np.logical_and(expected, observed, out=expected)
+        hits = np.count_nonzero(expected)
+        counts[0, j] += hits
+        counts[1, j] += n_observed - hits
+        counts[2, j] += n_expected - hits
+        counts[3, j] += total - n_observed - n_expected + hits
+        if step:
+            extra += observed.view(np.uint8) * step
+    weighted = scratch.b[:n]
+    np.copyto(weighted, extra)
+    weighted *= error
+    sums[2] += _dot(weighted, error)
+    sums[3] += np.abs(weighted, out=weighted).sum(dtype=np.float32)
+
+
+def _narrow(wanted: npt.NDArray[Any], *arrays: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
+    """Select the words of ``arrays`` (N,) with a ``wanted`` (N,) location, or everything if that is most of it."""
+    if len(wanted) % _WORD:
+        return arrays
+    words = np.flatnonzero(wanted.view(np.uint64) != 0)  # flatnonzero is fastest for bool
+    if len(words) * _WORD > 0.7 * len(wanted):
+        return arrays
+    return tuple(a.reshape(-1, _WORD).take(words, axis=0, mode="clip").reshape(-1) for a in arrays)
+
+
+def _dot(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
+    """Sum of products, in float32 over short runs whose sums are added in float64."""
+    run = 2048
+    whole = len(a) // run * run
+    head = np.vecdot(a[:whole].reshape(-1, run), b[:whole].reshape(-1, run)).sum(dtype=np.float64)
+    return float(head + np.vecdot(a[whole:], b[whole:]))

@@ -1,0 +1,68 @@
+"""Checkpoints of a learner in a run folder: ``NNNNNN.checkpoint`` with a sidecar ``NNNNNN.json`` that vouches for it.
+
+NNNNNN is the sequence with which a resumed run continues.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from hko7env.contract import Learner
+from hko7env.evaluation.journal import RunError, writing
+from hko7env.evaluation.run_folder import RunFolder, read_json
+from hko7env.files import write_atomically
+
+_KEPT = 2  # checkpoints that a resume could use: if one is damaged there is another
+
+
+def save_checkpoint(agent: Learner, folder: RunFolder, following: int, first_missing: int) -> None:
+    """Save ``agent`` so that sequence ``following`` can be run next, and remove checkpoints that no resume would use.
+
+    Forecasts whose truth is still sealed are not recorded yet, so a resume starts from a checkpoint at or before
+    ``first_missing``, the first sequence without a record.
+
+    Raises:
+        RunError: If a file cannot be written.
+    """
+    path = folder.path / f"{following:06d}.checkpoint"
+    temporary, sidecar = path.with_suffix(".partial"), path.with_suffix(".json")
+    with writing(path):
+        try:
+            agent.save(temporary)
+            data = temporary.read_bytes()
+        finally:
+            temporary.unlink(missing_ok=True)
+        write_atomically(path, data)
+    with writing(sidecar):
+        write_atomically(sidecar, json.dumps(_facts(folder, following, data)).encode())
+    usable = [p for p in sorted(folder.path.glob("*.checkpoint")) if int(p.stem) <= first_missing]
+    for old in usable[:-_KEPT]:
+        with writing(old):
+            old.with_suffix(".json").unlink(missing_ok=True)
+            old.unlink()
+
+
+def restore_checkpoint(agent: Learner, folder: RunFolder, first_missing: int) -> int:
+    """Restore the newest sound checkpoint at or before sequence ``first_missing``.
+
+    Returns:
+        The sequence with which the run continues; 0, with ``agent`` unchanged, if there is no such checkpoint.
+    """
+    for path in sorted(folder.path.glob("*.checkpoint"), reverse=True):
+        if int(path.stem) <= first_missing and _is_sound(path, folder):
+            agent.restore(path)
+            return int(path.stem)
+    return 0
+
+
+def _facts(folder: RunFolder, following: int, data: bytes) -> dict[str, Any]:
+    """The sidecar of a checkpoint: its run, the next sequence, and the checksum of its ``data``."""
+    return {"run": folder.run, "sequence": following, "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _is_sound(path: Path, folder: RunFolder) -> bool:
+    try:
+        return read_json(path.with_suffix(".json"), "") == _facts(folder, int(path.stem), path.read_bytes())
+    except (OSError, RunError):  # damaged: an older one may be sound
+        return False

@@ -1,0 +1,197 @@
+"""Run folders: the results of one agent in one setting.
+
+The name of a folder ends in a digest of everything that can change its scores, so one run never overwrites another. A
+run is complete once ``complete.json`` exists, which is written last. Journals, checkpoints and that file carry the
+run's digest, so files of other runs are never counted.
+"""
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hko7env.evaluation.journal import RunError, read_journal, record_dtype, sum_records, writing
+from hko7env.evaluation.table import Result, leads_csv, table
+from hko7env.files import write_atomically
+from hko7env.scores import COUNTS, ERRORS, Tally
+
+_NUMBERED = re.compile(r"[0-9]{4,}\.journal|[0-9]{6,}\.(checkpoint|json)")
+_NAMED = ("config.json", "tally.npz", "leads.csv", "table.md", "complete.json")
+# Files that a killed process leaves: those of write_atomically, and unfinished checkpoints
+_PARTIAL = re.compile(
+    rf"({'|'.join(map(re.escape, _NAMED))}|[0-9]{{6,}}\.(checkpoint|json))\.[0-9]+\.partial|[0-9]{{6,}}\.partial.*"
+)
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """Read the JSON object in ``path``. Raises RunError with the ``remedy`` if the file does not hold one."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: bad JSON or UTF-8
+        raise RunError(f"{path} is damaged ({getattr(error, 'strerror', None) or error}): {remedy}") from error
+    if not isinstance(found, dict):
+        raise RunError(f"{path} is damaged (not a JSON object): {remedy}")
+    return found
+
+
+class RunFolder:
+    """The folder of one run.
+
+    Args:
+        root: Folder in which run folders lie.
+        name: First part of the folder's name, for people.
+        identity: Everything that can change the scores, as JSON values.
+        context: Further facts for people, kept in ``config.json`` only.
+        leads: Number K of lead times.
+
+    Attributes:
+        run: sha256 of the identity.
+        path: The folder, which need not exist.
+    """
+
+    def __init__(self, root: Path, name: str, identity: dict[str, Any], context: dict[str, Any], leads: int) -> None:
+        self.run = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        self.path = Path(root) / f"{name}-{self.run[:10]}"
+        self.identity, self.context, self.leads = identity, context, leads
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """Open an existing run folder by its ``config.json``, whatever version of the code has written it.
+
+        Raises:
+            RunError: If the folder has no sound ``config.json``, or one of another run.
+        """
+        config = Path(path) / "config.json"
+        remedy = "restore it, or evaluate the agent again"
+        found = read_json(config, remedy)
+        try:
+            leads = int(found["context"]["protocol"]["leads"])
+            folder = cls(Path(path).parent, Path(path).name.rpartition("-")[0], found["identity"], {}, leads)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{config} is damaged ({type(error).__name__}: {error}): {remedy}") from error
+        if folder.path.name != Path(path).name:
+            raise RunError(f"{config} is damaged, or belongs to another run than {path}: {remedy}")
+        folder.context = found["context"]
+        return folder
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Create the folder if necessary, lock it, and remove what a killed process has left.
+
+        The operating system releases the lock when its holder dies.
+
+        Raises:
+            RunError: If another process holds the lock, or the folder contains foreign files of the names used here.
+        """
+        from filelock import FileLock, Timeout
+
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock", timeout=0)
+        with writing(self.path / ".lock"):
+            try:
+                lock.acquire()
+            except Timeout as error:
+                raise RunError(
+                    f"another process is running {self.path}: wait for it, or choose another output folder"
+                ) from error
+        try:
+            self._check_names()
+            self._check_config()
+            self._remove_leftovers()
+            yield
+        finally:
+            lock.release()
+
+    def _check_names(self) -> None:
+        for path in sorted(self.path.iterdir()):
+            ours = path.name in _NAMED or _NUMBERED.fullmatch(path.name)
+            if path.suffix in (".journal", ".checkpoint") and not ours:
+                raise RunError(f"{path} does not belong to this run: move it elsewhere")
+            if ours and not path.is_file():
+                raise RunError(f"{path} should be a file: move it elsewhere, and run it again")
+
+    def _check_config(self) -> None:
+        """Compare ``config.json`` with this run's identity; write it in a new folder."""
+        config = self.path / "config.json"
+        if not config.exists():
+            text = json.dumps({"identity": self.identity, "context": self.context}, indent=1)
+            self._write(config.name, text.encode())
+            return
+        remedy = "remove it and run it again, which writes a new one"
+        if read_json(config, remedy).get("identity") != json.loads(json.dumps(self.identity)):
+            raise RunError(f"{config} is damaged, or belongs to another run: choose another output folder, or {remedy}")
+
+    def _remove_leftovers(self) -> None:
+        """Remove partial files, empty journals, and checkpoints or sidecars without their counterpart."""
+        for path in sorted(self.path.iterdir()):
+            pair = {".checkpoint": ".json", ".json": ".checkpoint"}.get(path.suffix, "")
+            useless = (
+                _PARTIAL.fullmatch(path.name)
+                or (path.suffix == ".journal" and path.stat().st_size == 0)
+                or (pair and _NUMBERED.fullmatch(path.name) and not path.with_suffix(pair).exists())
+            )
+            if useless:
+                with writing(path):
+                    path.unlink()
+
+    def finished(self) -> Tally | None:
+        """The tally of a complete run, or None. Raises RunError if a file of it is damaged."""
+        mark, saved = self.path / "complete.json", self.path / "tally.npz"
+        if not mark.exists():
+            return None
+        remedy = f"remove {mark} and run it again, which adds up the journals anew"
+        found = read_json(mark, remedy)
+        data = saved.read_bytes() if saved.exists() else b""
+        if found.get("run") != self.run:
+            raise RunError(f"{mark} is damaged, or belongs to another run: {remedy}")
+        if hashlib.sha256(data).hexdigest() != found.get("tally_sha256"):
+            raise RunError(f"{saved} or {mark.name} is damaged or missing: {remedy}")
+        with np.load(io.BytesIO(data)) as arrays:
+            tally = Tally(int(arrays["sequences"]), *(arrays[name] for name in COUNTS + ERRORS))
+        if tally.sequences != found.get("sequences"):
+            raise RunError(f"{mark} is damaged: {remedy}")
+        return tally
+
+    def records(self) -> npt.NDArray[Any]:
+        """(n,) sound records of all journals, see :func:`~hko7env.evaluation.journal.record_dtype`."""
+        parts = [read_journal(path, self.leads, self.run) for path in sorted(self.path.glob("*.journal"))]
+        return np.concatenate(parts) if parts else np.zeros(0, record_dtype(self.leads))
+
+    def new_journal(self) -> Path:
+        """Create an empty journal with an unused number."""
+        numbers = [int(path.stem) for path in self.path.glob("*.journal")]
+        path = self.path / f"{max(numbers, default=-1) + 1:04d}.journal"
+        with writing(path):
+            path.touch(exist_ok=False)
+        return path
+
+    def recorded(self) -> int:
+        """Number of records in the journals, from the sizes of the files: cheap enough to poll."""
+        return sum(p.stat().st_size for p in self.path.glob("*.journal")) // record_dtype(self.leads).itemsize
+
+    def tally(self) -> Tally:
+        """The tally of all sequences recorded so far."""
+        return sum_records(self.records(), self.leads)
+
+    def finish(self, result: Result, cadence: int) -> None:
+        """Write ``tally.npz``, ``leads.csv`` and ``table.md``, then mark the run as complete."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **{name: getattr(result.tally, name) for name in ("sequences", *COUNTS, *ERRORS)})
+        digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+        mark = {"run": self.run, "sequences": result.tally.sequences, "tally_sha256": digest}
+        self._write("tally.npz", buffer.getvalue())
+        self._write("leads.csv", leads_csv(result.tally, cadence).encode())
+        self._write("table.md", table([result]).encode())
+        self._write("complete.json", json.dumps(mark, indent=1).encode())  # last
+
+    def _write(self, name: str, data: bytes) -> None:
+        with writing(self.path / name):
+            write_atomically(self.path / name, data)

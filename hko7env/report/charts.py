@@ -1,0 +1,52 @@
+"""Charts as SVG whose ink takes the colour of the text around it, so that they suit light and dark pages."""
+
+import io
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_INK = "#010203"  # drawn with this colour, then replaced
+_SIZE = (5.0, 3.2)  # inches
+
+
+def draw_chart(draw: Callable[[Any], None], size: tuple[float, float] = _SIZE) -> str:
+    """Draw one chart.
+
+    Args:
+        draw: Draws on matplotlib axes.
+        size: Width and height in inches.
+
+    Returns:
+        An ``<svg ...>`` element.
+
+    Raises:
+        ValueError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ValueError("charts need matplotlib: pip install 'hko7env[plots]'") from error
+    names = ("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color")
+    style: dict[Any, Any] = {**dict.fromkeys(names, _INK), "svg.fonttype": "none", "svg.hashsalt": "hko7env"}
+    with rc_context(style):
+        figure = Figure(size, layout="constrained")
+        draw(figure.subplots())
+        svg = io.StringIO()
+        figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
+    text = svg.getvalue()[svg.getvalue().index("<svg") :]
+    return re.sub(r'<g id="[^"]*"', "<g", text.replace(_INK, "currentColor"))  # these ids repeat from chart to chart
+
+
+def draw_map(values: npt.NDArray[np.floating[Any]], label: str) -> str:
+    """Draw values (H, W) over a map, NaN being empty, with their scale."""
+
+    def draw(axes: Any) -> None:
+        image = axes.imshow(values, cmap="viridis", interpolation="nearest")
+        axes.figure.colorbar(image, ax=axes, label=label)
+        axes.set(xlabel="column", ylabel="row")
+
+    return draw_chart(draw)
