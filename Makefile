@@ -1,10 +1,11 @@
-# Everything on a fresh machine: `make evaluate` runs the benchmark, `make test` the tests.
+# Everything on a fresh machine: `make evaluate` runs the benchmark, `make test` the tests, `make docs` the site.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.docs
 
-.PHONY: evaluate test lint clean
+.PHONY: evaluate test lint docs clean
 
 evaluate: $(READY)
 	$(BIN)/python tools/evaluate.py agents.last_frame agents.rover agents.convgru agents.trajgru --env both $(WORDS)
@@ -17,10 +18,17 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[test,dev]'
 	touch $@
 
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) site

@@ -2,9 +2,9 @@
 
 from hko7env.contract import Task
 
-from .learning.network_agent import Config, NetworkAgent, agent
+from .learning.network_agent import Config, NetworkAgent, make_agent
 
 
 def make(task: Task, config: Config) -> NetworkAgent:
-    """The agent for ``task``; its grid must be a multiple of the network's strides."""
-    return agent("convgru", task, config)
+    """Make the agent for ``task``, whose grid must be a multiple of the total stride of the network."""
+    return make_agent("convgru", task, config)

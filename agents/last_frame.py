@@ -1,4 +1,4 @@
-"""The last frame, repeated: the baseline that every forecast has to beat (Shi et al. 2017, Table 3)."""
+"""Persistence: the newest frame repeated for all lead times, the baseline of Shi et al. 2017, Table 3."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,7 +7,7 @@ from hko7env.contract import Observation, Task
 
 
 class LastFrame:
-    """Persistence of the newest slot. A missing newest frame is forecast as no rain, as the released code does."""
+    """Repeats the newest frame. If it is missing, the forecast is no rain, as in the released code."""
 
     def __init__(self, task: Task) -> None:
         self._shape = (task.leads, task.height, task.width)
@@ -18,13 +18,13 @@ class LastFrame:
         self._frame = observation["frames"][-1] / np.float32(255)
 
     def update(self) -> None:
-        """Nothing is learned."""
+        """Do nothing: persistence does not learn."""
 
     def predict(self) -> npt.NDArray[np.float32]:
-        """(K, H, W) float32: the newest frame K times, as one read-only view."""
+        """The newest frame K times, (K, H, W) float32 pixels in [0, 1]; a read-only view."""
         return np.broadcast_to(self._frame, self._shape)
 
 
 def make(task: Task) -> LastFrame:
-    """The agent for ``task``; it has no options."""
+    """Make the agent for ``task``; it has no options."""
     return LastFrame(task)

@@ -64,7 +64,9 @@ def find(name: str) -> tuple[Callable[..., Any], Any]:
         ValueError: If there is no such module or function.
     """
     module_name, _, attribute = name.partition(":")
-    module = importlib.import_module(locate(module_name))
+    full_name = locate(module_name)
+    with noting(f"while {module_name} was imported"):
+        module = importlib.import_module(full_name)
     make = getattr(module, attribute or "make", None)
     if not callable(make):
         raise ValueError(f"{module_name} has no function {attribute or 'make'}(task, config) to make an agent with")
@@ -80,17 +82,11 @@ def check_options(name: str, config: Any, options: dict[str, Any]) -> None:
             raise ValueError(f"{name} has no option {option!r}, {suggest(option, known)}")
 
 
-def locate(module: str) -> str:
-    """Find the full name of an agent's module.
+def find_module(module: str) -> str | None:
+    """``module`` itself if it can be imported, else its copy inside the installed package, else None.
 
     Args:
         module: Such as ``agents.trajgru``, or a module of your own.
-
-    Returns:
-        ``module`` itself if it can be imported, else that of the copy inside the installed package hko7env.
-
-    Raises:
-        ValueError: If there is neither; the message suggests an agent.
     """
     for candidate in (module, f"hko7env.{module}"):
         try:
@@ -98,6 +94,17 @@ def locate(module: str) -> str:
                 return candidate
         except ModuleNotFoundError:
             continue
+    return None
+
+
+def locate(module: str) -> str:
+    """The full name of an agent's module, see :func:`find_module`.
+
+    Raises:
+        ValueError: If there is none; the message suggests an agent.
+    """
+    if found := find_module(module):
+        return found
     here = [path.stem for path in Path.cwd().glob("*.py") if _makes_agents(path)]
     raise ValueError(f"there is no agent {module!r}, {suggest(module.removesuffix('.py'), [*available(), *here])}")
 

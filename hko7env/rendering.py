@@ -13,7 +13,7 @@ from hko7env.units import HKO7, NOISE_LEVEL, ZR, level, pixel
 Picture = npt.NDArray[np.uint8]
 
 # (mm/h, colour): from light blue to violet; the paper's thresholds are among the edges
-_COLOURS = (
+COLOURS = (
     (0.15, (198, 224, 248)), (0.5, (116, 178, 235)), (2.0, (40, 110, 205)), (5.0, (38, 160, 80)),
     (10.0, (250, 215, 60)), (20.0, (245, 140, 30)), (30.0, (225, 40, 35)), (50.0, (165, 15, 60)),
     (100.0, (150, 50, 190)),
@@ -26,9 +26,9 @@ _MARGIN, _TITLE, _SCALE = 8, 20, 110
 def palette(zr: ZR = HKO7) -> Picture:
     """(256, 3) uint8 RGB colour of each level; echo below 0.15 mm/h or below level 71 is drawn as dry."""
     table = np.full((256, 3), _DRY, np.uint8)
-    for rate, colour in _COLOURS:
+    for rate, colour in COLOURS:
         table[max(int(level(pixel(zr.dbz(rate)))), 1) :] = colour
-    table[:NOISE_LEVEL][table[:NOISE_LEVEL, 0] != _DRY[0]] = _COLOURS[0][1]
+    table[:NOISE_LEVEL][table[:NOISE_LEVEL, 0] != _DRY[0]] = COLOURS[0][1]
     table.setflags(write=False)
     return table
 
@@ -89,8 +89,8 @@ def _draw_scale(draw: ImageDraw.ImageDraw, left: int, height: int, zr: ZR) -> No
     font = ImageFont.load_default(10)
     draw.text((left, 4), "mm/h", _INK, font)
     draw.text((left + 62, 4), "dBZ", _INK, font)
-    step = height / len(_COLOURS)
-    for i, (rate, rgb) in enumerate(reversed(_COLOURS)):
+    step = height / len(COLOURS)
+    for i, (rate, rgb) in enumerate(reversed(COLOURS)):
         top = _TITLE + i * step
         draw.rectangle((left + 30, top, left + 52, top + step), fill=rgb)
         draw.text((left, top + step - 12), f"{rate:g}", _INK, font)

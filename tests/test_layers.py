@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the bottom up: a room may import rooms of lower lines, and itself.
 LAYERS = (
     "hko7env.units hko7env.schedule hko7env.progress hko7env.files hko7env.naming hko7env.locking hko7env.forecast",
-    "hko7env.damage hko7env.options hko7env.parallel hko7env.counting",
+    "hko7env.damage hko7env.options hko7env.parallel hko7env.counting hko7env.command_line",
     "hko7env.scores",
     "hko7env.archive hko7env.contract",
     "hko7env.loading hko7env.rendering hko7env.split_view",
@@ -28,7 +28,10 @@ LAYERS = (
     "agents.learning",
     "agents.moving_mnist agents.oracle agents.last_frame agents.rover",
     "agents.convgru agents.trajgru agents.conv2d agents.conv3d",
-    "agents.commands hko7env.commands",
+    "agents.benchmarks",
+    "agents.commands",
+    "hko7env.commands",
+    "hko7env.__main__",
 )
 RANK = {room: rank for rank, line in enumerate(LAYERS) for room in line.split()}
 AGENT = re.compile(r"(?:hko7env\.)?(agents\.[a-z_0-9]+)[a-z_0-9.:]*")
@@ -74,6 +77,15 @@ def test_arrows_go_down_only(path):
             continue
         assert room in RANK, f"{module} is in no layer: add its room to LAYERS"
         assert RANK[room] < RANK[own], f"{own} must not import {module}"
+
+
+def test_agents_import_each_other_relatively():
+    """An installed package has them inside hko7env, where there is no package ``agents`` at the top."""
+    for path in sources("agents"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not [name for name in names if name.split(".")[0] == "agents"], path
 
 
 def test_hko7env_knows_no_torch():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hko7env.archive.format import iso
-from hko7env.schedule import schedule
+from hko7env.schedule import schedule, valid_starts
 
 SHA256 = {  # published walks of the official lists
     "test": "31b55008026d5bfe740cf0a9e8637da097c1e00ea90420b9b4d771f8bedf9394",
@@ -89,6 +89,14 @@ def test_walk_equals_the_slow_restatement(times, inputs, leads, stride, cadence,
     walk = schedule(times, inputs=inputs, leads=leads, stride=stride, cadence=cadence, max_missing=max_missing)
     expected = slow(times, inputs, leads, stride, cadence, max_missing)
     assert list(zip(walk.starts.tolist(), walk.new_episode.tolist(), strict=True)) == expected
+
+
+@given(some_times(), st.integers(1, 6), st.integers(1, 6), st.sampled_from([5, 6, 10]), st.integers(0, 3))
+def test_a_window_may_begin_where_a_schedule_would(times, inputs, leads, cadence, max_missing):
+    settings = {"inputs": inputs, "leads": leads, "cadence": cadence, "max_missing": max_missing}
+    onward = [schedule(times[i:], **settings) for i in range(len(times))]
+    expected = [t for t, walk in zip(times, onward, strict=True) if len(walk) and walk.starts[0] == t]
+    assert valid_starts(np.array(times), **settings).tolist() == expected
 
 
 @given(some_times(), some_times())

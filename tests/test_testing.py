@@ -1,11 +1,15 @@
 """The agent suite must catch each kind of bad agent, by the right test and with a message that helps."""
 
 import inspect
+import subprocess
+import sys
+import textwrap
 from itertools import count
 
 import numpy as np
 import pytest
 
+import hko7env.testing
 from hko7env.testing import AgentTests
 
 
@@ -200,3 +204,11 @@ def test_bad_agents_are_caught(agent, test, message, tmp_path):
 def test_a_suite_without_an_agent_says_what_to_do():
     with pytest.raises(NotImplementedError, match="def make"):
         AgentTests().make(None)
+
+
+def test_the_example_of_the_module_passes(tmp_path):
+    lines = hko7env.testing.__doc__.partition("::\n")[2].partition("    ``pytest")[0]
+    (tmp_path / "test_fading.py").write_text(textwrap.dedent(lines))
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "test_fading.py")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert "9 passed" in done.stdout, done.stdout

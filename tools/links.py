@@ -1,113 +1,12 @@
-"""Draw where the links of a TrajGRU look, level by level: ``python tools/links.py best.safetensors --out links.png``.
+"""``python tools/links.py best.safetensors`` in a working tree is ``hko7env links best.safetensors``."""
 
-As Figure 3 of Shi et al. 2017: from each of some locations an arrow to each location that its links read, over the
-newest frame that the network has seen; and what share of a level's links look outside its map, where nothing is.
-"""
-
-import argparse
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:1] = [str(ROOT), str(Path.cwd())]  # our `agents`, whatever else is installed under that name
-
-from tools.interrupts import importing  # noqa: E402
-
-with importing("links"):
-    import gymnasium
-    import numpy as np
-    import numpy.typing as npt
-    import torch
-    from PIL import Image, ImageDraw
-
-    from agents.learning.checkpoint import CheckpointError, read
-    from agents.networks.link_plots import Flow, drawn, lost, watched
-    from agents.networks.registry import SIZES, build, check_facts, facts, load_weights
-    from hko7env.contract import Task
-    from hko7env.env import NowcastingEnv
-
-MARGIN = 18  # px above a panel, for its name
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Parse, draw, say where; the exit status is 0, 1 for an error and 130 for an interrupt."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="of a TrajGRU; one a row")
-    parser.add_argument("--archive", help="path or URL of an archive; default: the embedded synthetic one")
-    parser.add_argument("--split", help="a split of the archive; default: test if it has one, else all frames")
-    parser.add_argument("--sequence", type=int, default=-1, help="index of a sequence; default: one in the middle")
-    parser.add_argument("--across", type=int, default=8, help="locations with arrows along a side; default: 8")
-    parser.add_argument("--out", type=Path, default=Path("links.png"), help="a .png or .webp file; default: links.png")
-    words = parser.parse_args(arguments)
-    try:
-        if words.across < 1:
-            raise ValueError(f"--across must be at least 1, got {words.across}")
-        if words.out.suffix not in (".png", ".webp"):
-            raise ValueError(f"--out ends in .png or .webp, got {words.out}")
-        env = gymnasium.make("HKO7-Offline-v0", archive=words.archive, split=words.split).unwrapped
-        assert isinstance(env, NowcastingEnv)
-        count = len(env.schedule)
-        index = count // 2 if words.sequence < 0 else words.sequence
-        observation, _ = env.reset(options={"start": min(index, count), "stop": count})
-        found = [links(path, env.task, observation["frames"]) for path in words.checkpoints]
-        rows = [picture(flows, observation["frames"][-1], words.across) for flows in found]
-        image = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")
-        for y, row in zip(np.cumsum([0, *(row.height for row in rows)]).tolist(), rows, strict=False):
-            image.paste(row, (0, y))
-        image.save(words.out)
-    except KeyboardInterrupt:
-        print("\nlinks: stopped", file=sys.stderr)
-        return 130
-    except (ValueError, OSError) as error:
-        print(f"links: {error}", file=sys.stderr)
-        return 1
-    print(f"{words.out}: links after the frame of {env.issued(index)}")
-    for path, flows in zip(words.checkpoints, found, strict=True):
-        print(path, *(title(name, flow) for name, flow in flows.items()), sep="\n  ")
-    return 0
-
-
-def links(path: Path, task: Task, frames: npt.NDArray[np.uint8]) -> dict[str, Flow]:
-    """The flow (L, 2, H', W') px of each recurrent layer's map at the last of the J ``frames``, by the row's name.
-
-    In the forecaster it is that of its first step. Raises ValueError for a checkpoint of no TrajGRU.
-    """
-    _, found = read(path)
-    check_facts(found, {"model": "trajgru"}, path)
-    size = found.get("size")
-    if size not in SIZES:
-        raise CheckpointError(
-            f"{path} has size {size!r}, needed is {' or '.join(SIZES)}: train again with tools/train.py"
-        )
-    net = build("trajgru", size, task)
-    load_weights(net, path, facts("trajgru", size, task))
-    _, seen = watched(net.train(False), torch.from_numpy(frames)[None] / 255)
-    return {name: each[-1 if name.startswith("e") else 0, 0] for name, each in seen.items()}
-
-
-def picture(found: dict[str, Flow], frame: npt.NDArray[np.uint8], across: int) -> Image.Image:
-    """The layers side by side, each a grey ``frame`` (H, W) under its arrows."""
-    height, width = frame.shape
-    scale = max(1, -(-360 // max(height, width)))  # small frames are shown larger
-    shown = (
-        Image.fromarray(255 - frame // 2)
-        .convert("RGB")
-        .resize((width * scale, height * scale), Image.Resampling.NEAREST)
-    )
-    sheet = Image.new("RGB", (len(found) * (shown.width + 4), shown.height + MARGIN), "white")
-    for column, (name, flow) in enumerate(found.items()):
-        left = column * (shown.width + 4)
-        sheet.paste(drawn(shown, flow, across), (left, MARGIN))
-        ImageDraw.Draw(sheet).text((left + 2, 3), title(name, flow), fill="black")
-    return sheet
-
-
-def title(name: str, flow: Flow) -> str:
-    """What a panel shows, in a line."""
-    return f"{name}: {flow.shape[2]} x {flow.shape[3]}, {len(flow)} links, {lost(flow):.0%} see nothing"
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    # This working tree, whatever else is installed as `agents`; then the user's own modules.
+    sys.path[:1] = [str(Path(__file__).resolve().parent.parent), str(Path.cwd())]
+
+    from tools.launch import launch
+
+    launch("links")

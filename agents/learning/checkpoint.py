@@ -1,4 +1,4 @@
-"""Checkpoints: tensors by name and plain facts in one safetensors file, whole or not there, and checked on reading."""
+"""Checkpoints: named tensors and plain metadata in one safetensors file, written atomically and checked on reading."""
 
 import hashlib
 import json
@@ -16,24 +16,41 @@ from hko7env.files import write_atomically
 Tensor = torch.Tensor
 
 FORMAT, VERSION = "hko7env-checkpoint", 1
-_REMEDY = "take another copy, or train again with tools/train.py"
+_REMEDY = "use another copy, or train again"
 
 
 class CheckpointError(OptionError):
     """A checkpoint that cannot be used; the message names the file, what is wrong and what to do."""
 
 
-def write(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Replace ``path`` by a file of ``tensors`` and ``facts``, which must go through JSON. Raises OSError."""
+def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write a checkpoint atomically, replacing the file if it exists.
+
+    Args:
+        path: The file.
+        tensors: Tensors by name, on any device.
+        metadata: Values that JSON can hold, by name.
+
+    Raises:
+        OSError: If the file cannot be written; an older one is then unchanged.
+    """
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps({"format": FORMAT, "version": VERSION, **facts}, sort_keys=True)
+    text = json.dumps({"format": FORMAT, "version": VERSION, **metadata}, sort_keys=True)
     write_atomically(path, save(kept, metadata={"facts": text, "sha256": digest(kept, text)}))
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors, on the CPU, and the facts of a file that :func:`write` made.
+    """Read a checkpoint that :func:`write` made.
 
-    Raises FileNotFoundError if there is none and CheckpointError if it is damaged, foreign or of another version.
+    Args:
+        path: The file.
+
+    Returns:
+        The tensors, on the CPU, and the metadata.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If it is damaged, made by another program or of another version.
     """
     data = _content(path)
     try:
@@ -42,30 +59,30 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         marks = header.get("__metadata__", {})
         tensors = load(data)
     except (SafetensorError, ValueError, AttributeError, KeyError, TypeError, RuntimeError) as error:
-        # ValueError of JSON and UTF-8 too, KeyError of a type that torch lacks, RuntimeError of nesting without end
+        # ValueError of JSON and UTF-8 too, KeyError of a type that torch lacks, RuntimeError of endless nesting
         raise CheckpointError(f"{path} is damaged, or no checkpoint ({error}): {_REMEDY}") from error
     try:
-        facts = json.loads(marks["facts"])
-        ours = facts["format"] == FORMAT
+        metadata = json.loads(marks["facts"])
+        ours = metadata["format"] == FORMAT
     except (KeyError, TypeError, ValueError, RecursionError):
         ours = False
     if not ours:
         raise CheckpointError(f"{path} holds tensors of another program, not a checkpoint of hko7env: {_REMEDY}")
-    if facts.get("version") != VERSION:
+    if metadata.get("version") != VERSION:
         raise CheckpointError(
-            f"{path} has version {facts.get('version')} of the checkpoint format, this hko7env reads {VERSION}: "
-            "use the hko7env that wrote it, or train again with tools/train.py"
+            f"{path} has version {metadata.get('version')} of the checkpoint format, this hko7env reads {VERSION}: "
+            "use the hko7env that wrote it, or train again"
         )
     if marks.get("sha256") != digest(tensors, marks["facts"]):
-        raise CheckpointError(f"{path} is damaged (its content does not have its checksum): {_REMEDY}")
-    return tensors, facts
+        raise CheckpointError(f"{path} is damaged (its content does not match its checksum): {_REMEDY}")
+    return tensors, metadata
 
 
 def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"no checkpoint at {path}: check the path, or make one with tools/train.py") from error
+        raise FileNotFoundError(f"no checkpoint at {path}: check the path, or train a network") from error
     except IsADirectoryError as error:
         raise CheckpointError(
             f"{path} is a folder, not a checkpoint: give a file, such as the best.safetensors of a training"
@@ -73,18 +90,18 @@ def _content(path: Path) -> bytes:
 
 
 def digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
-    """sha256 over ``text`` and over name, type, shape and bytes of every tensor, wherever it is."""
+    """The sha256 of ``text`` and of the name, type, shape and bytes of every tensor, on any device."""
     found = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         found.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         if tensor.numel():
-            found.update(tensor.reshape(-1).view(torch.uint8).numpy())
+            found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 
 def named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """``tensors`` under ``prefix``; safetensors stores no two names of one storage, so each is its own copy."""
+    """Copies of ``tensors``, each name preceded by ``prefix`` and a dot; safetensors refuses shared storage."""
     return {f"{prefix}.{name}": tensor.detach().clone() for name, tensor in tensors.items()}
 
 
@@ -94,14 +111,23 @@ def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def fill(module: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Copy ``tensors`` into ``module``, wherever it is. Raises CheckpointError as :func:`check` does."""
+    """Copy ``tensors`` into ``module``, on any device. Raises CheckpointError as :func:`check` does."""
     check(tensors, module.state_dict(), path)
     module.load_state_dict(dict(tensors))
 
 
 def check(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
-    """Raise CheckpointError unless names, shapes and types are those of ``wanted`` and all values are finite."""
-    for names, what in ((wanted.keys() - tensors.keys(), "lacks"), (tensors.keys() - wanted.keys(), "has besides")):
+    """Check that names, shapes and types are those of ``wanted`` and that all values are finite.
+
+    Args:
+        tensors: Tensors of a checkpoint.
+        wanted: Tensors that they are to replace.
+        path: The checkpoint, for the message.
+
+    Raises:
+        CheckpointError: If they do not fit.
+    """
+    for names, what in ((wanted.keys() - tensors.keys(), "lacks"), (tensors.keys() - wanted.keys(), "also has")):
         if names:
             raise CheckpointError(
                 f"{path} does not fit the network (it {what} {', '.join(sorted(names)[:3])}): {_REMEDY}"
@@ -114,10 +140,24 @@ def check(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Pat
             raise CheckpointError(f"{path} holds values of {name} that are not finite: {_REMEDY}")
 
 
-def number(facts: Mapping[str, Any], name: str, path: Path, kinds: type | tuple[type, ...] = int) -> Any:
-    """The fact ``name``, finite and at least 0. Raises CheckpointError for what is lacking, or of other ``kinds``."""
-    value = facts.get(name)
-    if not isinstance(value, kinds) or isinstance(value, bool) or not 0 <= value < 2**63:
+def number(metadata: Mapping[str, Any], name: str, path: Path, kinds: type | tuple[type, ...] = int) -> Any:
+    """Read a number of the metadata, finite and at least 0.
+
+    Args:
+        metadata: Metadata of a checkpoint.
+        name: Its key.
+        path: The checkpoint, for the message.
+        kinds: Type or types it may have.
+
+    Returns:
+        The number.
+
+    Raises:
+        CheckpointError: If it is missing, of another type, negative or not finite.
+    """
+    value: Any = metadata.get(name)
+    right = isinstance(value, kinds) and not isinstance(value, bool)
+    if not right or not 0 <= value < 2**63:
         kind = "whole number" if kinds is int else "number"
-        raise CheckpointError(f"{path} has {name} {value!r}, needed is a {kind} from 0 on: {_REMEDY}")
+        raise CheckpointError(f"{path} has {name} {value!r}, needed is a {kind}, at least 0: {_REMEDY}")
     return value

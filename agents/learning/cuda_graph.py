@@ -1,69 +1,84 @@
 """The loss of a batch and its gradients as one CUDA graph: thousands of small kernels start in one launch.
 
-Clipping and the optimiser's step stay outside: they are few launches, and a gradient that is not finite must be seen
-before a weight is moved.
+Clipping and the step of the optimiser stay outside: they are few launches, and a gradient that is not finite must be
+seen before the weights are changed.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import nn
 
 from hko7env.contract import OptionError
 
+from .batch import Tensors, like
+
 Tensor = torch.Tensor
-Replay = Callable[[], Any]
+Work = Callable[[], None]
+Value = Callable[[Tensors], Tensor]
 
 
-def gradients(net: nn.Module, value: Callable[[Any], Tensor], *, graph: bool) -> Callable[[Any], Tensor]:
-    """What gives ``value(batch)`` and leaves its gradients in the parameters of ``net``: a graph, or kernel by kernel.
+def loss_and_gradients(net: nn.Module, value: Value, *, graph: bool) -> Value:
+    """Make the function that computes the loss of a batch and leaves its gradients in the parameters.
 
-    Raises OptionError where there can be no graph, see :class:`Captured`.
+    Args:
+        net: The network.
+        value: Gives the loss, a scalar, of a batch.
+        graph: Record it as a CUDA graph instead of launching kernel by kernel.
+
+    Returns:
+        A function of a batch that returns its loss, detached.
+
+    Raises:
+        OptionError: If there can be no graph, see :class:`Captured`.
     """
     if graph:
         return Captured(net, value)
 
-    def plain(batch: Any) -> Tensor:
+    def compute(batch: Tensors) -> Tensor:
         net.zero_grad(set_to_none=True)
         loss = value(batch)
         loss.backward()
         return loss.detach()
 
-    return plain
+    return compute
 
 
 class Captured:
-    """``value(batch)``, a scalar, and its gradients in the parameters of ``net``, as ``value(batch).backward()``.
+    """The loss of a batch and its gradients as CUDA graphs, one for each shape of a batch, recorded at its first use.
 
-    What is called with batches of one shape is recorded once and replayed from then on; other shapes have graphs of
-    their own. Parameters and gradients stay where they are in memory: nobody may set them to None in between.
-    ``record(work)`` does ``work`` once and gives what repeats it. Raises OptionError off a GPU, and for batch
-    normalisation, whose statistics the trial runs before a recording would move.
+    Parameters and gradients must stay where they are in memory: between calls they must not be set to None.
+
+    Args:
+        net: The network.
+        value: Gives the loss, a scalar, of a tuple of tensors.
+        record: Does a work once and returns what repeats it; the default records a CUDA graph.
+
+    Raises:
+        OptionError: Without a GPU, and for batch normalisation, whose statistics the warm-up before a recording would
+            change.
     """
 
-    def __init__(
-        self, net: nn.Module, value: Callable[[Any], Tensor], record: Callable[[Replay], Replay] | None = None
-    ):
+    def __init__(self, net: nn.Module, value: Value, record: Callable[[Work], Work] | None = None) -> None:
         if record is None and next(net.parameters()).device.type != "cuda":
-            raise OptionError("a graph of the step is a GPU's: choose --device cuda, or --graph false")
+            raise OptionError("only a GPU can record a step as a graph: choose device cuda, or graph off")
         if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules()):
-            raise OptionError("a network with batch normalisation has no graph of its step: choose --graph false")
-        self.net, self.value, self.record = net, value, record or recorded
-        self._graphs: dict[tuple[torch.Size, ...], tuple[Any, Tensor, Replay]] = {}
+            raise OptionError("a step of a network with batch normalisation cannot be recorded: choose graph off")
+        self.net, self.value, self.record = net, value, record or record_graph
+        self._graphs: dict[tuple[torch.Size, ...], tuple[Tensors, Tensor, Work]] = {}
 
-    def __call__(self, batch: Any) -> Tensor:
-        """The loss of a tuple of tensors; the gradients are those of this batch, whatever was in them."""
+    def __call__(self, batch: Tensors) -> Tensor:
+        """The loss of a batch, whose gradients replace those in the parameters."""
         shapes = tuple(part.shape for part in batch)
         if shapes not in self._graphs:
-            self._graphs[shapes] = self._capture(alike(batch, [part.clone() for part in batch]))
+            self._graphs[shapes] = self._capture(like(batch, [part.clone() for part in batch]))
         inputs, loss, replay = self._graphs[shapes]
         for place, part in zip(inputs, batch, strict=True):
             place.copy_(part)
         replay()
         return loss.clone()
 
-    def _capture(self, inputs: Any) -> tuple[Any, Tensor, Replay]:
+    def _capture(self, inputs: Tensors) -> tuple[Tensors, Tensor, Work]:
         loss = torch.zeros((), device=inputs[0].device)
         for parameter in self.net.parameters():
             if parameter.grad is None:
@@ -80,13 +95,8 @@ class Captured:
         return inputs, loss, self.record(work)
 
 
-def alike(batch: Any, parts: list[Tensor]) -> Any:
-    """``parts`` as the kind of tuple that ``batch`` is."""
-    return batch._make(parts) if hasattr(batch, "_make") else tuple(parts)
-
-
-def recorded(work: Replay) -> Replay:
-    """``work`` as a CUDA graph; it is done three times before, as libraries choose their kernels at first."""
+def record_graph(work: Work) -> Work:
+    """Record ``work`` as a CUDA graph, after three warm-up runs in which libraries choose their kernels."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -96,5 +106,5 @@ def recorded(work: Replay) -> Replay:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         work()
-    replay: Replay = graph.replay
+    replay: Work = graph.replay
     return replay

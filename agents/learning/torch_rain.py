@@ -1,10 +1,14 @@
-"""Synthetic rain made on the device that trains: the weather of ``hko7env.synthetic`` in batches, never the same twice.
+"""Synthetic rain made on the device that trains, with the statistics of ``hko7env.synthetic``, without end.
 
-Spectra, lifetimes, winds, cells and the map to levels are those of the archives; only the random numbers and the
-interpolation (cubic convolution) are the device's own, so frames are alike in distribution, not in bytes.
+Spectra, lifetimes, winds, cells and the conversion to levels are those of the synthetic archives. Random numbers and
+interpolation (cubic convolution) are those of the device, so frames have the same distribution but not the same bytes.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 
@@ -17,17 +21,27 @@ from hko7env.synthetic.wind import NODE, Wind, nodes_around
 from hko7env.units import NOISE_LEVEL
 
 Tensor = torch.Tensor
+Floats = npt.NDArray[np.float64]
 
 _SHARPNESS = -0.75  # of torch's cubic convolution
-_APART = 1 << 63  # archives' seeds are smaller
-_PAD = 2  # points about a periodic map, so that its edge interpolates like its middle
+_APART = 1 << 63  # above all seeds of archives
+_PAD = 2  # px of periodic padding, so that interpolation needs no special case at the edge
 
 
-class Generator:
-    """Endless weather: ``batch(step)`` gives ``size`` new sequences of ``frames`` frames (H, W).
+class TorchRain:
+    """A source of batches of synthetic rain. A batch depends on seed and step alone, on one kind of device.
 
-    A batch is a function of ``seed`` and its step alone, on one kind of device. ``place`` is the seed of the archives
-    whose radar, hills and coast it shares; the weather is none of theirs.
+    Args:
+        shape: (H, W) px.
+        frames: T, frames of a sequence.
+        size: B, sequences in a batch.
+        seed: Seed of the rain, which is none of the archives'.
+        place: Seed of the archives whose radar, hills and coast it has.
+        cadence: Minutes between frames.
+        device: Where the rain is made.
+
+    Attributes:
+        scored: (H, W) bool static mask, True = scored.
     """
 
     def __init__(
@@ -57,7 +71,11 @@ class Generator:
         self.scored = self._constant(self._radar.mask == SCORED)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """``frames`` (B, T, H, W) uint8, ``present`` (B, T) and ``scored`` (H, W) bool, on the device."""
+        """Make the batch of ``step``.
+
+        Returns:
+            Frames (B, T, H, W) uint8 levels, (B, T) bool which are present (all), and the static mask (H, W) bool.
+        """
         random = torch.Generator(self.device).manual_seed(
             int(np.random.SeedSequence((self.seed, step)).generate_state(1, np.uint64)[0] >> 1)
         )
@@ -90,7 +108,7 @@ class Generator:
         return torch.stack(made, 1), present, self.scored
 
     def _observe(self, field: Tensor, random: torch.Generator) -> Tensor:
-        """Levels (B, H, W) as the radar records them: blocked beams, ground and sea clutter; no sun."""
+        """Levels (B, H, W) uint8 as the radar records them: blocked beams, ground and sea clutter; no sun spikes."""
         index = ((field + 8) * 1000).clip(0, len(self._table) - 1).int()
         seen = (self._table[index].float() - self._loss).clip(0)
         seen = torch.where(seen < NOISE_LEVEL, 0, seen)
@@ -114,7 +132,7 @@ class Generator:
         spacing: int,
         random: torch.Generator,
     ) -> Tensor:
-        """``state`` (B, n, m) one step on, carried along ``nodes`` (B, 2, n', m'), decayed and renewed."""
+        """``state`` (B, n, m) after one step: advected by the wind at ``nodes`` (B, 2, n', m'), decayed and renewed."""
         _, keep, renew = modes
         moved = nodes / spacing
         for axis, n in zip((2, 3), size, strict=True):
@@ -128,24 +146,34 @@ class Generator:
         grid = torch.stack([2 * columns / ends[1] - 1, 2 * rows / ends[0] - 1], -1)
         field = F.pad(torch.fft.irfft2(state, size)[:, None], (_PAD,) * 4, mode="circular")
         carried = F.grid_sample(field, grid, mode="bicubic", align_corners=True)[:, 0]
-        return keep * torch.fft.rfft2(carried) + renew * self._white(size, random)
+        following: Tensor = keep * torch.fft.rfft2(carried) + renew * self._white(size, random)
+        return following
 
     def _white(self, size: tuple[int, int], random: torch.Generator) -> Tensor:
         """(B, n, m // 2 + 1): the real transforms of unit white noise."""
-        return torch.fft.rfft2(torch.randn((self.size, *size), generator=random, device=self.device))
+        noise: Tensor = torch.fft.rfft2(torch.randn((self.size, *size), generator=random, device=self.device))
+        return noise
 
-    def _constant(self, values: np.ndarray) -> Tensor:
+    def _constant(self, values: npt.NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.array(values)).to(self.device)
 
 
-def _modes(size, spacing, power, lifetime, cadence, device) -> tuple[Tensor, Tensor, Tensor]:
-    """Amplitude, what is kept and what is renewed of each mode, as in ``hko7env.synthetic.field``."""
+def _modes(
+    size: tuple[int, int],
+    spacing: int,
+    power: Callable[[Floats], Floats],
+    lifetime: Callable[[Floats], Floats],
+    cadence: int,
+    device: torch.device,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Amplitude, kept share and renewed amplitude of each mode, as in ``hko7env.synthetic.field``."""
     amplitude, keep = spectrum(size, spacing, power=power, lifetime=lifetime, cadence=cadence)
-    left = 1.0
+    left: Any = 1.0
     for k in wavenumbers(size, 1 / PIXEL_KM):
         left = left * mean_power(2 * np.pi * k, _cubic)
     renew = amplitude * np.sqrt(np.maximum(1 - keep**2 * left, 0))
-    return tuple(torch.from_numpy(a.astype(np.float32)).to(device) for a in (amplitude, keep, renew))
+    first, second, third = (torch.from_numpy(a.astype(np.float32)).to(device) for a in (amplitude, keep, renew))
+    return first, second, third
 
 
 def _cubic(x: float) -> float:
@@ -161,4 +189,5 @@ def _refined(state: Tensor, size: tuple[int, int], finer: tuple[int, int]) -> Te
     n, m = size[0] // 2, size[1] // 2
     full = state.new_zeros(len(state), finer[0], finer[1] // 2 + 1)
     full[:, :n, :m], full[:, 1 - n :, :m] = state[:, :n, :m], state[:, 1 - n :, :m]
-    return torch.fft.irfft2(full * (finer[0] * finer[1] / (size[0] * size[1])), finer)
+    refined: Tensor = torch.fft.irfft2(full * (finer[0] * finer[1] / (size[0] * size[1])), finer)
+    return refined

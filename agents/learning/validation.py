@@ -1,53 +1,44 @@
-"""What the networks are trained for offline on radar: the loss of a batch of windows, and the score of a split."""
+"""The score of a network on a split of an archive."""
 
-from collections.abc import Callable
-from typing import Any
+import numpy as np
 
-import torch
+from hko7env.schedule import INPUTS, LEADS, evenly
+from hko7env.scores import Tally
+from hko7env.split_view import SplitView
 
-from hko7env.contract import Task
-from hko7env.env import NowcastingEnv
-from hko7env.runner import run
-from hko7env.schedule import evenly
-from hko7env.scores import Tally, scored
-
-from .network_agent import Config, NetworkAgent, objective
-from .trainer import Batch, Ranks
-
-Tensor = torch.Tensor
-
-
-def rain_loss(task: Task, *, balanced: bool, lead_power: float = 0) -> Callable[[Any, Batch], Tensor]:
-    """The loss of a network on a batch, missing frames and unscored pixels left out."""
-
-    def value(forward: Any, batch: Any) -> Tensor:
-        frames, present, static = batch
-        where = scored(frames[:, task.inputs :], static.expand(len(frames), *static.shape[-2:])[:, None])
-        return objective(forward, frames, present, where, task, balanced=balanced, lead_power=lead_power)
-
-    return value
+from ..networks.network import Network
+from .distributed import Ranks
+from .forecasting import forecast_frames
 
 
 class Validation:
-    """B-MSE + B-MAE of a network on the sequences of an offline environment, or ``limit`` of them, spread evenly.
+    """B-MSE + B-MAE of a network, mean over the leads, on the sequences of a split; several processes share them.
 
-    Several processes share the sequences. Raises ValueError for a limit below 1.
+    Args:
+        view: The split.
+        net: The network.
+        ranks: The processes.
+        limit: How many sequences to validate on, evenly spaced; None for all.
+
+    Raises:
+        ValueError: If the split has no sequence, or ``limit`` is below 1.
     """
 
-    def __init__(self, env: Any, net: Any, ranks: Ranks, limit: int | None = None) -> None:
+    def __init__(self, view: SplitView, net: Network, ranks: Ranks, limit: int | None = None) -> None:
         if limit is not None and limit < 1:
             raise ValueError(f"at least 1 sequence must be validated on, got {limit}")
-        if not isinstance(env, NowcastingEnv) or env.online:
-            raise ValueError("validation needs the offline environment")
-        self.env, self.net, self.ranks = env, net, ranks
-        self.chosen = evenly(len(env.schedule), limit or len(env.schedule))
+        count = len(view.schedule)
+        if count == 0:
+            raise ValueError(f"{view.archive.name}, split {view.split}, holds no sequence to validate on")
+        self.view, self.net, self.ranks = view, net, ranks
+        self.chosen = evenly(count, limit or count)
 
     def __call__(self) -> float:
-        """The score, less being better."""
-        agent = NetworkAgent(self.env.task, self.net, Config())
-        total = Tally.zero(self.env.task.leads)
+        """The score; lower is better."""
+        total = Tally.zero(LEADS)
         for index in self.chosen[self.ranks.rank :: self.ranks.count].tolist():
-            total += run(self.env, agent, options={"start": index, "stop": index + 1})
-        error = (total.balanced_squared + total.balanced_absolute).mean()
-        summed, sequences = self.ranks.total([error, total.sequences])
+            slots = self.view.schedule.slots(index)
+            frames, _ = self.view.frames_at(slots[:INPUTS])
+            total += self.view.score(slots[INPUTS:], forecast_frames(self.net, self.net, np.stack(frames)))
+        summed, sequences = self.ranks.total([total.balanced_error, total.sequences])
         return float(summed / sequences)

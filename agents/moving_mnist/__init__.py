@@ -1,1 +1,1 @@
-"""MovingMNIST++ and Table 1 of the paper."""
+"""MovingMNIST++ and Table 1 of Shi et al. 2017."""

@@ -1,7 +1,8 @@
-"""Table 1 of Shi et al. 2017, ten networks on MovingMNIST++: what they are, what they learn from, how they are scored.
+"""Table 1 of Shi et al. 2017: ten networks on MovingMNIST++, with their training data, loss and test.
 
-Ten frames of 64 x 64 in, ten out; pixels 0 to 1 / 0.6, never clipped. All networks of a seed learn from one stream of
-sequences, and states begin as zero in each.
+Ten frames of 64 x 64 px in, ten out; pixels 0 to 1 / 0.6, never clipped. Trainings with one seed learn from the same
+sequences, whatever the network. States start at zero in each sequence; the released code carries them over from the
+batch before, which the paper does not mention.
 """
 
 import hashlib
@@ -18,217 +19,222 @@ from hko7env import progress
 from hko7env.naming import suggest
 
 from ..learning.checkpoint import CheckpointError, fill, number, read, under
-from ..learning.trainer import LAST, Settings
-from ..networks.encoder_forecaster import PRECISIONS, network
-from ..networks.paper_tables import TABLES, Table, is_recurrent, narrowed
-from ..networks.registry import Network, fitting, table_digest, usable
-from .data import FRAMES, POOL, ROTATION, RULE_VERSION, SEEN, Parameters, draw, render
+from ..learning.trainer import LAST
+from ..networks.devices import explain_out_of_memory
+from ..networks.network import Network
+from ..networks.paper_tables import Table, narrow_table, shape_digest
+from ..networks.registry import DIGIT_NETWORKS, PRECISIONS, find_network, make_network
+from .data import LEADS, POOL, ROTATION, RULE_VERSION, SEEN, Parameters, draw_parameters
+from .rendering import render
 
 Tensor = torch.Tensor
 Images = npt.NDArray[np.uint8]
+Forecast = Callable[[Tensor], Tensor]  # inputs (B, 10, 64, 64) to forecasts (B, 10, 64, 64)
 
-MODELS = tuple(name.removeprefix("mnist ").replace(" ", "-") for name in TABLES if name.startswith("mnist "))
-SCHEDULES = ("paper", "short")
-LEADS = FRAMES - SEEN
 DATA = "MovingMNIST++"
+RATE = 1e-4  # learning rate in the paper
 
 
 class Sequences(NamedTuple):
-    """What :class:`Digits` gives for a step."""
+    """A batch to learn from: ``frames`` (B, 20, 64, 64) float32."""
 
-    frames: Tensor  # (B, 20, 64, 64) float32
+    frames: Tensor
 
 
-class Digits:
-    """Batches to learn from, each a function of (seed, step) alone, rendered where the network is.
+class DigitSource:
+    """Batches of sequences to learn from; each depends on seed and step alone.
 
-    The digits are the first 40,000 of ``images`` (N, 28, 28) uint8, or all if there are fewer.
+    Args:
+        images: (N, 28, 28) uint8, of which the first 40,000 are used.
+        size: Sequences per batch.
+        seed: Of the sequences.
+        rotation: The largest rotation in degrees per frame.
+        device: Where to render.
     """
 
     def __init__(
-        self, images: Images, batch: int, *, seed: int = 0, rotation: float = ROTATION, device: str = "cpu"
+        self,
+        images: Images,
+        size: int,
+        *,
+        seed: int = 0,
+        rotation: float = ROTATION,
+        device: str | torch.device = "cpu",
     ) -> None:
-        self.images, self.size, self.seed, self.rotation, self.device = images[:POOL], batch, seed, rotation, device
+        self.images, self.size, self.seed, self.rotation, self.device = images[:POOL], size, seed, rotation, device
 
     def batch(self, step: int) -> Sequences:
-        """The batch of ``step``: as :func:`agents.moving_mnist.data.draw` has it."""
-        drawn = draw(self.seed, step, self.size, pool=len(self.images), rotation=self.rotation)
+        """The batch of ``step``, counted from 0."""
+        drawn = draw_parameters(self.seed, step, self.size, pool=len(self.images), rotation=self.rotation)
         return Sequences(render(self.images, drawn, self.device))
 
 
-def squared_error(forward: Any, batch: Sequences) -> Tensor:
-    """Mean over sequences, leads and pixels of the squared error of ``forward``, a network; pixels not clipped."""
+def squared_error(forward: Forecast, batch: Any) -> Tensor:
+    """The loss: mean squared error of ``forward`` over sequences, leads and pixels."""
     error: Tensor = (forward(batch.frames[:, :SEEN]) - batch.frames[:, SEEN:]).square().mean()
     return error
 
 
-def digest(images: Images) -> str:
-    """Names the digits that sequences are made of: those of another copy of MNIST may be in another order."""
-    return hashlib.sha256(np.ascontiguousarray(images[:POOL])).hexdigest()[:16]
+def digest_images(images: Images) -> str:
+    """The identity of the images that sequences are made of; copies of MNIST may differ in their order."""
+    return hashlib.sha256(np.ascontiguousarray(images[:POOL]).tobytes()).hexdigest()[:16]
 
 
-# ---------------------------------------------------------------- networks and schedules
+# ---------------------------------------------------------------- networks
 
 
-def table(model: str, narrow: list[int] | None = None) -> Table:
-    """The rows of one of MODELS, of the width in the paper or ``narrow`` (see ``paper_tables.narrowed``).
+def narrow_network(model: str, widths: list[int] | None = None) -> Table:
+    """The rows of one of ``DIGIT_NETWORKS``, as wide as in the paper or with other ``widths``; see ``narrow_table``.
 
-    Raises ValueError for another name, or widths that do not fit.
+    Raises:
+        ValueError: If there is no such network, or the widths do not fit.
     """
-    if model not in MODELS:
-        raise ValueError(f"there is no network {model!r}, {suggest(model, MODELS)}")
-    rows = TABLES["mnist " + model.replace("-", " ")]
-    if narrow is None:
+    rows = find_network(model, DIGIT_NETWORKS).full
+    if widths is None:
         return rows
-    if min(narrow, default=0) < 1:
-        raise ValueError(f"widths are at least 1, got {narrow}")
-    return narrowed(rows, narrow)
+    if min(widths, default=0) < 1:
+        raise ValueError(f"widths are at least 1, got {widths}")
+    return narrow_table(rows, widths)
 
 
-def schedule(
-    model: str,
-    name: str = "paper",
-    *,
-    steps: int | None = None,
-    rate: float = 1e-4,
-    decay_every: int | None = None,
-    save_seconds: float = 120.0,
-) -> Settings:
-    """How one of MODELS is trained, by the name of a schedule or the number of its steps.
-
-    "paper" is 200,000 steps of recurrent networks and 100,000 of others, the rate times 0.7 every 20,000; "short" a
-    fifth of both, and ``steps`` keep the shape of the decay too, unless ``decay_every`` says otherwise. No validation:
-    the last iterate counts. Raises ValueError for another name, or for what no training can have.
-    """
-    if name not in SCHEDULES:
-        raise ValueError(f"there is no schedule {name!r}, {suggest(name, SCHEDULES)}")
-    recurrent = is_recurrent(table(model))
-    whole, decays = (200_000, 10) if recurrent else (100_000, 5)
-    count = (whole if name == "paper" else whole // 5) if steps is None else steps
-    every = max(1, count // decays) if decay_every is None else decay_every
-    clip = 10.0 if recurrent else 50.0
-    return Settings(count, rate, decay_every=every, clip=clip, valid_every=max(1, count), save_seconds=save_seconds)
-
-
-def batch_size(model: str) -> int:
-    """Sequences a step of one of MODELS in the paper."""
-    return 4 if is_recurrent(table(model)) else 32
-
-
-def build(
-    model: str, narrow: list[int] | None, *, seed: int = 0, precision: str = "float32", device: str = "cpu"
+def build_network(
+    model: str, widths: list[int] | None, *, seed: int = 0, precision: str = "float32", device: str = "cpu"
 ) -> Network:
-    """The network, its weights drawn from ``seed``. Raises ValueError as :func:`table` does, and for no such device."""
-    return network(table(model, narrow), SEEN, LEADS, seed=seed, precision=precision, device=str(usable(device)))
+    """One of ``DIGIT_NETWORKS`` with random weights and its metadata.
+
+    Raises:
+        ValueError: If there is no such network, precision or device, or the widths do not fit.
+    """
+    spec = find_network(model, DIGIT_NETWORKS)
+    rows = narrow_network(model, widths)
+    net = make_network(rows, SEEN, LEADS, kind=spec.kind, seed=seed, precision=precision, device=device)
+    net.metadata = describe_digit_weights(model, widths)
+    return net
 
 
-def facts(model: str, narrow: list[int] | None) -> dict[str, Any]:
-    """What the weights of a network are bound to."""
-    rows = table_digest(table(model, narrow))
-    return {"data": DATA, "rule": RULE_VERSION, "model": model, "narrow": narrow, "table": rows}
+def describe_digit_weights(model: str, widths: list[int] | None) -> dict[str, Any]:
+    """What weights are tied to; the keys are those stored in checkpoints."""
+    rows = shape_digest(narrow_network(model, widths))
+    return {"data": DATA, "rule": RULE_VERSION, "model": model, "narrow": widths, "table": rows}
 
 
-def unlike_paper(found: dict[str, Any]) -> str:
-    """What of a training, but for its steps, is not the paper's; ``found`` are the facts of its checkpoint."""
-    model = str(found["model"])
-    paper = {"batch": batch_size(model), "rate": 1e-4, "rotation": ROTATION, "precision": "float32"}
-    parts = [f"widths {' '.join(map(str, found['narrow']))}"] if found["narrow"] else []
-    parts += [f"{name} {found[name]:g}" for name in ("batch", "rate", "rotation") if found[name] != paper[name]]
-    if found["precision"] != paper["precision"]:
-        parts.append(found["precision"])
+def describe_deviations(metadata: dict[str, Any]) -> str:
+    """How a training differs from the paper's, apart from its steps; ``metadata`` are those of its checkpoint."""
+    batch = find_network(str(metadata["model"]), DIGIT_NETWORKS).batch
+    paper = {"batch": batch, "rate": RATE, "rotation": ROTATION, "precision": "float32"}
+    parts = [f"widths {' '.join(map(str, metadata['narrow']))}"] if metadata["narrow"] else []
+    parts += [f"{name} {metadata[name]:g}" for name in ("batch", "rate", "rotation") if metadata[name] != paper[name]]
+    if metadata["precision"] != paper["precision"]:
+        parts.append(metadata["precision"])
     return ", ".join(parts)
 
 
 @dataclass(frozen=True)
 class Run:
-    """A network as the training in a folder left it."""
+    """A trained network.
+
+    Attributes:
+        net: The network with the newest weights of a training.
+        metadata: Of their checkpoint.
+    """
 
     net: Network
-    facts: dict[str, Any]  # of its checkpoint
+    metadata: dict[str, Any]
 
     @classmethod
     def read(cls, folder: Path, device: str = "cpu") -> "Run":
-        """The newest weights of the training in ``folder``.
+        """Read the newest weights of the training in ``folder``.
 
-        Raises FileNotFoundError if there is no training, and CheckpointError for a damaged one and one on other data.
+        Raises:
+            FileNotFoundError: If there is no training.
+            CheckpointError: If the checkpoint is damaged or the training is not on MovingMNIST++.
         """
         path = folder / LAST
         if not path.is_file():
-            raise FileNotFoundError(
-                f"no training at {folder}: give the folder of one, which holds {path.name}; to begin one, "
-                "python tools/moving_mnist.py train MODEL"
-            )
-        tensors, found = read(path)
-        if found.get("data") != DATA:
+            raise FileNotFoundError(f"no training at {folder}: give the folder of one, which contains {path.name}")
+        tensors, metadata = read(path)
+        if metadata.get("data") != DATA:
             raise CheckpointError(
-                f"{path} is of {found.get('model')} trained on radar, not on {DATA}: evaluate it by tools/evaluate.py"
+                f"{path} is of {metadata.get('model')} trained on radar, not on {DATA}: give its weights as checkpoint "
+                "to an agent of that network"
             )
-        model, narrow = _checked(found, path)
-        net = build(model, narrow, precision=found["precision"], device=device)
+        model, widths = _check_metadata(metadata, path)
+        net = build_network(model, widths, precision=metadata["precision"], device=device)
         fill(net, under("net", tensors), path)
-        return cls(net, found)
+        return cls(net, metadata)
 
 
-def _checked(found: dict[str, Any], path: Path) -> tuple[str, list[int] | None]:
-    """Network and widths of a training, from the facts of its checkpoint. Raises CheckpointError for bad ones."""
+def _check_metadata(metadata: dict[str, Any], path: Path) -> tuple[str, list[int] | None]:
+    """The network and its widths. Raises CheckpointError if a value is missing or does not fit."""
     for name in ("batch", "seed", "step"):
-        number(found, name, path)
+        number(metadata, name, path)
     for name in ("rate", "rotation", "seconds"):
-        number(found, name, path, (int, float))
-    model, narrow = found.get("model"), found.get("narrow", "")
+        number(metadata, name, path, (int, float))
+    model, widths = metadata.get("model"), metadata.get("narrow", "")
     try:
-        wanted = facts(str(model), narrow)
-        if found.get("precision") not in PRECISIONS:
-            raise ValueError(f"there is no precision {found.get('precision')!r}, {suggest('', PRECISIONS)}")
+        wanted = describe_digit_weights(str(model), widths)
+        if metadata.get("precision") not in PRECISIONS:
+            raise ValueError(f"there is no precision {metadata.get('precision')!r}, {suggest('', PRECISIONS)}")
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path} cannot be used ({error}): train it again") from error
     for name, value in wanted.items():
-        if found.get(name) != value:
-            raise CheckpointError(f"{path}: {name} has changed since {model} was trained there; train it again")
-    return str(model), narrow
+        if metadata.get(name) != value:
+            raise CheckpointError(f"{path}: {name} has changed since {model} was trained; train it again")
+    return str(model), widths
 
 
-# ---------------------------------------------------------------- the test
-
-Forecast = Callable[[Tensor], Tensor]  # (B, 10, 64, 64) seen -> (B, 10, 64, 64)
+# ---------------------------------------------------------------- test
 
 
-def zero(seen: Tensor) -> Tensor:
-    """The forecast of nothing."""
-    return torch.zeros_like(seen[:, :1]).expand(-1, LEADS, -1, -1)
+def forecast_zero(inputs: Tensor) -> Tensor:
+    """The trivial forecast of zero everywhere."""
+    return torch.zeros_like(inputs[:, :1]).expand(-1, LEADS, -1, -1)
 
 
-def last(seen: Tensor) -> Tensor:
-    """The newest frame as it is."""
-    return seen[:, -1:].expand(-1, LEADS, -1, -1)
+def forecast_last(inputs: Tensor) -> Tensor:
+    """The trivial forecast that repeats the newest frame."""
+    return inputs[:, -1:].expand(-1, LEADS, -1, -1)
 
 
-TRIVIAL: dict[str, Forecast] = {"zero": zero, "last": last}
+TRIVIAL: dict[str, Forecast] = {"zero": forecast_zero, "last": forecast_last}
 
 
-def errors(
+def measure_errors(
     forecast: Forecast,
     images: Images,
     parameters: Parameters,
     *,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     batch: int = 32,
     title: str = "test",
 ) -> npt.NDArray[np.float64]:
-    """(N, 10) mean squared error of each of N sequences at each lead; a network is put into evaluation.
+    """Mean squared error of each sequence at each lead, averaged in float64 from forecasts that are not clipped.
 
-    Added in float64, from forecasts that are not clipped. Raises ValueError for a ``batch`` below 1.
+    Args:
+        forecast: A function, or a network, which is put into evaluation mode.
+        images: (M, 28, 28) uint8.
+        parameters: Of N sequences.
+        device: Where to compute.
+        batch: Sequences at a time.
+        title: Of the progress bar.
+
+    Returns:
+        (N, 10).
+
+    Raises:
+        ValueError: If ``batch`` is below 1.
+        MemoryError: If the memory does not suffice.
     """
     if batch < 1:
-        raise ValueError(f"at least 1 sequence must be in a batch, got {batch}")
+        raise ValueError(f"batch must be at least 1, got {batch}")
     if isinstance(forecast, torch.nn.Module):
         forecast.train(False)
     found = []
     with progress.bar(len(parameters), title, "seq") as bar, torch.no_grad():
         for start in range(0, len(parameters), batch):
-            with fitting(f"choose a --batch below {batch}"):
+            with explain_out_of_memory(f"choose a batch below {batch}"):
                 frames = render(images, parameters[start : start + batch], device)
-                off = forecast(frames[:, :SEEN]) - frames[:, SEEN:]
-            found.append(off.double().square().mean((2, 3)).cpu().numpy())
+                error = forecast(frames[:, :SEEN]) - frames[:, SEEN:]
+            found.append(error.double().square().mean((2, 3)).cpu().numpy())
             bar.update(len(frames))
     return np.concatenate(found)

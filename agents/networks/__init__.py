@@ -1,1 +1,1 @@
-"""The networks of the paper: its tables, recurrent cells, and what is built from them."""
+"""The networks of Shi et al. 2017: tables, recurrent cells, the networks built from them, and plots of links."""

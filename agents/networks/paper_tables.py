@@ -1,39 +1,49 @@
-"""The networks of Shi et al. 2017, appendix, Tables 7-11 (MovingMNIST++) and 13-16 (HKO-7), row by row; data only.
+"""Tables 7-11 (MovingMNIST++) and 13-16 (HKO-7) of Shi et al. 2017, appendix, row by row.
 
-Redundant columns are kept as check digits. Where the released code has other rows there are two versions: ``PRINTED``,
-as the paper has them, and ``TABLES``, the default, as the code has them; for the recurrent networks these alone give
-the parameter counts of the paper's Table 1. ``mnist conv3d`` is as printed, of base 128: the options released with the
-code have 70 there, which ``narrowed(TABLES["mnist conv3d"], (70,))`` gives. Rows are in the order in which data pass;
-``frnn1`` is the top of the forecaster, which has no input.
+``PRINTED`` has the rows as the paper prints them, ``TABLES`` as the released code has them, which is what the networks
+are built from: for the recurrent networks only these give the parameter counts of the paper's Table 1. Each difference
+is a comment on its row. ``mnist conv3d`` is as printed, with 128 base channels; the options released with the code have
+70, which ``narrow_table(TABLES["mnist conv3d"], (70,))`` gives. Redundant columns are kept as a check. Rows are in the
+order in which data pass; ``frnn1``, the first layer of the forecaster, has no input.
 """
 
+import hashlib
+import json
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 Size = int | tuple[int, ...]  # px for both directions; in three dimensions (depth, px) or (depth, px, px)
 
 
 class Row(NamedTuple):
-    """One line of a table. What a type has no use for is 0."""
+    """One row of a table: a layer. Columns that a type does not use are 0.
+
+    A column added here needs a default that leaves the layer as it was; see :func:`shape_digest`.
+    """
 
     name: str
     kernel: Size  # of the input, for recurrent rows
     stride: Size
     padding: Size
-    state: int  # kernel of the state for "convgru", number of links for "trajgru"
+    state: int  # size of the state kernel for "convgru", number of links for "trajgru"
     dilation: int  # of the state kernel
     channels_in: int
     channels_out: int
     size_in: Size
     size_out: Size
-    type: str  # conv, deconv, convgru, trajgru, local
+    type: str  # conv, deconv, local, or a recurrent cell: a key of recurrent.CELLS
     bias: bool = True
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether the layer has a state: any type but conv, deconv and local."""
+        return self.type not in ("conv", "deconv", "local")
 
 
 Table = tuple[Row, ...]
 
-_MNIST: Table = (  # Tables 9 and 10: the recurrent rows are filled in by _cells
+_MNIST: Table = (  # Tables 9 and 10; replace_cells gives the "rnn" rows their type
     Row("econv1", 3, 1, 1, 0, 0, 4, 16, 64, 64, "conv"),
     Row("ernn1", 3, 1, 1, 0, 0, 16, 64, 64, 64, "rnn"),
     Row("edown1", 3, 2, 1, 0, 0, 64, 64, 64, 32, "conv"),
@@ -49,16 +59,18 @@ _MNIST: Table = (  # Tables 9 and 10: the recurrent rows are filled in by _cells
     Row("fconv5", 1, 1, 0, 0, 0, 16, 1, 64, 64, "conv"),
 )
 _MNIST_RELEASED = (
-    Row("edown1", 3, 2, 1, 0, 0, 64, 96, 64, 32, "conv"),  # 64 printed: gives no count of Table 1
-    Row("ernn2", 3, 1, 1, 0, 0, 96, 96, 32, 32, "rnn"),  # 64 printed: follows from edown1
-    Row("fconv4", 3, 1, 1, 0, 0, 64, 16, 64, 64, "deconv"),  # conv printed: the same up to a flip, but without bias
-    Row("fconv4b", 3, 1, 1, 0, 0, 16, 16, 64, 64, "conv"),  # not printed
+    Row(
+        "edown1", 3, 2, 1, 0, 0, 64, 96, 64, 32, "conv"
+    ),  # printed with 64 channels out, which gives no count of Table 1
+    Row("ernn2", 3, 1, 1, 0, 0, 96, 96, 32, 32, "rnn"),  # printed with 64 channels in; follows from edown1
+    Row("fconv4", 3, 1, 1, 0, 0, 64, 16, 64, 64, "deconv"),  # printed as conv; a flipped kernel and no bias
+    Row("fconv4b", 3, 1, 1, 0, 0, 16, 16, 64, 64, "conv"),  # not in the paper
 )
 _DFN = (  # Table 11: the head of the dynamic filter network, on K5D1
     Row("fconv4", 3, 1, 1, 0, 0, 64, 121, 64, 64, "conv"),
     Row("fdfn5", 11, 1, 5, 0, 0, 121, 1, 64, 64, "local"),
 )
-_DFN_RELEASED = (Row("fconv4", 3, 1, 1, 0, 0, 64, 121, 64, 64, "deconv"),)  # conv printed: as above
+_DFN_RELEASED = (Row("fconv4", 3, 1, 1, 0, 0, 64, 121, 64, 64, "deconv"),)  # printed as conv; as above
 
 _HKO7: Table = (  # Tables 15 and 16
     Row("econv1", 7, 5, 1, 0, 0, 4, 8, 480, 96, "conv"),
@@ -76,22 +88,29 @@ _HKO7: Table = (  # Tables 15 and 16
     Row("fconv5", 1, 1, 0, 0, 0, 8, 1, 480, 480, "conv"),
 )
 _HKO7_RELEASED = (
-    Row("edown1", 5, 3, 1, 0, 0, 64, 192, 96, 32, "conv"),  # 64 printed: as for MovingMNIST++
-    Row("ernn2", 3, 1, 1, 0, 0, 192, 192, 32, 32, "rnn"),  # 64 printed: follows from edown1
-    Row("fdeconv4b", 3, 1, 1, 0, 0, 8, 8, 480, 480, "conv"),  # not printed
+    Row("edown1", 5, 3, 1, 0, 0, 64, 192, 96, 32, "conv"),  # printed with 64 channels out; as for MovingMNIST++
+    Row("ernn2", 3, 1, 1, 0, 0, 192, 192, 32, 32, "rnn"),  # printed with 64 channels in; follows from edown1
+    Row("fdeconv4b", 3, 1, 1, 0, 0, 8, 8, 480, 480, "conv"),  # not in the paper
 )
 
 
-def _cells(table: Table, kind: str, state: Sequence[int], dilation: int = 0) -> Table:
-    """``table`` with cells of ``kind``; ``state`` is kernel or links from the finest to the coarsest level."""
+def replace_cells(table: Table, kind: str, state: Sequence[int], dilation: int = 0) -> Table:
+    """Give the recurrent rows of an encoder-forecaster another cell.
+
+    Args:
+        table: Rows with two recurrent rows per level.
+        kind: Type of the cell, a key of ``recurrent.CELLS``.
+        state: State kernel size or number of links of each level, from the finest to the coarsest.
+        dilation: Of the state kernel.
+    """
     levels = iter([*state, *reversed(state)])  # down the encoder, up the forecaster
     return tuple(
-        row._replace(type=kind, state=next(levels), dilation=dilation) if row.type == "rnn" else row for row in table
+        row._replace(type=kind, state=next(levels), dilation=dilation) if row.recurrent else row for row in table
     )
 
 
-def _with(table: Table, rows: Sequence[Row]) -> Table:
-    """``table`` with ``rows`` in place of those of the same name; a new row (``x b``) goes in after ``x``."""
+def _replace_rows(table: Table, rows: Sequence[Row]) -> Table:
+    """Replace rows by those of the same name; a new row ``<name>b`` is inserted after ``<name>``."""
     given = {row.name: row for row in rows}
     result = []
     for row in table:
@@ -102,12 +121,12 @@ def _with(table: Table, rows: Sequence[Row]) -> Table:
 
 
 def _released(table: Table, rows: Sequence[Row]) -> Table:
-    """``table`` with the released ``rows``; the released deconvolutions have no bias."""
-    return tuple(row._replace(bias=row.type != "deconv") for row in _with(table, rows))
+    """``table`` with the ``rows`` of the released code, whose deconvolutions have no bias."""
+    return tuple(row._replace(bias=row.type != "deconv") for row in _replace_rows(table, rows))
 
 
 def _conv2d_mnist(c: int) -> Table:
-    """Table 7: ``c`` times the depth of the three-dimensional kernel; the frames are channels."""
+    """Table 7 with ``c`` base channels; the frames are the channels of the first and the last row."""
     return (
         Row("enc1", 4, 2, 1, 0, 0, 10, 4 * c, 64, 32, "conv"),
         Row("enc2", 4, 2, 1, 0, 0, 4 * c, 8 * c, 32, 16, "conv"),
@@ -122,7 +141,7 @@ def _conv2d_mnist(c: int) -> Table:
 
 
 def _conv3d_mnist(c: int) -> Table:
-    """Table 8."""
+    """Table 8 with ``c`` base channels."""
     up, wide = (2, 2, 2), (2, 1, 1)
     return (
         Row("enc1", (4, 4, 4), up, (1, 1, 1), 0, 0, 1, c, (10, 64), (5, 32), "conv"),
@@ -138,7 +157,7 @@ def _conv3d_mnist(c: int) -> Table:
 
 
 def _conv2d_hko7(c: int, fine: int) -> Table:
-    """Table 13, with ``fine`` channels between its last three rows."""
+    """Table 13 with ``c`` base channels and ``fine`` channels between its last three rows."""
     return (
         Row("enc0", 7, 5, 1, 0, 0, 5, c, 480, 96, "conv"),
         Row("enc1", 4, 3, 1, 0, 0, c, c, 96, 32, "conv"),
@@ -150,7 +169,7 @@ def _conv2d_hko7(c: int, fine: int) -> Table:
 
 
 def _conv3d_hko7(c: int) -> Table:
-    """Table 14."""
+    """Table 14 with ``c`` base channels."""
     up = (2, 2, 2)
     return (
         Row("enc0", (1, 7, 7), (1, 5, 5), (0, 1, 1), 0, 0, 1, c, (5, 480), (5, 96), "conv"),
@@ -165,15 +184,17 @@ def _conv3d_hko7(c: int) -> Table:
 
 
 def _mnist(table: Table, dfn: Table) -> dict[str, Table]:
-    links = {f"mnist trajgru L{n}": _cells(table, "trajgru", (n,) * 3) for n in (5, 9, 13, 17)}
-    kernels = {f"mnist convgru K{k}D{d}": _cells(table, "convgru", (k,) * 3, d) for k, d in ((3, 2), (5, 1), (7, 1))}
-    return kernels | links | {"mnist dfn": _cells(dfn, "convgru", (5,) * 3, 1)}
+    links = {f"mnist trajgru L{n}": replace_cells(table, "trajgru", (n,) * 3) for n in (5, 9, 13, 17)}
+    kernels = {
+        f"mnist convgru K{k}D{d}": replace_cells(table, "convgru", (k,) * 3, d) for k, d in ((3, 2), (5, 1), (7, 1))
+    }
+    return kernels | links | {"mnist dfn": replace_cells(dfn, "convgru", (5,) * 3, 1)}
 
 
 def _hko7(table: Table) -> dict[str, Table]:
     return {
-        "hko7 convgru": _cells(table, "convgru", (5, 5, 3), 1),
-        "hko7 trajgru": _cells(table, "trajgru", (13, 13, 9)),
+        "hko7 convgru": replace_cells(table, "convgru", (5, 5, 3), 1),
+        "hko7 trajgru": replace_cells(table, "trajgru", (13, 13, 9)),
     }
 
 
@@ -184,17 +205,23 @@ TABLES = {
     "mnist conv2d": _conv2d_mnist(70),
     "mnist conv3d": _conv3d_mnist(128),  # as printed
     **_hko7(_released(_HKO7, _HKO7_RELEASED)),
-    "hko7 conv2d": _conv2d_hko7(70, 160),  # 24 printed; eight for each of the 20 leads in the code
+    "hko7 conv2d": _conv2d_hko7(70, 160),  # printed with 24 fine channels; the code has 8 for each of the 20 leads
     "hko7 conv3d": _conv3d_hko7(128),
 }
 
 
-def narrowed(table: Table, widths: Sequence[int]) -> Table:
-    """A small network of the same rows.
+def narrow_table(table: Table, widths: Sequence[int], *, links: int | None = None) -> Table:
+    """The same layers with fewer (or more) channels.
 
-    ``widths`` of a recurrent network: that of the layers next to the frames, then those of the states from the finest
-    to the coarsest level, e.g. (8, 16, 32, 32). Of a convolutional one: that of the first layer, e.g. (8,); all others
-    shrink alike. Raises ValueError if there are more or fewer.
+    Args:
+        table: Rows of a network.
+        widths: For a recurrent network four numbers of channels: those of the layers next to the frames, then those of
+            the states from the finest to the coarsest level, such as (8, 16, 32, 32). For a CNN one, that of the first
+            layer, such as (8,); the other layers are scaled in proportion.
+        links: Number of links of each TrajGRU layer; default: unchanged.
+
+    Raises:
+        ValueError: If there are more or fewer widths.
     """
     recurrent = is_recurrent(table)
     if len(widths) != (4 if recurrent else 1):
@@ -202,21 +229,37 @@ def narrowed(table: Table, widths: Sequence[int]) -> Table:
     if recurrent:
         head, fine, middle, coarse = widths
         inner = [head, fine, middle, middle, *[coarse] * 4, middle, middle, fine]
-        kept = 2 if table[-1].type == "local" else 1  # its filters keep their size
+        kept = 2 if table[-1].type == "local" else 1  # the number of filter taps stays
         inner += [head] * (len(table) - len(inner) - kept)
     else:
         inner = [max(1, row.channels_out * widths[0] // table[0].channels_out) for row in table[:-1]]
     out = inner + [row.channels_out for row in table[len(inner) :]]
     into = [table[0].channels_in, *out[:-1]]
-    return tuple(row._replace(channels_in=i, channels_out=o) for row, i, o in zip(table, into, out, strict=True))
+    rows = (row._replace(channels_in=i, channels_out=o) for row, i, o in zip(table, into, out, strict=True))
+    return tuple(row._replace(state=links) if links and row.type == "trajgru" else row for row in rows)
 
 
 def is_recurrent(table: Table) -> bool:
-    """Whether ``table`` is an encoder-forecaster; else it is a plain stack of convolutions."""
-    return any(row.type in ("convgru", "trajgru") for row in table)
+    """Whether the rows are an encoder-forecaster; otherwise they are a plain stack of convolutions."""
+    return any(row.recurrent for row in table)
 
 
 def total_stride(table: Table) -> int:
-    """Rows and columns of a frame must be a multiple of this: the product of the strides down."""
+    """The product of the strides down, in px: height and width of a frame must be multiples of it."""
     strides = [row.stride if isinstance(row.stride, int) else row.stride[-1] for row in table if row.type == "conv"]
     return math.prod(strides)
+
+
+def shape_digest(table: Table) -> str:
+    """The identity of a table, stored with weights: sha256 of what determines the layers, in hexadecimal.
+
+    The columns that :class:`Row` has had from the beginning always count. A column added later counts only in rows
+    where it differs from its default, so weights that were stored before it existed still match.
+    """
+    return hashlib.sha256(json.dumps([_digested(row) for row in table]).encode()).hexdigest()
+
+
+def _digested(row: Row) -> list[Any]:
+    first = row._fields.index("bias") + 1
+    added = zip(row._fields[first:], row[first:], strict=True)
+    return [*row[:first], *([name, value] for name, value in added if value != row._field_defaults[name])]

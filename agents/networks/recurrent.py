@@ -1,11 +1,11 @@
-"""ConvGRU and TrajGRU: one recurrent layer over a whole sequence. Shi et al. 2017, eq. 1 and 3.
+"""Recurrent layers over a whole sequence: ConvGRU and TrajGRU. Shi et al. 2017, eq. 1 and 3.
 
-A sequence is (T B, C, H, W), time-major. What the inputs contribute is computed for all T steps at once; only what
-depends on the state is left to the steps.
+A sequence is (T B, C, H, W), time-major. The contribution of the inputs is computed for all T steps at once; only what
+depends on the state is computed step by step. A new cell is a subclass of :class:`RecurrentCell` and an entry in
+``CELLS``.
 """
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -19,112 +19,162 @@ from .warp import aggregate
 Tensor = torch.Tensor
 
 SLOPE = 0.2  # of every leaky ReLU
-FLOW_WIDTH, FLOW_KERNEL = 32, 5  # of the network that generates the links
-GOLDEN = math.pi * (3 - math.sqrt(5))  # the angle by which points of a sunflower follow each other
+FLOW_WIDTH, FLOW_KERNEL = 32, 5  # channels and kernel size of the network that generates the links
+GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))  # rad between successive points of a Vogel spiral
 
 
-class ConvGRU(nn.Module):
-    """A recurrent layer whose state is convolved; ``row`` is one of a table.
+class RecurrentCell(nn.Module):
+    """A layer with a state. Subclasses are made as ``Cell(row, has_input=...)`` and define two private methods.
 
-    ``has_input`` is False for the top of the forecaster: the parameters that an input would need do not exist then.
+    ``_prepare(inputs, steps)`` gives a list with the inputs' contribution to each step, ``_step(given, state)`` the
+    next state. ``has_input`` is False for the first layer of the forecaster, which has no parameters for an input.
     """
 
     def __init__(self, row: Row, *, has_input: bool = True) -> None:
         super().__init__()
-        wide = 3 * row.channels_out  # reset, update, new
-        self.i2h = _same(row.channels_in, wide, row.kernel) if has_input else None
-        self.h2h = _same(row.channels_out, wide, row.state, row.dilation)
 
     def forward(self, inputs: Tensor | None, state: Tensor, steps: int) -> list[Tensor]:
-        """The ``steps`` states (B, C, H, W) that follow ``state``; ``inputs`` (T B, C', H, W) or None."""
+        """Advance the state.
+
+        Args:
+            inputs: (T B, C', H, W), time-major, or None.
+            state: (B, C, H, W).
+            steps: T.
+
+        Returns:
+            The T states (B, C, H, W) that follow.
+        """
         prepared, states = self._prepare(inputs, steps), []
         for given in prepared:
             state = self._step(given, state)
             states.append(state)
         return states
 
-    def prolong(self, bias: float) -> None:
-        """Set the bias of the update gate: a state then lives about 1 + e^bias steps, if nothing else speaks."""
+    def set_update_gate_bias(self, bias: float) -> None:
+        """Set the bias of the update gate. With zero input the time constant of the state is 1 + e^bias steps.
+
+        Raises:
+            ValueError: If the cell has no update gate.
+        """
+        raise ValueError(f"{type(self).__name__} layers have no update gate")
+
+    def link_parameters(self) -> list[nn.Parameter]:
+        """The parameters of the network that generates the links; none for a cell without links."""
+        return []
+
+    def initialise_links(self, spacing: float) -> None:
+        """Initialise the links with the given spacing in px; does nothing for a cell without links."""
+
+    def _prepare(self, inputs: Tensor | None, steps: int) -> list[Any]:
+        raise NotImplementedError
+
+    def _step(self, given: Any, state: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class ConvGRU(RecurrentCell):
+    """A GRU with convolutions of input and state; Shi et al. 2017, eq. 1."""
+
+    def __init__(self, row: Row, *, has_input: bool = True) -> None:
+        super().__init__(row, has_input=has_input)
+        gates = 3 * row.channels_out  # reset, update, new
+        self.i2h = _same_size(row.channels_in, gates, row.kernel) if has_input else None
+        self.h2h = self._state_convolution(row)
+
+    def set_update_gate_bias(self, bias: float) -> None:
+        """Set the bias of the update gate. With zero input the time constant of the state is 1 + e^bias steps."""
         assert self.h2h.bias is not None
         with torch.no_grad():
             self.h2h.bias.chunk(3)[1].fill_(bias)
 
+    def _state_convolution(self, row: Row) -> nn.Conv2d:
+        return _same_size(row.channels_out, 3 * row.channels_out, row.state, row.dilation)
+
     def _prepare(self, inputs: Tensor | None, steps: int) -> list[Any]:
-        """What each step needs of the inputs."""
-        return _by_step(self.i2h, inputs, steps)
+        return _split_steps(self.i2h, inputs, steps)
 
     def _step(self, given: Any, state: Tensor) -> Tensor:
-        new: Tensor = _Gates.apply(given, self.h2h(state).to(state.dtype), state)
+        new: Tensor = _Gates.apply(given, self.h2h(state).to(state.dtype), state)  # type: ignore[no-untyped-call]
         return new
 
 
 class TrajGRU(ConvGRU):
-    """A recurrent layer whose state is seen through links that a network of input and state generates.
+    """A GRU whose state is read along links that a small network generates; Shi et al. 2017, eq. 3.
 
-    Links are (dx, dy) px of the layer's maps, two channels a link; see :mod:`agents.networks.warp` for their sign.
+    A link is a displacement (dx, dy) in px of the layer's map, two channels per link; see
+    :mod:`agents.networks.warp` for the sign.
     """
 
     def __init__(self, row: Row, *, has_input: bool = True) -> None:
-        super().__init__(row._replace(state=1, dilation=1), has_input=has_input)
+        super().__init__(row, has_input=has_input)
         self.links = row.state
-        self.h2h = nn.Conv2d(row.state * row.channels_out, 3 * row.channels_out, 1)
-        self.i2f = _same(row.channels_in, FLOW_WIDTH, FLOW_KERNEL) if has_input else None
-        self.h2f = _same(row.channels_out, FLOW_WIDTH, FLOW_KERNEL)
-        self.flow = _same(FLOW_WIDTH, 2 * row.state, FLOW_KERNEL)
+        self.i2f = _same_size(row.channels_in, FLOW_WIDTH, FLOW_KERNEL) if has_input else None
+        self.h2f = _same_size(row.channels_out, FLOW_WIDTH, FLOW_KERNEL)
+        self.flow = _same_size(FLOW_WIDTH, 2 * row.state, FLOW_KERNEL)
 
-    def generator(self) -> Iterator[nn.Parameter]:
+    def link_parameters(self) -> list[nn.Parameter]:
         """The parameters of the network that generates the links."""
-        for layer in (self.i2f, self.h2f, self.flow):
-            if layer is not None:
-                yield from layer.parameters()
+        layers = (layer for layer in (self.i2f, self.h2f, self.flow) if layer is not None)
+        return [parameter for layer in layers for parameter in layer.parameters()]
 
-    def spread(self, apart: float) -> None:
-        """Let the links look at points of a sunflower, whatever input and state are; their generator learns anew.
+    def initialise_links(self, spacing: float) -> None:
+        """Initialise link offsets on a Vogel spiral with the given spacing (px), independent of input and state.
 
-        Link l is ``apart`` sqrt(l) px away, the first at the location itself: the layer begins as a convolution of a
-        neighbourhood, instead of one that sees its own location L times.
+        Link l starts at distance ``spacing`` sqrt(l), the first at the location itself. The layer then begins as a
+        convolution over a neighbourhood; with ``spacing`` 0, as in the released code, all links read the location
+        itself. Weights and biases of the last layer of the generator are overwritten.
         """
-        place = torch.arange(self.links)
-        away, angle = apart * place.sqrt(), GOLDEN * place
+        link = torch.arange(self.links)
+        distance, angle = spacing * link.sqrt(), GOLDEN_ANGLE * link
         assert self.flow.bias is not None
+        offsets = torch.stack([distance * angle.cos(), distance * angle.sin()], 1) + 0.0  # no negative zeros
         with torch.no_grad():
             self.flow.weight.zero_()
-            self.flow.bias.copy_(torch.stack([away * angle.cos(), away * angle.sin()], 1).flatten())
+            self.flow.bias.copy_(offsets.flatten())
+
+    def generate_flow(self, to_flow: Tensor | None, state: Tensor) -> Tensor:
+        """The links (B, L, 2, H, W) in px, from ``state`` (B, C, H, W) and the inputs' contribution (B, 32, H, W)."""
+        hidden = self.h2f(state).to(state.dtype)
+        hidden = F.leaky_relu_(hidden if to_flow is None else hidden + to_flow, SLOPE)
+        with torch.autocast(state.device.type, enabled=False):  # bfloat16 is too coarse for positions of hundreds of px
+            flow: Tensor = self.flow(hidden)
+        unflattened: Tensor = flow.unflatten(1, (self.links, 2))
+        return unflattened
+
+    def _state_convolution(self, row: Row) -> nn.Conv2d:
+        return nn.Conv2d(row.state * row.channels_out, 3 * row.channels_out, 1)
 
     def _prepare(self, inputs: Tensor | None, steps: int) -> list[Any]:
-        return list(zip(_by_step(self.i2h, inputs, steps), _by_step(self.i2f, inputs, steps), strict=True))
+        return list(zip(_split_steps(self.i2h, inputs, steps), _split_steps(self.i2f, inputs, steps), strict=True))
 
     def _step(self, given: Any, state: Tensor) -> Tensor:
         to_state, to_flow = given
         assert self.h2h.bias is not None
-        projected = aggregate(state, self.generate(to_flow, state), self.h2h.weight, self.h2h.bias)
-        new: Tensor = _Gates.apply(to_state, projected.to(state.dtype), state)
+        projected = aggregate(state, self.generate_flow(to_flow, state), self.h2h.weight, self.h2h.bias)
+        new: Tensor = _Gates.apply(to_state, projected.to(state.dtype), state)  # type: ignore[no-untyped-call]
         return new
 
-    def generate(self, to_flow: Tensor | None, state: Tensor) -> Tensor:
-        """The flow (B, L, 2, H, W) of ``state`` (B, C, H, W) and the inputs' part (B, 32, H, W)."""
-        hidden = self.h2f(state).to(state.dtype)
-        hidden = F.leaky_relu_(hidden if to_flow is None else hidden + to_flow, SLOPE)
-        with torch.autocast(state.device.type, enabled=False):  # places reach hundreds: they need all their digits
-            flow: Tensor = self.flow(hidden)
-        return flow.unflatten(1, (self.links, 2))
+
+CELLS: dict[str, type[RecurrentCell]] = {"convgru": ConvGRU, "trajgru": TrajGRU}  # by the type of a table's row
 
 
-def _same(channels_in: int, channels_out: int, kernel: Any, dilation: int = 1) -> nn.Conv2d:
+def _same_size(channels_in: int, channels_out: int, kernel: Any, dilation: int = 1) -> nn.Conv2d:
+    """A convolution that keeps height and width."""
     return nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2 * dilation, dilation=dilation)
 
 
-def _by_step(convolution: nn.Conv2d | None, inputs: Tensor | None, steps: int) -> list[Any]:
-    """The convolution of all inputs (T B, C, H, W), T times (B, C', H, W); without inputs T times None."""
+def _split_steps(convolution: nn.Conv2d | None, inputs: Tensor | None, steps: int) -> list[Any]:
+    """The convolution of all inputs (T B, C, H, W) as T tensors (B, C', H, W); without inputs T times None."""
     if convolution is None or inputs is None:
         return [None] * steps
     return list(convolution(inputs).split(len(inputs) // steps))
 
 
 class _Gates(torch.autograd.Function):
-    """z h + (1 - z) n from i2h (or None) and h2h (B, 3 C, H, W), and h (B, C, H, W), keeping no more than it must.
+    """The new state z h + (1 - z) n, from i2h (or None) and h2h (B, 3 C, H, W), and h (B, C, H, W).
 
-    r, z = sigmoid(i2h + h2h), n = leaky(i2h + r h2h): the reset gate applies after the state's convolution.
+    r, z = sigmoid(i2h + h2h), n = leaky_relu(i2h + r h2h): the reset gate applies after the convolution of the state.
+    A function of its own because it keeps less for the backward pass than autograd would.
     """
 
     @staticmethod

@@ -1,10 +1,10 @@
-"""The four networks by name and size: their tables, how they are built, and which facts bind their weights."""
+"""The list of all networks by name: their rows at each size and the training of the released code.
 
-import hashlib
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+A new network is an entry here, an agent of the same name in ``agents/`` and, if it has layers of its own, one file with
+a recurrent cell or a subclass of :class:`Network`.
+"""
+
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,128 +12,168 @@ import torch
 from hko7env.contract import OptionError, Task
 from hko7env.naming import suggest
 
-from ..learning.checkpoint import CheckpointError, fill, read, under
-from .encoder_forecaster import CNN, EncoderForecaster, check_grid, network
-from .paper_tables import TABLES, Table, narrowed
+from .cnn import CNN
+from .devices import select_device
+from .encoder_forecaster import EncoderForecaster
+from .network import Network, check_grid
+from .paper_tables import TABLES, Table, is_recurrent, narrow_table, shape_digest
 
-Network = EncoderForecaster | CNN
-MODELS = ("conv2d", "conv3d", "convgru", "trajgru")
+PRECISIONS = ("float32", "bf16")
 SIZES = ("small", "full")
-SMALL = {
-    "conv2d": (12,),
-    "conv3d": (16,),
-    "convgru": (8, 32, 32, 32),
-    "trajgru": (8, 24, 32, 32),
-}  # widths: see narrowed
-SMALL_LINKS = 5
-STEPS = {"conv2d": 80_000, "conv3d": 80_000, "convgru": 100_000, "trajgru": 100_000}  # of the released code's training
-BATCH = {"conv2d": 8, "conv3d": 8, "convgru": 4, "trajgru": 4}  # windows a step of it
-WEIGHTS = Path(__file__).parent.parent / "weights"  # what is shipped
 
 
-def table(model: str, size: str) -> Table:
-    """The rows of one of MODELS at one of SIZES. Raises OptionError, a ValueError, for another."""
-    for what, given, known in (("network", model, MODELS), ("size", size, SIZES)):
-        if given not in known:
-            raise OptionError(f"there is no {what} {given!r}, {suggest(given, known)}")
-    rows = TABLES[f"hko7 {model}"]
-    if size == "full":
-        return rows
-    rows = narrowed(rows, SMALL[model])
-    return tuple(row._replace(state=SMALL_LINKS) if row.type == "trajgru" else row for row in rows)
+@dataclass(frozen=True)
+class NetworkSpec:
+    """One network and its training, for radar as in the released code, for MovingMNIST++ as in the paper.
+
+    Attributes:
+        kind: Its class.
+        full: Its rows, as wide as in the paper.
+        small: Its rows at the size of the shipped weights; empty if there is no such size.
+        steps: Optimiser steps.
+        batch: Sequences per step.
+        clip: Largest norm of the gradients of each part of the network.
+    """
+
+    kind: type[Network]
+    full: Table
+    small: Table = ()
+    steps: int = 100_000
+    batch: int = 4
+    clip: float = 50.0
+
+    def select_table(self, size: str) -> Table:
+        """The rows at one of ``SIZES``.
+
+        Raises:
+            OptionError: If there is no such size.
+        """
+        if size not in SIZES:
+            raise OptionError(f"there is no size {size!r}, {suggest(size, SIZES)}")
+        return self.full if size == "full" else self.small
+
+
+def _specify_hko7(kind: type[Network], name: str, widths: tuple[int, ...], steps: int, batch: int) -> NetworkSpec:
+    full = TABLES[name]
+    return NetworkSpec(kind, full, narrow_table(full, widths, links=5), steps, batch)
+
+
+def _specify_mnist(name: str) -> NetworkSpec:
+    full = TABLES[name]
+    if is_recurrent(full):
+        return NetworkSpec(EncoderForecaster, full, steps=200_000, batch=4, clip=10.0)  # released options: clip 1
+    return NetworkSpec(CNN, full, steps=100_000, batch=32)  # released options: 80,000 steps
+
+
+NETWORKS: dict[str, NetworkSpec] = {  # for radar: 5 frames in, 20 out
+    "conv2d": _specify_hko7(CNN, "hko7 conv2d", (12,), 80_000, 8),
+    "conv3d": _specify_hko7(CNN, "hko7 conv3d", (16,), 80_000, 8),
+    "convgru": _specify_hko7(EncoderForecaster, "hko7 convgru", (8, 32, 32, 32), 100_000, 4),
+    "trajgru": _specify_hko7(EncoderForecaster, "hko7 trajgru", (8, 24, 32, 32), 100_000, 4),
+}
+DIGIT_NETWORKS: dict[str, NetworkSpec] = {  # for MovingMNIST++: 10 frames in, 10 out
+    name.replace(" ", "-"): _specify_mnist(f"mnist {name}")
+    for name in (
+        "convgru K3D2", "convgru K5D1", "convgru K7D1", "trajgru L5", "trajgru L9", "trajgru L13", "trajgru L17",
+        "dfn", "conv2d", "conv3d",
+    )
+}  # fmt: skip
+
+
+def find_network(model: str, networks: dict[str, NetworkSpec] | None = None) -> NetworkSpec:
+    """The entry of a network.
+
+    Args:
+        model: Its name.
+        networks: Where to look; default: ``NETWORKS``.
+
+    Raises:
+        OptionError: If there is none of that name; the message suggests one.
+    """
+    networks = NETWORKS if networks is None else networks
+    if model not in networks:
+        raise OptionError(f"there is no network {model!r}, {suggest(model, networks)}")
+    return networks[model]
 
 
 def build(
     model: str, size: str, task: Task, *, seed: int = 0, precision: str = "float32", device: str = "cpu"
 ) -> Network:
-    """The network for ``task``, its weights drawn from ``seed``.
+    """A network for radar with random weights and its ``metadata``.
 
-    Raises OptionError for names that are not known, a grid that does not go through the strides, a device that is not
-    there, or a number of frames that the rows cannot make.
+    Args:
+        model: One of ``NETWORKS``.
+        size: One of ``SIZES``.
+        task: The frames to forecast.
+        seed: Of the weights.
+        precision: One of ``PRECISIONS``; with "bf16" convolutions multiply in bfloat16.
+        device: As :func:`select_device` takes it.
+
+    Raises:
+        OptionError: If a name is unknown, the grid is no multiple of the strides, the device is not there, or the rows
+            cannot make that number of frames.
     """
-    rows = table(model, size)
+    spec = find_network(model)
+    table = spec.select_table(size)
     try:
-        check_grid(rows, torch.empty(1, task.inputs, task.height, task.width, device="meta"))
-        return network(rows, task.inputs, task.leads, seed=seed, precision=precision, device=str(usable(device)))
+        check_grid(table, torch.empty(1, task.inputs, task.height, task.width, device="meta"))
+        net = make_network(
+            table, task.inputs, task.leads, kind=spec.kind, seed=seed, precision=precision, device=device
+        )
     except ValueError as error:
-        raise OptionError(f"{model}: {error}") from error
+        raise error if isinstance(error, OptionError) else OptionError(f"{model}: {error}") from error
+    net.metadata = describe_weights(model, size, task)
+    return net
 
 
-def usable(device: str) -> torch.device:
-    """The device of that name. Raises OptionError if torch cannot use it here."""
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise OptionError(f"there is no device {device!r}: choose --device cpu or cuda") from error
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise OptionError("this machine has no CUDA device that torch can use: choose --device cpu")
-    return found
+def make_network(
+    table: Table,
+    inputs: int,
+    leads: int,
+    *,
+    kind: type[Network] | None = None,
+    seed: int = 0,
+    precision: str = "float32",
+    device: str = "cpu",
+) -> Network:
+    """The network with the rows ``table`` and random weights.
+
+    Args:
+        table: Rows.
+        inputs: J.
+        leads: K.
+        kind: Class of the network; default: the paper's for such rows.
+        seed: Of the weights.
+        precision: One of ``PRECISIONS``.
+        device: As :func:`select_device` takes it, or "meta" for a network without memory and weights.
+
+    Raises:
+        ValueError: If there is no such precision, or the rows cannot make these numbers of frames.
+        OptionError: If the device is not there.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"there is no precision {precision!r}, only {', '.join(PRECISIONS)}")
+    if min(inputs, leads) < 1:
+        raise ValueError(f"a network takes and gives at least one frame, not {inputs} -> {leads}")
+    kind = kind or (EncoderForecaster if is_recurrent(table) else CNN)
+    with torch.device("meta"):  # where PyTorch's own initialisation leaves the global random state alone
+        net = kind(table, inputs, leads, low_precision=precision == "bf16")
+    if device != "meta":
+        net.to_empty(device=select_device(device))
+        net.initialise(seed)
+    return net
 
 
-def table_digest(rows: Table) -> str:
-    """Names the rows that weights are for."""
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+def describe_weights(model: str, size: str, task: Task) -> dict[str, Any]:
+    """What weights are tied to: they do not fit another network, size, number of frames or Z-R relation.
 
-
-def facts(model: str, size: str, task: Task) -> dict[str, Any]:
-    """What weights are bound to: another network, size, number of frames or relation of level to rain is an error."""
+    The keys are those stored in checkpoints.
+    """
     return {
         "model": model,
         "size": size,
-        "table": table_digest(table(model, size)),
+        "table": shape_digest(find_network(model).select_table(size)),
         "inputs": task.inputs,
         "leads": task.leads,
         "zr": [task.zr.a, task.zr.b],
     }
-
-
-_REMEDIES = {
-    "model": "evaluate it as agents.{found}",
-    "size": "choose --size {found}",
-    "table": "its rows have changed since: train again with tools/train.py",
-    "zr": "use it on an archive with the same relation of level to rain rate, or train on this one",
-}
-
-
-def check_facts(found: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
-    """Raise CheckpointError, naming the difference and the remedy, unless all of ``wanted`` is in ``found``."""
-    for name, value in wanted.items():
-        if name not in found:
-            raise CheckpointError(f"{path} does not say its {name}, needed is {value}: train again with tools/train.py")
-        if found[name] != value:
-            remedy = _REMEDIES.get(name, "train again with tools/train.py").format(found=found[name])
-            raise CheckpointError(f"{path} has {name} {found[name]}, needed is {value}: {remedy}")
-
-
-def load_weights(net: Network, path: Path, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Fill ``net`` with the weights in ``path``, of any kind of checkpoint, and return its facts.
-
-    Raises FileNotFoundError and CheckpointError.
-    """
-    tensors, found = read(path)
-    check_facts(found, wanted, path)
-    fill(net, under("net", tensors), path)
-    return found
-
-
-def shipped(model: str, size: str) -> Path:
-    """The weights that come with the package. Raises OptionError, with what to do, if these do not."""
-    path = WEIGHTS / f"{model}-{size}.safetensors"
-    if not path.is_file():
-        raise OptionError(
-            f"no weights of {model}, size {size}, come with this copy: train them with "
-            f"python tools/train.py agents.{model} --size {size} --archive ARCHIVE and give --checkpoint "
-            f"DIR/best.safetensors, or take --checkpoint none for weights drawn from --seed"
-        )
-    return path
-
-
-@contextmanager
-def fitting(remedy: str) -> Iterator[None]:
-    """Turn torch's "out of memory", on any device, into a MemoryError that says what would fit."""
-    try:
-        yield
-    except RuntimeError as error:  # torch.OutOfMemoryError is one
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-            raise
-        raise MemoryError(f"the network needs more memory than there is: {remedy}") from error

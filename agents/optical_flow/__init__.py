@@ -1,1 +1,1 @@
-"""Optical flow between radar frames."""
+"""Optical flow between radar frames, and advection along it."""

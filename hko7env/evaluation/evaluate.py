@@ -47,6 +47,9 @@ class Plan:
         limit: Only the first sequences of the stream; None means all.
         cleaned: Whether the agent sees frames without noise and clutter.
         options: Fields of the agent's ``Config``.
+
+    Raises:
+        ValueError: If ``limit`` is below 1.
     """
 
     agent: str
@@ -56,6 +59,10 @@ class Plan:
     limit: int | None = None
     cleaned: bool = False
     options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit must be at least 1, got {self.limit}")
 
     def environment(self) -> NowcastingEnv:
         """Make the environment."""
@@ -83,9 +90,12 @@ def evaluate(plan: Plan, out: Path, *, workers: int = 1, checkpoint_seconds: flo
         The result of the whole run.
 
     Raises:
+        ValueError: For fewer than one worker, an unknown agent, option or split.
         RunError: If another process is at the same run, a file cannot be used, or a worker failed. Errors of the
             agent are raised as they are, with a note of the sequence. All finished sequences are kept.
     """
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
     env = plan.environment()
     count = min(plan.limit or len(env.schedule), len(env.schedule))
     folder = open_folder(plan, env, count, out)

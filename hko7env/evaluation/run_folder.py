@@ -60,10 +60,13 @@ class RunFolder:
         self.run = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         self.path = Path(root) / f"{name}-{self.run[:10]}"
         self.identity, self.context, self.leads = identity, context, leads
+        self._mark = self.run  # digest that the files must carry
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
         """Open an existing run folder by its ``config.json``, whatever version of the code has written it.
+
+        The first version did not write the run's digest into journals and ``complete.json``.
 
         Raises:
             RunError: If the folder has no sound ``config.json``, or one of another run.
@@ -79,7 +82,15 @@ class RunFolder:
         if folder.path.name != Path(path).name:
             raise RunError(f"{config} is damaged, or belongs to another run than {path}: {remedy}")
         folder.context = found["context"]
+        if folder._is_unmarked():
+            folder._mark = ""
         return folder
+
+    def _is_unmarked(self) -> bool:
+        complete = self.path / "complete.json"
+        if complete.exists():
+            return "run" not in read_json(complete, f"remove {complete}")
+        return any(len(read_journal(path, self.leads, "")) for path in self.path.glob("*.journal"))
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -144,25 +155,25 @@ class RunFolder:
 
     def finished(self) -> Tally | None:
         """The tally of a complete run, or None. Raises RunError if a file of it is damaged."""
-        mark, saved = self.path / "complete.json", self.path / "tally.npz"
-        if not mark.exists():
+        complete, saved = self.path / "complete.json", self.path / "tally.npz"
+        if not complete.exists():
             return None
-        remedy = f"remove {mark} and run it again, which adds up the journals anew"
-        found = read_json(mark, remedy)
+        remedy = f"remove {complete} and run it again, which adds up the journals anew"
+        found = read_json(complete, remedy)
         data = saved.read_bytes() if saved.exists() else b""
-        if found.get("run") != self.run:
-            raise RunError(f"{mark} is damaged, or belongs to another run: {remedy}")
+        if found.get("run", "") != self._mark:
+            raise RunError(f"{complete} is damaged, or belongs to another run: {remedy}")
         if hashlib.sha256(data).hexdigest() != found.get("tally_sha256"):
-            raise RunError(f"{saved} or {mark.name} is damaged or missing: {remedy}")
+            raise RunError(f"{saved} or {complete.name} is damaged or missing: {remedy}")
         with np.load(io.BytesIO(data)) as arrays:
             tally = Tally(int(arrays["sequences"]), *(arrays[name] for name in COUNTS + ERRORS))
         if tally.sequences != found.get("sequences"):
-            raise RunError(f"{mark} is damaged: {remedy}")
+            raise RunError(f"{complete} is damaged: {remedy}")
         return tally
 
     def records(self) -> npt.NDArray[Any]:
         """(n,) sound records of all journals, see :func:`~hko7env.evaluation.journal.record_dtype`."""
-        parts = [read_journal(path, self.leads, self.run) for path in sorted(self.path.glob("*.journal"))]
+        parts = [read_journal(path, self.leads, self._mark) for path in sorted(self.path.glob("*.journal"))]
         return np.concatenate(parts) if parts else np.zeros(0, record_dtype(self.leads))
 
     def new_journal(self) -> Path:
@@ -186,11 +197,11 @@ class RunFolder:
         buffer = io.BytesIO()
         np.savez(buffer, **{name: getattr(result.tally, name) for name in ("sequences", *COUNTS, *ERRORS)})
         digest = hashlib.sha256(buffer.getvalue()).hexdigest()
-        mark = {"run": self.run, "sequences": result.tally.sequences, "tally_sha256": digest}
+        facts = {"run": self.run, "sequences": result.tally.sequences, "tally_sha256": digest}
         self._write("tally.npz", buffer.getvalue())
         self._write("leads.csv", leads_csv(result.tally, cadence).encode())
         self._write("table.md", table([result]).encode())
-        self._write("complete.json", json.dumps(mark, indent=1).encode())  # last
+        self._write("complete.json", json.dumps(facts, indent=1).encode())  # last
 
     def _write(self, name: str, data: bytes) -> None:
         with writing(self.path / name):

@@ -254,7 +254,7 @@ def test_an_interrupt_says_how_to_go_on(small_archive, tmp_path):
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
-        assert "same command goes on" in process.stderr.read()
+        assert "same command continues" in process.stderr.read()
 
 
 def test_two_processes_do_not_share_a_run(small_archive, tmp_path):

@@ -19,6 +19,7 @@ import pytest
 import hko7env.evaluation.evaluate
 import hko7env.evaluation.run_folder
 from hko7env.archive import create
+from hko7env.commands import evaluate as evaluate_command
 from hko7env.evaluation.evaluate import Plan, evaluate
 from hko7env.evaluation.journal import RunError
 from hko7env.evaluation.run_folder import RunFolder
@@ -356,35 +357,6 @@ def test_an_interrupt_while_workers_start_shows_no_traceback(archives, tmp_path)
     assert "Traceback" not in said
 
 
-INTERRUPTED = """
-import os, signal, time
-try:
-    os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(10)
-except BaseException as error:  # as some compiled modules do
-    raise ImportError("the module could not be initialised") from error
-"""
-
-
-@pytest.mark.parametrize(
-    "module, words",
-    [
-        ("zarr", ["evaluate.py", "agents.last_frame"]),
-        ("torch", ["evaluate.py", "agents.trajgru"]),
-        ("zarr", ["archive.py", "describe", "nowhere.zarr"]),
-        ("numpy", ["archive.py", "describe", "nowhere.zarr"]),
-    ],
-)
-def test_an_interrupt_during_the_imports_shows_no_traceback(tmp_path, module, words):
-    (tmp_path / f"{module}.py").write_text(INTERRUPTED)
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tools" / words[0]), *words[1:]], cwd=tmp_path, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)}, check=False,
-        preexec_fn=heed_interrupts,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (130, "\nstopped\n")
-
-
 # ---------------------------------------------------------------- what config.json says
 
 
@@ -400,7 +372,7 @@ def test_config_json_says_what_was_used(archives, tmp_path):
     assert folders[0].name != folders[1].name
 
 
-def test_checkpoint_none_is_an_untrained_network(tmp_path, monkeypatch, one_thread):
+def test_checkpoint_none_is_an_untrained_network(tmp_path, one_thread):
     agent = "agents.convgru"
     frames = np.random.default_rng(0).integers(71, 256, (30, 30, 60), np.uint8)
     create(str(tmp_path / "a.zarr"), shape=(30, 60)).append(6 * np.arange(30), frames)
@@ -409,13 +381,10 @@ def test_checkpoint_none_is_an_untrained_network(tmp_path, monkeypatch, one_thre
         run(env, load(agent, env.task, **options), options={"stop": 1}) for options in ({"checkpoint": "none"}, {})
     )
     assert untrained != shipped
-    monkeypatch.syspath_prepend(ROOT / "tools")
-    import evaluate as command_line
-
     words = [agent, "--env", "offline", "--archive", str(tmp_path / "a.zarr"), "--limit", "1"]
     for more, wanted, said in ((["--checkpoint", "none"], untrained, "none"), ([], shipped, None)):
         out = tmp_path / f"results {said}"
-        assert command_line.main([*words, "--out", str(out), *more]) == 0
+        assert evaluate_command.main([*words, "--out", str(out), *more]) == 0
         with np.load(folder_of(out) / "tally.npz") as saved:
             np.testing.assert_array_equal(saved["squared"], wanted.squared)
         config = json.loads((folder_of(out) / "config.json").read_text())
@@ -438,8 +407,8 @@ OLD_CONTEXT = {
 OLD_RECORD = np.dtype([("index", "<i8"), ("counts", "<i4", (4, 20, 5)), ("sums", "<f8", (4, 20)), ("crc", "<u4")])
 
 
-def old_run(out, complete):
-    """A run folder as version 0.1.0 wrote it, and its tally."""
+def old_run(out, complete, marked=True):
+    """A run folder as earlier code wrote it, the first without the run's digest in its files; and its tally."""
     digest = hashlib.sha256(json.dumps(OLD_IDENTITY, sort_keys=True).encode()).hexdigest()
     folder = out / f"agents.last_frame-online-test-{digest[:10]}"
     folder.mkdir(parents=True)
@@ -449,7 +418,7 @@ def old_run(out, complete):
     records["index"] = range(3)
     records["counts"], records["sums"] = rng.integers(0, 2**30, (3, 4, 20, 5)), rng.random((3, 4, 20))
     for record in records:
-        start = google_crc32c.value(digest.encode())
+        start = google_crc32c.value(digest.encode() if marked else b"")
         record["crc"] = google_crc32c.extend(start, record.tobytes()[:-4])
     (folder / "0000.journal").write_bytes(records[:2].tobytes())
     (folder / "0001.journal").write_bytes(records[2:].tobytes())
@@ -458,14 +427,15 @@ def old_run(out, complete):
     if complete:
         np.savez(folder / "tally.npz", **vars(tally))
         seal = hashlib.sha256((folder / "tally.npz").read_bytes()).hexdigest()
-        mark = {"run": digest, "sequences": 3, "tally_sha256": seal}
-        (folder / "complete.json").write_text(json.dumps(mark, indent=1))
+        facts = ({"run": digest} if marked else {}) | {"sequences": 3, "tally_sha256": seal}
+        (folder / "complete.json").write_text(json.dumps(facts, indent=1))
     return folder, tally
 
 
 @pytest.mark.parametrize("complete", [True, False])
-def test_a_run_folder_of_an_earlier_version_opens(tmp_path, complete):
-    path, tally = old_run(tmp_path, complete)
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_run_folder_of_an_earlier_version_opens(tmp_path, complete, marked):
+    path, tally = old_run(tmp_path, complete, marked)
     folder = RunFolder.open(path)
     assert (folder.path, folder.identity, folder.context) == (path, OLD_IDENTITY, OLD_CONTEXT)
     assert folder.finished() == (tally if complete else None)
@@ -492,11 +462,8 @@ def test_a_folder_that_is_no_run_is_named(tmp_path, damage):
         config.unlink()
     else:
         text = config.read_text()
-        bad = {
-            "not JSON": "x",
-            "other run": text.replace("agents.last", "agents.first"),
-            "no leads": text.replace("leads", "x"),
-        }
+        other, without = text.replace("agents.last", "agents.first"), text.replace("leads", "x")
+        bad = {"not JSON": "x", "other run": other, "no leads": without}
         config.write_text(bad[damage])
     with pytest.raises(RunError, match=r"config\.json is damaged"):
         RunFolder.open(path)

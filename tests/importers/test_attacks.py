@@ -1,7 +1,6 @@
 """Files made to mislead or to stop an import: each is refused by name, and with keep_going the others come in."""
 
 import gzip
-import importlib
 import io
 import json
 import re
@@ -22,6 +21,7 @@ from PIL import Image
 from hko7env.archive import Archive
 from hko7env.archive.clutter import load_mask
 from hko7env.archive.format import minutes
+from hko7env.commands.main import main
 from hko7env.damage import DAMAGE, DamagedFile, gunzip, inflate
 from hko7env.importers import RadarImportError, import_radar, load_format, reading
 from hko7env.importers.formats import eccc, fmi
@@ -558,10 +558,9 @@ def test_two_hundred_mutations_of_each_format(tmp_path):
 
 @pytest.fixture
 def command(monkeypatch, tmp_path):
-    """tools/archive.py in this process, in an empty folder."""
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    """``hko7env archive`` in this process, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    return importlib.import_module("archive").main
+    return lambda words: main(["archive", *words])
 
 
 def test_splits_without_a_day_are_refused_and_nothing_is_written(new_archive, tmp_path, command, capsys):
@@ -585,9 +584,8 @@ def test_masks_of_another_size_or_damaged_are_named(new_archive, tmp_path, comma
     npz(tmp_path / "large.npz", (10**5, 10**5))
     for name, why in (("small", "is a mask of 2 x 3, "), ("large", "mask has a header of 100000 x 100000 values")):
         assert command(["mask", archive.name, f"{name}.npz"]) == 1
-        assert re.search(
-            rf"^archive: {name}\.npz {why}|^archive: {name}\.npz is not an .npz.*{why}", capsys.readouterr().err
-        )
+        said = capsys.readouterr().err
+        assert re.search(rf"^hko7env archive mask: {name}\.npz (is not an .npz.*)?{why}", said)
     assert (Archive(archive.name).mask == 0).all()
 
 
@@ -599,18 +597,18 @@ def test_lists_of_test_times_that_cannot_be_followed(tmp_path, command, capsys):
         ("\udcff", "cannot be read"),
     ):
         (tmp_path / "times.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
-        words = ["--size", "hko7", "--out", "a.zarr", "--test-times", "times.csv"]
+        words = ["--preset", "hko7", "--out", "a.zarr", "--test-times", "times.csv"]
         assert command(["synthetic", *words]) == 1
-        assert re.search(rf"^archive: times\.csv.*{why}", capsys.readouterr().err)
+        assert re.search(rf"^hko7env archive synthetic: times\.csv.*{why}", capsys.readouterr().err)
         assert not (tmp_path / "a.zarr").exists()
 
 
 def test_an_import_lists_what_it_left_out(gifs, command, capsys):
     folder, paths = gifs
     paths[1].write_bytes(b"")
-    assert command(["import", "eccc", str(folder), "a.zarr"]) == 1
+    assert command(["import", "eccc", str(folder), "--out", "a.zarr"]) == 1
     assert re.search(rf"{paths[1].name} cannot be read .* with --keep-going$", capsys.readouterr().err)
-    assert command(["import", "eccc", str(folder), "a.zarr", "--keep-going"]) == 0
+    assert command(["import", "eccc", str(folder), "--out", "a.zarr", "--keep-going"]) == 0
     said = capsys.readouterr().out
     assert re.search(rf"left out: .*{paths[1].name} cannot be read", said)
     assert "2 frames, 1 files left out" in said

@@ -76,7 +76,7 @@ def test_a_killed_import_and_a_killed_denoise_end_as_unbroken_ones(source, tmp_p
         (source / f"{stamp}_CASGO_CAPPI_1.5_RAIN.gif").write_bytes(drawn.read_bytes())
     whole, _ = import_radar("eccc", source, tmp_path / "a.zarr")
     broken = tmp_path / "b.zarr"
-    words = ["tools/archive.py", "import", "eccc", str(source), str(broken)]
+    words = ["tools/archive.py", "import", "eccc", str(source), "--out", str(broken)]
     assert killed_when(words, (broken / "pixel/c/5").exists)
     assert 0 <= len(Archive(str(broken))) < len(whole)
     again, problems = import_radar("eccc", source, broken)

@@ -1,0 +1,61 @@
+"""Timing of competing functions, and the lines of output that all benchmarks share."""
+
+import resource
+import time
+from collections.abc import Callable, Iterator, Mapping
+from statistics import median
+from typing import Any
+
+Line = dict[str, Any]
+Jobs = dict[str, Callable[[], Any]]
+
+
+def compare(jobs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Time functions in alternating rounds, so that a busy spell of the machine meets all of them.
+
+    Args:
+        jobs: The functions by name.
+        rounds: Number of timed rounds, after one to warm up.
+
+    Returns:
+        Median seconds of each.
+    """
+    times: dict[str, list[float]] = {name: [] for name in jobs}
+    for timed in range(rounds + 1):
+        for name, job in jobs.items():
+            start = time.perf_counter()
+            job()
+            if timed:
+                times[name].append(time.perf_counter() - start)
+    return {name: median(each) for name, each in times.items()}
+
+
+def line(name: str, seconds: float, unit: str, ratio: float, size: int = 0, **more: Any) -> Line:
+    """One line of output: milliseconds, their unit, the ratio to the reference, bytes (0: not measured), and more."""
+    return {
+        "name": name,
+        "median": round(1e3 * seconds, 3),
+        "unit": unit,
+        "ratio": round(ratio, 3),
+        "bytes": size,
+        **more,
+    }
+
+
+def lines(medians: Mapping[str, float], reference: str, unit: str, *, per: float = 1, size: int = 0) -> Iterator[Line]:
+    """One line a competitor.
+
+    Args:
+        medians: Seconds of each competitor by name.
+        reference: Name of the one that ratios are taken to.
+        unit: Unit of the printed milliseconds, such as "ms/frame".
+        per: Number of units that a competitor's seconds were spent on.
+        size: Bytes that each competitor handles in a unit; 0 if they are not counted.
+    """
+    for name, seconds in medians.items():
+        yield line(name, seconds / per, unit, seconds / medians[reference], size)
+
+
+def peak_memory() -> int:
+    """Bytes of memory that this process has held at most."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,0 +1,1 @@
+"""The subcommands of ``hko7env`` that need the networks; each module has ``main(arguments) -> exit status``."""

@@ -1,0 +1,61 @@
+"""Measure speed and memory at 480 x 480, each beside a plain reference in the same run, as JSON lines.
+
+Rounds of all competitors alternate and the median is printed, because machines are noisy: compare the ratios.
+"""
+
+import argparse
+import importlib
+import json
+from typing import Any
+
+from hko7env.command_line import Parser, integer
+from hko7env.naming import suggest
+
+TOPICS = {  # name: module of ..benchmarks, what it measures
+    "scores": ("scores", "scoring one step of 20 frames"),
+    "stream": ("stream", "reading frames from an archive"),
+    "pass": ("whole_pass", "all 6053 sequences of a test split of HKO-7's size, with the last-frame agent"),
+    "synthetic": ("synthetic", "making short and long synthetic archives"),
+    "import": ("imports", "import hko7env"),
+    "denoise": ("denoise", "counting levels by location, and finding outliers"),
+    "moving-mnist": ("moving_mnist", "rendering MovingMNIST++; with --mnist also errors of trivial forecasts"),
+    "flow": ("flow", "time and skill of the last frame, ROVER and its variants, on each --archive"),
+    "nets": ("nets", "forecast, training step and online step of every network, or of --models"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmarks that ``arguments`` name and print one JSON line for each figure; returns 0."""
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    for topic in args.topics:
+        if topic not in TOPICS:
+            parser.error(f"there is no topic {topic!r}, {suggest(topic, TOPICS)}")
+    for topic in args.topics:
+        module: Any = importlib.import_module(f"..benchmarks.{TOPICS[topic][0]}", __package__)
+        for line in module.measure(args):
+            print(json.dumps(line), flush=True)
+    return 0
+
+
+def _parser() -> Parser:
+    width = max(map(len, TOPICS))
+    rows = [f"  {name:<{width}}  {about}" for name, (_, about) in TOPICS.items()]
+    description = "\n".join([__doc__ or "", "topics:", *rows])
+    parser = Parser("hko7env benchmark", description, renamed={"--archives": "--archive"})
+    add = parser.add_argument
+    add("topics", nargs="+", metavar="TOPIC", help="what to measure, from the list above")
+    add("--rounds", type=integer(1), default=15, metavar="N", help="timed rounds of each competitor; default: 15")
+    help_text = "for flow: paths or URLs of archives; default: the synthetic archive"
+    add("--archive", nargs="+", metavar="PATH", help=help_text)
+    add(
+        "--mnist",
+        metavar="FOLDER",
+        help="for moving-mnist: folder of MNIST and the official test file; default: noise as digits",
+    )
+    add("--models", nargs="+", metavar="MODEL", help="for nets: networks such as 'hko7 trajgru'; default: all")
+    help_text = "for nets: float32, bf16 or both; default: both"
+    add("--precisions", nargs="+", choices=("float32", "bf16"), default=["float32", "bf16"], help=help_text)
+    help_text = "for nets: print the number of parameters of each network and measure nothing; default: no"
+    add("--list", action=argparse.BooleanOptionalAction, default=False, help=help_text)
+    return parser

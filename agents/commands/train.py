@@ -1,0 +1,93 @@
+"""Train a network: ``hko7env train agents.trajgru --archive radar.zarr``, on several GPUs by ``torchrun``.
+
+A training that is stopped continues when the same command is given again, and ends with the same weights.
+"""
+
+import dataclasses
+import os
+
+import torch
+
+from hko7env.archive import Archive
+from hko7env.command_line import Parser, add_archive
+from hko7env.naming import suggest
+from hko7env.options import add_options, given
+
+from ..learning.distributed import Ranks, join_processes, leave_processes
+from ..learning.interrupts import interruptible
+from ..learning.radar_training import make_trainer
+from ..learning.train_config import TrainConfig
+from ..learning.trainer import BEST, LAST, Trainer
+from ..networks.registry import NETWORKS
+
+PROGRAM = "hko7env train"
+RENAMED = {
+    "--memory": "--update-gate-bias",
+    "--spread": "--link-spacing",
+    "--draws": "--rain-candidates",
+    "--generate": "--synthetic-size",
+    "--ema": "--weight-averaging",
+    "--lead-power": "--lead-weighting",
+    "--link-rate": "--link-rate-share",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train the network that ``arguments`` name, and print where its weights are.
+
+    Returns:
+        The exit status: 0 if the training is finished, 130 if it was stopped.
+
+    Raises:
+        UsageError: If the command line is wrong.
+        ValueError: If options, archive, checkpoint and network do not fit.
+        OSError: If a file cannot be read or written.
+        MemoryError: If the memory does not suffice.
+        FloatingPointError: If a gradient is not finite.
+        KeyboardInterrupt: If a second signal comes.
+    """
+    model, archive, config = parse(arguments)
+    torchrun = "LOCAL_RANK" in os.environ  # it passes on a signal that its processes have received already
+    try:
+        with interruptible(once=not torchrun) as stopped:
+            if config.threads:
+                torch.set_num_threads(config.threads)
+            config = dataclasses.replace(config, device=join_processes(config.device))
+            trainer = make_trainer(model, Archive(archive), config, Ranks())
+            finished = trainer.run(stopped)
+    finally:
+        leave_processes()
+    if trainer.ranks.rank == 0:
+        _report(trainer, finished)
+    return 0 if finished else 130
+
+
+def parse(arguments: list[str] | None = None) -> tuple[str, str, TrainConfig]:
+    """The name of the network, the archive and the options of a command line.
+
+    Raises:
+        UsageError: If the command line is wrong.
+        ValueError: If an option has a value that it cannot have.
+    """
+    args = make_parser().parse_args(arguments)
+    model = args.agent.removeprefix("agents.")
+    if model not in NETWORKS:
+        raise ValueError(f"{args.agent!r} cannot be trained, {suggest(args.agent, [f'agents.{n}' for n in NETWORKS])}")
+    return model, args.archive, TrainConfig.for_model(model, given(args, TrainConfig))
+
+
+def make_parser() -> Parser:
+    """The arguments of the command."""
+    parser = Parser(PROGRAM, __doc__ or "", renamed=RENAMED)
+    parser.add_argument("agent", metavar="AGENT", help=", ".join(f"agents.{name}" for name in NETWORKS))
+    add_archive(parser, required=True)
+    add_options(parser, TrainConfig)
+    return parser
+
+
+def _report(trainer: Trainer, finished: bool) -> None:
+    best = "" if trainer.best == float("inf") else f", best validation B-MSE + B-MAE {trainer.best:.1f}"
+    state = "finished" if finished else "stopped; the same command continues from there"
+    print(f"{state}: {trainer.step} steps in {trainer.seconds:.0f} s{best}")
+    weights = next(path for path in (trainer.out / BEST, trainer.out / LAST) if path.exists())
+    print(f"Weights: {weights}, for the option --checkpoint of hko7env evaluate")

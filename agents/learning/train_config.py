@@ -1,0 +1,144 @@
+"""All options of a training: one definition for the command, the metadata of checkpoints and the documentation."""
+
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from ..networks.registry import find_network
+from .clipping import CLIP_NORM
+
+
+class Stored(NamedTuple):
+    """Marks an option that decides what a training ends with: checkpoints store it.
+
+    Attributes:
+        name: Its name in checkpoints, where that of an earlier version is kept; empty: the name of the field.
+    """
+
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How a network is optimised and its weights are kept; the defaults are those of the released code for HKO-7.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    steps: Annotated[int, "number of optimiser steps (CNNs: 80000)"] = 100_000
+    rate: Annotated[float, "learning rate of Adam", Stored()] = 1e-4
+    link_rate_share: Annotated[
+        float, "share of the learning rate for the parameters that generate TrajGRU's links", Stored("link_rate")
+    ] = 1.0
+    decay: Annotated[float, "factor of the learning rate, applied after every decay_every steps", Stored()] = 0.7
+    decay_every: Annotated[int, "steps between decays of the learning rate", Stored()] = 20_000
+    rate_floor: Annotated[float, "learning rate below which it does not decay", Stored("floor")] = 1e-6
+    clip_norm: Annotated[float, "largest norm of the gradients of each part of the network", Stored("clip")] = CLIP_NORM
+    weight_averaging: Annotated[
+        float,
+        "decay of a moving average of the weights, such as 0.998, which is validated and kept; 0 for none",
+        Stored("ema"),
+    ] = 0.0
+    valid_every: Annotated[int, "steps between validations"] = 10_000
+    patience: Annotated[int, "validations without improvement after which training stops; 0 for no limit"] = 0
+    save_seconds: Annotated[float, "seconds between checkpoints"] = 120.0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "decay_every", "valid_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("rate", "link_rate_share", "rate_floor", "clip_norm", "patience"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if not 0 <= self.weight_averaging < 1:
+            raise ValueError(f"weight_averaging must be at least 0 and below 1, got {self.weight_averaging}")
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of ``step``, counted from 0."""
+        return max(self.rate * self.decay ** (step // self.decay_every), min(self.rate_floor, self.rate))
+
+    def metadata(self) -> dict[str, Any]:
+        """The options that decide what the training ends with, by the names under which checkpoints store them."""
+        return {stored: getattr(self, name) for name, stored in stored_names(type(self)).items()}
+
+
+@dataclass(frozen=True)
+class TrainConfig(Optimisation):
+    """All options of a training on radar frames.
+
+    Raises:
+        ValueError: If a value is out of range, or two options do not go together.
+    """
+
+    split: Annotated[str, "split of the archive to learn from", Stored()] = "train"
+    valid: Annotated[str, "split of the archive to validate on, or none", Stored()] = "valid"
+    valid_limit: Annotated[int | None, "sequences to validate on, evenly spaced; none for all", Stored()] = None
+    batch: Annotated[int, "windows in a step, of all processes together (CNNs: 8)", Stored()] = 4
+    crop: Annotated[int | None, "side in px of the part of a frame to learn from; none for all of it", Stored()] = None
+    rain_candidates: Annotated[int, "windows to draw, of which the rainiest is learned from", Stored("draws")] = 1
+    synthetic_size: Annotated[
+        int | None,
+        "learn from synthetic rain made during the training, this many px a side, instead of the archive",
+        Stored("generate"),
+    ] = None
+    seed: Annotated[int, "seed of initial weights and windows", Stored()] = 0
+    size: Annotated[str, "small, or full: as wide as in the paper"] = "small"
+    checkpoint: Annotated[Path | None, "file of the weights to begin with; none for random ones"] = None
+    update_gate_bias: Annotated[float, "initial bias of the update gates of recurrent layers", Stored("memory")] = 0.0
+    link_spacing: Annotated[
+        float, "spacing in px of the spiral on which the links of TrajGRU are initialised", Stored("spread")
+    ] = 0.0
+    balanced: Annotated[bool, "learn by B-MSE + B-MAE, otherwise by MSE + MAE", Stored()] = True
+    lead_weighting: Annotated[float, "P: the loss of lead k is weighted by k^-P", Stored("lead_power")] = 0.0
+    precision: Annotated[Literal["float32", "bf16"], "number format of convolutions", Stored()] = "float32"
+    device: Annotated[str, "auto (a GPU if there is one), cpu or cuda"] = "auto"
+    compile: Annotated[bool, "compile the network with torch.compile"] = False
+    graph: Annotated[bool, "record a step as one CUDA graph"] = False
+    threads: Annotated[int | None, "threads of the CPU; none for torch's choice"] = None
+    out: Annotated[Path | None, "folder of checkpoints and log; none for training/MODEL-SIZE"] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("valid_limit", "synthetic_size", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if self.synthetic_size is not None:
+            self._refuse("synthetic_size", "learns from no archive", ("split", "crop", "rain_candidates"))
+        if self.valid == "none":
+            self._refuse("valid none", "validates on nothing", ("valid_limit", "patience"))
+
+    def _refuse(self, chosen: str, reason: str, others: tuple[str, ...]) -> None:
+        """Raise ValueError if one of ``others`` does not have its default."""
+        for field in fields(self):
+            if field.name in others and getattr(self, field.name) != field.default:
+                raise ValueError(
+                    f"{chosen} and {field.name} do not go together: {chosen} {reason}; leave one of them out"
+                )
+
+    @classmethod
+    def for_model(cls, model: str, given: Mapping[str, Any]) -> Self:
+        """The options of a training of one network, with the steps and batch of the released code as defaults.
+
+        Args:
+            model: One of :data:`agents.networks.registry.NETWORKS`.
+            given: Values of fields.
+
+        Raises:
+            ValueError: If there is no such network, or as the class raises it.
+        """
+        network = find_network(model)
+        return cls(**{"steps": network.steps, "batch": network.batch, **given})
+
+
+def stored_names(config: type[Optimisation]) -> dict[str, str]:
+    """Name in checkpoints of each option that is stored, by the name of its field."""
+    names = {}
+    for name, hint in typing.get_type_hints(config, include_extras=True).items():
+        for mark in getattr(hint, "__metadata__", ()):
+            if isinstance(mark, Stored):
+                names[name] = mark.name or name
+    return names

@@ -1,0 +1,155 @@
+"""What all networks have in common: frames in, forecasts out, and what training code needs to know about them."""
+
+import math
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from .paper_tables import Row, Table, total_stride
+from .recurrent import SLOPE, RecurrentCell
+
+Tensor = torch.Tensor
+
+
+class Network(nn.Module):
+    """A network made from the rows of a table: called with frames (B, J, H, W), it gives forecasts (B, K, H, W).
+
+    Frames are pixels in [0, 1]. Forecasts are float32 and not bounded, since the last layer is linear.
+
+    Args:
+        table: Its rows.
+        inputs: J.
+        leads: K.
+        low_precision: Multiply in bfloat16; weights, states and links stay float32.
+
+    Attributes:
+        metadata: What the weights are tied to, stored with them; see ``registry.describe_weights``. Whoever builds the
+            network by name sets it.
+        sums_leads: Whether the loss sums over leads instead of averaging.
+        balanced_scale: Factor of B-MSE + B-MAE in the loss.
+        plain_scale: Factor of MSE + MAE in the loss.
+        epsilon: Of AdaGrad in online learning, under the root.
+        gain: Of the initial weights.
+    """
+
+    sums_leads: ClassVar[bool] = False
+    balanced_scale: ClassVar[float] = 1e-5
+    plain_scale: ClassVar[float] = 5e-5
+    epsilon: ClassVar[float] = 1e-8
+    gain: ClassVar[float] = 2 / (1 + SLOPE**2)
+
+    def __init__(self, table: Table, inputs: int, leads: int, *, low_precision: bool = False) -> None:
+        super().__init__()
+        self.table, self.inputs, self.leads, self.low_precision = table, inputs, leads, low_precision
+        self.metadata: dict[str, Any] = {}
+
+    @property
+    def total_stride(self) -> int:
+        """Height and width of the frames must be multiples of this many px."""
+        return total_stride(self.table)
+
+    def cells(self) -> Iterator[RecurrentCell]:
+        """The recurrent layers."""
+        return (module for module in self.modules() if isinstance(module, RecurrentCell))
+
+    def parts(self) -> list[list[nn.Parameter]]:
+        """Groups of parameters whose gradients are clipped together, each group by its own norm."""
+        return [list(self.parameters())]
+
+    def parameter_groups(self, link_rate_share: float = 1.0) -> list[dict[str, Any]]:
+        """Groups of parameters for an optimiser, with the ``share`` of the learning rate that each is trained at.
+
+        Args:
+            link_rate_share: The share for the parameters that generate the links; that of all others is 1.
+
+        Returns:
+            Two groups ``{"params": [...], "share": ...}``: all others, links. The latter may be empty.
+        """
+        links = {parameter: None for cell in self.cells() for parameter in cell.link_parameters()}
+        others = [parameter for parameter in self.parameters() if parameter not in links]
+        return [{"params": others, "share": 1.0}, {"params": list(links), "share": link_rate_share}]
+
+    def set_update_gate_bias(self, bias: float) -> None:
+        """Set the bias of the update gates of all recurrent layers; see :meth:`RecurrentCell.set_update_gate_bias`.
+
+        Raises:
+            ValueError: If the network has no update gates.
+        """
+        cells = list(self.cells())
+        if not cells:
+            raise ValueError("update_gate_bias applies to recurrent layers, and this network has none")
+        for cell in cells:
+            cell.set_update_gate_bias(bias)
+
+    def initialise_links(self, spacing: float) -> None:
+        """Initialise the links of all layers; see :meth:`TrajGRU.initialise_links`.
+
+        Args:
+            spacing: In px of each layer's map.
+
+        Raises:
+            ValueError: If the network has no links.
+        """
+        cells = [cell for cell in self.cells() if cell.link_parameters()]
+        if not cells:
+            raise ValueError("link_spacing applies to layers with links, such as TrajGRU, and this network has none")
+        for cell in cells:
+            cell.initialise_links(spacing)
+
+    def initialise(self, seed: int) -> None:
+        """Draw all weights anew from ``seed``, independent of PyTorch's global random state.
+
+        As in the released code: normally distributed with variance 2 gain / (fan in + fan out) (MSRA), biases 0, links
+        at the location itself. There only the last layer of the network that generates links is 0, which appendix A
+        of the paper prints of all its layers; these would then have no gradient.
+        """
+        random = torch.Generator().manual_seed(seed)
+        for module in self.modules():
+            if isinstance(module, nn.modules.conv._ConvNd):
+                fans = (module.weight.shape[0] + module.weight.shape[1]) * math.prod(module.kernel_size)
+                drawn = torch.randn(module.weight.shape, generator=random) * math.sqrt(2 * self.gain / fans)
+                with torch.no_grad():
+                    module.weight.copy_(drawn)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.reset_parameters()
+        for cell in self.cells():
+            cell.initialise_links(0.0)
+
+
+def check_grid(table: Table, frames: Tensor) -> None:
+    """Check that the strides of ``table`` divide the frames.
+
+    Args:
+        table: Rows of a network.
+        frames: (B, J, H, W).
+
+    Raises:
+        ValueError: If they do not divide them, or the frames have another number of axes.
+    """
+    if frames.ndim != 4:
+        raise ValueError(f"frames are (batch, frame, row, column), got {tuple(frames.shape)}")
+    height, width = frames.shape[-2:]
+    stride = total_stride(table)
+    if height % stride or width % stride:
+        padded = " x ".join(str(math.ceil(n / stride) * stride) for n in (height, width))
+        raise ValueError(
+            f"a grid of {height} x {width} px is not a multiple of the network's total stride of {stride} px: "
+            f"pad the frames to {padded}, or crop them to multiples of {stride}"
+        )
+
+
+def make_convolution(row: Row) -> nn.Module:
+    """The module of a "conv" or "deconv" row, in two or three dimensions."""
+    kinds: dict[tuple[str, bool], Any] = {
+        ("conv", False): nn.Conv2d,
+        ("conv", True): nn.Conv3d,
+        ("deconv", False): nn.ConvTranspose2d,
+        ("deconv", True): nn.ConvTranspose3d,
+    }
+    kind = kinds[row.type, isinstance(row.kernel, tuple)]
+    layer: nn.Module = kind(row.channels_in, row.channels_out, row.kernel, row.stride, row.padding, bias=row.bias)
+    return layer

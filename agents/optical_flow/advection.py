@@ -1,0 +1,73 @@
+"""Semi-Lagrangian advection of a frame along a motion field, on the CPU or a GPU, in batches."""
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+
+Tensor = torch.Tensor
+
+
+def advect(frame: Tensor, motion: Tensor, steps: int, *, scheme: str = "recursive") -> Tensor:
+    """Carry a frame along a steady motion field.
+
+    Args:
+        frame: (B, H, W).
+        motion: (B, 2, H, W) px per step, down and right.
+        steps: Number of forecasts.
+        scheme: "recursive" interpolates each forecast from the one before, with 0 outside the frame, as in the released
+            code of ROVER; "trajectory" follows the path of each location backwards and interpolates once from
+            ``frame``, with the nearest border pixel outside.
+
+    Returns:
+        (B, steps, H, W).
+
+    Raises:
+        ValueError: If there is no such scheme.
+    """
+    if scheme not in SCHEMES:
+        raise ValueError(f"there is no advection scheme {scheme!r}, only {', '.join(SCHEMES)}")
+    return SCHEMES[scheme](frame, motion, steps)
+
+
+def _advect_recursively(frame: Tensor, motion: Tensor, steps: int) -> Tensor:
+    """The scheme "recursive" of :func:`advect`."""
+    grid = _grid(_locations(motion) - motion)
+    forecasts, current = frame.new_empty(len(frame), steps, *frame.shape[1:]), frame[:, None]
+    for k in range(steps):
+        current = F.grid_sample(current, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+        forecasts[:, k] = current[:, 0]
+    return forecasts
+
+
+def _advect_along_trajectories(frame: Tensor, motion: Tensor, steps: int) -> Tensor:
+    """The scheme "trajectory" of :func:`advect`."""
+
+    def at(images: Tensor, where: Tensor) -> Tensor:
+        return F.grid_sample(images, _grid(where), mode="bilinear", padding_mode="border", align_corners=True)
+
+    forecasts, here = frame.new_empty(len(frame), steps, *frame.shape[1:]), _locations(motion).expand_as(motion)
+    for k in range(steps):
+        here = here - at(motion, here - at(motion, here) / 2)  # midpoint rule: second order on curved paths
+        forecasts[:, k] = at(frame[:, None], here)[:, 0]
+    return forecasts
+
+
+def _locations(motion: Tensor) -> Tensor:
+    """The row and column of each location, (1, 2, H, W)."""
+    height, width = motion.shape[-2:]
+    rows, columns = torch.meshgrid(
+        torch.arange(height, device=motion.device, dtype=motion.dtype),
+        torch.arange(width, device=motion.device, dtype=motion.dtype),
+        indexing="ij",
+    )
+    return torch.stack([rows, columns])[None]
+
+
+def _grid(locations: Tensor) -> Tensor:
+    """Rows and columns (B, 2, H, W) in the units of ``grid_sample``: (B, H, W, 2), x and y in [-1, 1]."""
+    height, width = locations.shape[-2:]
+    x = locations[:, 1] * (2 / max(width - 1, 1)) - 1
+    y = locations[:, 0] * (2 / max(height - 1, 1)) - 1
+    return torch.stack([x, y], -1)
+
+
+SCHEMES = {"recursive": _advect_recursively, "trajectory": _advect_along_trajectories}

@@ -1,0 +1,67 @@
+"""Make an archive of synthetic rain, with the hidden true rain and motion in a folder beside it.
+
+The same seed gives the same frames. A command that is interrupted continues when it is given again.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from hko7env.archive.format import iso
+from hko7env.archive.rainy_days import read_times
+from hko7env.command_line import Parser, add_out, add_workers, integer
+from hko7env.synthetic import SEED, SIZES, make
+from hko7env.synthetic.weather import EpisodeSpec, hko7
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Make the archive and print its number of frames and fingerprint; returns 0."""
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    if args.test_times and args.preset != "hko7":
+        parser.error("--test-times goes with --preset hko7 only")
+    if args.preset == "hko7" and args.cadence != 6:
+        parser.error("the frames of --preset hko7 are 6 minutes apart: leave --cadence out")
+    archive = make(
+        args.out,
+        shape=(args.shape[0], args.shape[1]),
+        seed=args.seed,
+        weather=_with_test_times(args.seed, args.test_times) if args.test_times else SIZES[args.preset](args.seed),
+        cadence=args.cadence,
+        workers=args.workers,
+        shard=args.shard,
+        visible=True,
+    )
+    print(f"{args.out}: {len(archive)} frames, fingerprint {archive.fingerprint}")
+    return 0
+
+
+def _with_test_times(seed: int, file: Path) -> tuple[EpisodeSpec, ...]:
+    """HKO-7's episodes with the test times of ``file``. Raises ValueError for times that no episodes can have."""
+    listed = read_times(file)
+    episodes = hko7(seed, listed)
+    before, test = ([e.times(6) for e in episodes if (e.split == "test") is tested] for tested in (False, True))
+    if listed[0] <= np.concatenate(before).max():
+        raise ValueError(f"{file}: {iso(listed[0])} lies among the days of train and valid; list later times")
+    if not np.array_equal(np.concatenate(test), listed):
+        raise ValueError(f"{file}: some of its times are less than 6 minutes apart; leave one of each out")
+    return episodes
+
+
+def _parser() -> Parser:
+    parser = Parser("hko7env archive synthetic", __doc__ or "", renamed={"--size": "--preset"})
+    add = parser.add_argument
+    help_text = "size of the archive: demo has 840 frames, small 4800, hko7 235,254; default: demo"
+    add("--preset", choices=tuple(SIZES), default="demo", help=help_text)
+    add("--seed", type=integer(0), default=SEED, metavar="N", help=f"seed of the rain; default: {SEED}")
+    add_out(parser, "the archive to make")
+    help_text = "minutes between frames; default: 6"
+    add("--cadence", type=integer(1), default=6, metavar="MINUTES", help=help_text)
+    help_text = "size of a frame in px of 1.07 km; default: 480 480"
+    add("--shape", type=integer(1), nargs=2, default=(480, 480), metavar=("HEIGHT", "WIDTH"), help=help_text)
+    help_text = "frames in a file, for an archive that is not extended later; default: 5"
+    add("--shard", type=integer(1), metavar="N", help=help_text)
+    help_text = "for --preset hko7: CSV file, ISO times of the test frames first in each line; default: 131 rainy days"
+    add("--test-times", type=Path, metavar="FILE", help=help_text)
+    add_workers(parser, "the making of episodes")
+    return parser

@@ -1,0 +1,54 @@
+"""Evaluate agents and print the table of Shi et al. 2017: ``hko7env evaluate agents.last_frame``.
+
+Each agent runs offline, where sequences are independent, and online, where it sees the stream in order and may learn.
+A run that is interrupted continues when the same command is given again. The fields of an agent's ``Config`` are
+options too: ``hko7env evaluate agents.rover --help`` lists those of ROVER. Agents come first, then their options.
+"""
+
+import argparse
+
+from hko7env.command_line import Parser, add_archive, add_out, add_workers, integer
+from hko7env.commands.agent_options import parse_with_agents
+from hko7env.evaluation.evaluate import Plan, evaluate
+from hko7env.evaluation.table import table
+
+SETTINGS = {"online": (True,), "offline": (False,), "both": (False, True)}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Evaluate the agents that ``arguments`` name and print their table.
+
+    Returns:
+        The exit status 0.
+
+    Raises:
+        UsageError: If the command line is wrong.
+        ValueError: If an archive, a split or a run folder cannot be used.
+        OSError: If a file cannot be read or written.
+    """
+    args, options = parse_with_agents(make_parser, arguments)
+    rows = []
+    for agent in args.agents:
+        for online in SETTINGS[args.env]:
+            plan = Plan(agent, online, args.archive, args.split, args.limit, args.cleaned, options[agent])
+            rows.append(evaluate(plan, args.out, workers=args.workers))
+    print(table(rows), end="")
+    print(f"Run folders with per-lead scores: {args.out}")
+    return 0
+
+
+def make_parser() -> Parser:
+    """The command's own arguments."""
+    parser = Parser("hko7env evaluate", __doc__ or "")
+    add = parser.add_argument
+    add("agents", nargs="+", metavar="AGENT", help="agents.last_frame, or module[:function] of your own")
+    help_text = "online, offline or both: the environments HKO7-Online-v0 and HKO7-Offline-v0; default: both"
+    add("--env", choices=tuple(SETTINGS), default="both", help=help_text)
+    add_archive(parser)
+    add("--split", help="a split of the archive, or all; default: test, or all if the archive has no splits")
+    add("--limit", type=integer(1), metavar="N", help="evaluate the first N sequences only; default: all")
+    help_text = "show the agents frames without noise; default: frames as recorded"
+    add("--cleaned", action=argparse.BooleanOptionalAction, default=False, help=help_text)
+    add_out(parser, "folder in which each run has a folder", "results")
+    add_workers(parser, "the sequences of an offline run")
+    return parser

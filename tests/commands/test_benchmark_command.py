@@ -1,0 +1,65 @@
+import importlib
+import json
+
+import pytest
+
+from agents.benchmarks.timing import compare, lines
+from agents.benchmarks.whole_pass import pass_times
+from agents.commands.benchmark import TOPICS
+
+
+@pytest.mark.parametrize("topic", ["stream", "moving-mnist"])
+def test_a_topic_is_measured_beside_its_reference(command, small_archive, monkeypatch, topic):
+    monkeypatch.setattr("agents.benchmarks.stream.default_archive", lambda: small_archive)
+    done = command("benchmark", topic, "--rounds", "1")
+    assert done.status == 0, done.err
+    found = [json.loads(line) for line in done.out.splitlines()]
+    assert found[0]["ratio"] == 1
+    assert any("hko7env" in line["name"] and 0 < line["ratio"] < 1 for line in found)
+    assert all(line["median"] > 0 for line in found)
+
+
+def test_every_topic_has_a_module():
+    for module, about in TOPICS.values():
+        assert callable(importlib.import_module(f"agents.benchmarks.{module}").measure), about
+
+
+def test_the_parameters_of_every_network(command):
+    done = command("benchmark", "nets", "--list")
+    assert done.status == 0
+    found = {line["name"]: line["parameters"] for line in map(json.loads, done.out.splitlines())}
+    assert len(found) == 14
+    assert (found["hko7 convgru"], found["hko7 trajgru"]) == (13_649_081, 12_150_053)
+
+
+@pytest.mark.parametrize(
+    "words, status, message",
+    [
+        (["scors"], 2, "there is no topic 'scors', did you mean 'scores'?"),
+        (["flow", "--archives", "a.zarr"], 2, "there is no option '--archives', use --archive"),
+        (["nets", "--models", "hko7trajgru"], 1, "did you mean 'hko7 trajgru'?"),
+        (["scores", "--rounds", "0"], 2, "must be at least 1"),
+        ([], 2, "required: TOPIC"),
+    ],
+)
+def test_a_wrong_command_line_is_named(command, words, status, message):
+    done = command("benchmark", *words)
+    assert (done.status, done.out) == (status, "")
+    assert message in done.err
+
+
+def test_rounds_alternate_after_one_to_warm_up():
+    calls = []
+    jobs = {"one": lambda: calls.append("one"), "two": lambda: calls.append("two")}
+    assert set(compare(jobs, 2)) == set(jobs)
+    assert calls == ["one", "two"] * 3
+
+
+def test_a_line_gives_milliseconds_a_unit_and_the_ratio():
+    slow, fast = lines({"plain": 2.0, "ours": 0.5}, "plain", "ms/frame", per=10, size=7)
+    assert slow == {"name": "plain", "median": 200, "unit": "ms/frame", "ratio": 1, "bytes": 7}
+    assert (fast["median"], fast["ratio"]) == (50, 0.25)
+
+
+def test_the_pass_has_the_schedule_of_hko7s_test_split():
+    assert len(pass_times()) == 31_350  # it checks its own sequences and episodes

@@ -1,0 +1,212 @@
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from agents.commands.train import RENAMED, make_parser
+from agents.learning.checkpoint import digest, read, under
+from agents.learning.distributed import Ranks
+from agents.learning.radar_training import make_trainer
+from agents.learning.train_config import TrainConfig
+from agents.learning.trainer import Trainer
+from agents.learning.validation import Validation
+from agents.learning.weights import find_shipped_weights
+from hko7env.archive import Archive
+from hko7env.loading import load
+from hko7env.split_view import SplitView
+from hko7env.testing import task
+from tests.helpers.training import content, equal, log, ninety_archive
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    return ninety_archive(tmp_path_factory.mktemp("archives"))
+
+
+def words(archive, out, agent="agents.convgru", **options):
+    """A short training; an option of None is left out."""
+    given = {
+        "archive": archive,
+        "out": out,
+        "steps": 4,
+        "crop": 30,
+        "valid_every": 2,
+        "valid_limit": 2,
+        "device": "cpu",
+    }
+    given |= options
+    if given.get("valid") == "none":
+        given["valid_limit"] = None
+    pairs = ((f"--{name.replace('_', '-')}", str(value)) for name, value in given.items() if value is not None)
+    return ["train", agent, *itertools.chain.from_iterable(pairs)]
+
+
+def test_it_is_stopped_goes_on_and_its_weights_are_evaluated(archive, tmp_path, command, monkeypatch):
+    learn = Trainer._learn
+
+    def interrupted(self, batch, rate):
+        if self.step == 2:
+            signal.raise_signal(signal.SIGINT)
+        return learn(self, batch, rate)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_learn", interrupted)
+        patch.delenv("LOCAL_RANK", raising=False)
+        stopped = command(*words(archive, "parts", valid_every=4))
+        assert stopped.status == 130
+    assert "stopped; the same command continues from there: 3 steps" in stopped.out
+    for name in ("parts", "whole"):
+        done = command(*words(archive, name, valid_every=4))
+        assert done.status == 0
+        assert "finished: 4 steps" in done.out
+    assert equal(*(content(tmp_path / name / "last.safetensors") for name in ("parts", "whole")))
+
+    agent = load("agents.convgru", task(90, 90), checkpoint=str(tmp_path / "whole/best.safetensors"), device="cpu")
+    score = Validation(SplitView(Archive(str(archive)), "valid"), agent.net, Ranks(), 2)()
+    assert read(tmp_path / "whole/best.safetensors")[1]["score"] == score
+
+
+def test_it_learns_from_rain_that_is_made_as_it_goes(archive, tmp_path, command):
+    for name in ("one", "two"):
+        assert command(*words(archive, name, synthetic_size=60, crop=None, steps=1)).status == 0
+    assert equal(*(content(tmp_path / name / "best.safetensors") for name in ("one", "two")))
+    done = command(*words(archive, "three", synthetic_size=45, crop=None))
+    assert done.status == 1
+    assert "crop them to multiples of 30" in done.err
+
+
+def test_it_begins_with_the_weights_of_another(archive, tmp_path, command):
+    for seed, name in enumerate(("first", "other")):
+        assert command(*words(archive, name, steps=1, seed=seed)).status == 0
+    first, other = tmp_path / "first/best.safetensors", tmp_path / "other/last.safetensors"
+    assert command(*words(archive, "second", steps=1, crop=60, rate=0, checkpoint=first)).status == 0
+    assert equal(*(under("net", content(path)) for path in (first, tmp_path / "second/best.safetensors")))
+    _, metadata = read(tmp_path / "second/best.safetensors")
+    assert metadata["checkpoint"] == digest(under("net", content(first)))
+    done = command(*words(archive, "second", steps=2, crop=60, rate=0, checkpoint=other))
+    assert done.status == 1
+    assert "second/last.safetensors is of a training with checkpoint" in done.err
+
+
+def test_the_folder_of_a_training_of_the_former_version_is_continued(archive, tmp_path):
+    """All that the former version stored, as it stored it."""
+    config = TrainConfig(steps=1, crop=30, valid="none", device="cpu", out=tmp_path, update_gate_bias=2.0)
+    trainer = make_trainer("convgru", Archive(str(archive)), config)
+    former = {
+        "archive": Archive(str(archive)).fingerprint, "balanced": True, "batch": 4, "cadence": 6, "checkpoint": None,
+        "clip": 50.0, "crop": 30, "decay": 0.7, "decay_every": 20000, "draws": 1, "ema": 0.0, "floor": 1e-06,
+        "generate": None, "inputs": 5, "lead_power": 0.0, "leads": 20, "link_rate": 1.0, "memory": 2.0,
+        "model": "convgru", "precision": "float32", "rate": 0.0001, "seed": 0, "size": "small", "split": "train",
+        "spread": 0, "table": "f0640645c99d1eaced099c1c2c5959db6e3ccb1d54e0056888bccf5dd763717b", "valid": "none",
+        "valid_limit": None, "zr": [58.53, 1.56],
+    }  # fmt: skip
+    assert trainer.metadata == former
+
+
+@pytest.mark.parametrize("model, loss", [("conv2d", "sum over leads"), ("convgru", None)])
+def test_checkpoints_of_cnns_say_that_their_loss_is_a_sum(archive, tmp_path, model, loss):
+    config = TrainConfig.for_model(model, {"synthetic_size": 120, "valid": "none", "device": "cpu", "out": tmp_path})
+    assert make_trainer(model, Archive(str(archive)), config).metadata.get("loss") == loss
+
+
+@pytest.mark.parametrize("checkpoint", [{}, {"checkpoint": find_shipped_weights("trajgru", "small")}])
+def test_it_begins_with_a_gate_bias_and_links_on_a_spiral(archive, tmp_path, command, checkpoint):
+    options = {"steps": 1, "rate": 0, "valid": "none", "update_gate_bias": 2, "link_spacing": 1.5}
+    assert command(*words(archive, "begun", "agents.trajgru", **options, **checkpoint)).status == 0
+    net = under("net", content(tmp_path / "begun/last.safetensors"))
+    before = under("net", content(checkpoint["checkpoint"])) if checkpoint else net
+    for name, weights in net.items():
+        assert torch.equal(weights, before[name]) or name.endswith(("flow.weight", "flow.bias", "h2h.bias"))
+    gates, flows = ([of for name, of in net.items() if name.endswith(end)] for end in ("h2h.bias", "flow.bias"))
+    assert len(gates) == len(flows) == 6
+    for gate in gates:
+        assert (gate.chunk(3)[1] == 2).all()
+    for flow in flows:
+        torch.testing.assert_close(flow.view(-1, 2).norm(dim=1), 1.5 * torch.arange(5).sqrt())
+
+
+def test_links_learn_at_their_share_of_the_rate(archive, tmp_path, command):
+    """The first step of Adam is proportional to the rate."""
+    moved = []
+    for name, share in (("whole", 1), ("quarter", 0.25), ("zero", 0)):
+        options = {"steps": 1, "rate": 1e-2, "valid": "none", "link_spacing": 1, "link_rate_share": share}
+        assert command(*words(archive, name, "agents.trajgru", **options)).status == 0
+        moved.append(under("net", content(tmp_path / name / "last.safetensors")))
+    far = []
+    for name in moved[0]:
+        whole, quarter, none = (net[name] for net in moved)
+        if ".flow." in name:
+            far.append(float((whole - none).abs().max()))
+            torch.testing.assert_close(quarter - none, (whole - none) / 4, rtol=1e-4, atol=1e-6)
+        elif "2f." not in name:  # whose gradients are 0 as long as the last layer is
+            assert torch.equal(whole, quarter) and torch.equal(whole, none), name
+    assert max(far) == pytest.approx(1e-2, rel=0.01)
+
+
+def test_two_processes_agree_with_one(archive, tmp_path, command):
+    """To 1e-5 of a weight's size: gradients are added in another order."""
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    given = [sys.executable, *launcher, str(ROOT / "tools/train.py"), *map(str, words(archive, "two")[1:])]
+    here = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    done = subprocess.run(given, cwd=tmp_path, env=here, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert command(*words(archive, "one")).status == 0
+    one, two = (content(tmp_path / name / "last.safetensors") for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name in one:
+        if name.startswith("net."):
+            torch.testing.assert_close(two[name], one[name], rtol=1e-5, atol=1e-5, msg=name)
+    logs = [log(tmp_path / name) for name in ("one", "two")]
+    for a, b in zip(*logs, strict=True):
+        assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=1e-5)
+    assert float(logs[0][3]["valid"]) == pytest.approx(float(logs[1][3]["valid"]), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "given, status, message",
+    [
+        (["agents.trajgr", "--archive", "x"], 1, "did you mean 'agents.trajgru'?"),
+        (["agents.convgru", "--archive", "nowhere.zarr"], 1, "no archive at nowhere.zarr"),
+        (["--split", "tran"], 1, "did you mean 'train'?"),
+        (["--size", "smal"], 1, "did you mean 'small'?"),
+        (["--crop", "45"], 1, "a crop is a multiple of 30 px"),
+        (["--batch", "0"], 1, "a batch of 0 cannot be shared"),
+        (["--steps", "0"], 1, "steps must be at least 1"),
+        (["--steps", "many"], 2, "--steps expects int, got 'many'"),
+        (["--device", "cuda"], 1, "choose the device cpu"),
+        (["--valid", "valdi"], 1, "did you mean 'valid'?"),
+        (["--valid-limit", "0"], 1, "valid_limit must be at least 1"),
+        (["--weight-averaging", "1"], 1, "weight_averaging must be at least 0 and below 1"),
+        (["--checkpoint", "lost.safetensors"], 1, "no checkpoint at lost.safetensors"),
+        (["--checkpoint", str(find_shipped_weights("trajgru", "small"))], 1, "has model trajgru, needed is convgru"),
+        (["--link-rate-share", "-1"], 1, "link_rate_share must be at least 0"),
+        (["--link-rate-share", "0.5"], 1, "link_rate_share applies to layers with links"),
+        (["--link-spacing", "1"], 1, "link_spacing applies to layers with links, such as TrajGRU"),
+        (["--synthetic-size", "60", "--crop", "30"], 1, "synthetic_size and crop do not go together"),
+        (["--balanced", "false"], 2, "is given as --name or --no-name"),
+        (["--graph"], 1, "choose device cuda, or graph off"),
+        *(([old, "1"], 2, f"there is no option '{old}', use {new}") for old, new in RENAMED.items()),
+    ],
+)
+def test_what_is_wrong_is_named(archive, tmp_path, command, monkeypatch, given, status, message):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    full = given if "--archive" in given else ["agents.convgru", "--archive", archive, *given]
+    done = command("train", *full)
+    assert (done.status, done.out) == (status, "")
+    assert message in done.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_flags_of_the_former_version_are_renamed_to_flags_that_exist():
+    flags = set(make_parser().flags)
+    assert set(RENAMED.values()) <= flags
+    assert not RENAMED.keys() & flags

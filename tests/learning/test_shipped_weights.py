@@ -1,0 +1,104 @@
+"""The shipped weights: they are what their card says, and they forecast."""
+
+import dataclasses
+import hashlib
+import itertools
+import re
+from collections import namedtuple
+
+import gymnasium
+import pytest
+import torch
+
+import hko7env
+from agents.commands.train import parse
+from agents.learning.checkpoint import CheckpointError, read
+from agents.learning.weights import WEIGHTS, find_shipped_weights
+from agents.networks.link_plots import record_links, share_outside
+from agents.networks.paper_tables import Row
+from agents.networks.registry import NETWORKS
+from hko7env.loading import load
+from hko7env.synthetic import EpisodeSpec, make
+from hko7env.testing import task
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SHIPPED = ("convgru", "trajgru")
+
+
+@pytest.fixture(scope="module")
+def card():
+    return (WEIGHTS / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("model", SHIPPED)
+def test_the_card_tells_how_the_file_was_made(model, card):
+    path = find_shipped_weights(model, "small")
+    assert path.stat().st_size < 3e6
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in card
+    _, metadata = read(path)
+    commands = re.findall(rf"^python tools/train.py (agents.{model} .+)$", card, re.MULTILINE)
+    stages = [parse(command.split())[2] for command in commands]
+    assert stages[0].checkpoint is None
+    for before, after in itertools.pairwise(stages):
+        assert after.checkpoint in [before.out / f"{name}.safetensors" for name in ("last", "best")]
+    last = stages[-1]
+    told = {name: value for name, value in last.metadata().items() if name in metadata}
+    assert len(told) > 12
+    assert told == {name: metadata[name] for name in told}
+    assert metadata["archive"] in card
+    assert metadata["checkpoint"] in card
+    assert metadata["step"] <= last.steps
+
+
+def test_nothing_is_shipped_that_the_card_does_not_name():
+    assert {path.name for path in WEIGHTS.glob("*.safetensors")} == {f"{model}-small.safetensors" for model in SHIPPED}
+
+
+@pytest.fixture(scope="module")
+def rain(tmp_path_factory):
+    """Rain of a place and a year that no training has seen."""
+    path = tmp_path_factory.mktemp("archives") / "rain.zarr"
+    make(path, shape=(240, 240), weather=(EpisodeSpec("test", "2016-06-10T00:00", 60),), seed=11)
+    return path
+
+
+def test_links_that_are_shipped_look_at_the_map(rain):
+    env = gymnasium.make("HKO7-Offline-v0", archive=str(rain), split="test").unwrapped
+    observation, _ = env.reset(options={"start": 5})
+    assert observation["frames"].any()
+    _, seen = record_links(
+        load("agents.trajgru", env.task).agent.net, torch.from_numpy(observation["frames"])[None] / 255
+    )
+    assert len(seen) == 6
+    for name, flow in seen.items():
+        assert share_outside(flow.reshape(-1, *flow.shape[-3:])) < 0.5, name
+
+
+def error(name, archive):
+    env = gymnasium.make("HKO7-Offline-v0", archive=str(archive), split="test")
+    total = hko7env.run(env, load(name, env.unwrapped.task))
+    return float(total.balanced_squared.sum())
+
+
+def test_shipped_networks_are_nearer_than_the_last_frame(rain):
+    last = error("agents.last_frame", rain)
+    for model in SHIPPED:
+        assert error(f"agents.{model}", rain) < 0.9 * last
+
+
+class WiderRow(namedtuple("Columns", [*Row._fields, "gate"], defaults=[*Row._field_defaults.values(), "sigmoid"])):
+    """A row of a later version, which has one column more."""
+
+    recurrent = Row.recurrent
+
+
+@pytest.mark.parametrize("model", SHIPPED)
+def test_a_column_that_is_added_to_the_tables_refuses_no_weights(model, monkeypatch):
+    wider = tuple(WiderRow(*row) for row in NETWORKS[model].small)
+    monkeypatch.setitem(NETWORKS, model, dataclasses.replace(NETWORKS[model], small=wider))
+    assert load(f"agents.{model}", task(60, 60), device="cpu").net.table == wider
+    other = (*wider[:-1], wider[-1]._replace(gate="tanh"))
+    monkeypatch.setitem(NETWORKS, model, dataclasses.replace(NETWORKS[model], small=other))
+    with pytest.raises(CheckpointError, match="has table"):
+        load(f"agents.{model}", task(60, 60), device="cpu")
