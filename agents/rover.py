@@ -46,7 +46,7 @@ class Rover:
         config: The variant.
 
     Raises:
-        OptionError: The device is not there.
+        OptionError: If the device is not there.
     """
 
     def __init__(self, task: Task, config: Config) -> None:

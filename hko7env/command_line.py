@@ -23,11 +23,11 @@ class Parser(argparse.ArgumentParser):
 
         Args:
             program: The words that call the command, such as ``hko7env archive pack``.
-            description: Printed above the arguments, as it is.
+            description: Printed above the arguments, line by line, without the double backticks of docstrings.
             renamed: What to suggest for flags of earlier versions, by flag.
         """
         style = argparse.RawDescriptionHelpFormatter
-        super().__init__(program, description=description, formatter_class=style, allow_abbrev=False)
+        super().__init__(program, description=description.replace("``", ""), formatter_class=style, allow_abbrev=False)
         self.renamed = dict(renamed or {})
 
     @property
@@ -103,8 +103,15 @@ def add_scheduler(parser: Any) -> None:
     parser.add_argument("--scheduler", metavar="ADDRESS", help=help_text)
 
 
-def add_out(parser: Any, what: str, default: str | None = None) -> None:
-    """Add ``--out PATH`` to a parser or group; it is required unless there is a default."""
+def add_out(parser: Any, what: str, default: str | None = None, *, kind: type = Path) -> None:
+    """Add ``--out PATH`` to a parser or group; it is required unless there is a default.
+
+    Args:
+        parser: The parser or group.
+        what: What is written there, for the help text.
+        default: The path that is taken without the option.
+        kind: Path, or str if a URL is possible.
+    """
     text = what if default is None else f"{what}; default: {default}"
-    path = None if default is None else Path(default)
-    parser.add_argument("--out", type=Path, metavar="PATH", default=path, required=default is None, help=text)
+    path = None if default is None else kind(default)
+    parser.add_argument("--out", type=kind, metavar="PATH", default=path, required=default is None, help=text)

@@ -45,9 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
         The exit status 0.
 
     Raises:
-        UsageError: The command line is wrong.
-        ValueError: A checkpoint, the archive, the split or the sequence cannot be used.
-        OSError: A file cannot be read or written.
+        UsageError: If the command line is wrong.
+        ValueError: If a checkpoint, the archive, the split or the sequence cannot be used.
+        OSError: If a file cannot be read or written.
     """
     args = _parser().parse_args(arguments)
     options = Options(**given(args, Options))
@@ -92,7 +92,7 @@ def read_links(path: Path, task: Task, frames: npt.NDArray[np.uint8], device: st
         The flow (L, 2, H', W') in px of each recurrent layer's map, by the name of its row.
 
     Raises:
-        CheckpointError: The checkpoint is damaged or not of a TrajGRU.
+        CheckpointError: If the checkpoint is damaged or not of a TrajGRU.
     """
     _, metadata = read(path)
     check_metadata(metadata, {"model": "trajgru"}, path)

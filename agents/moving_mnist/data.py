@@ -1,10 +1,13 @@
 """MovingMNIST++: what fixes a sequence, drawn at random.
 
 A sequence is twenty frames of 64 x 64 px with three digits that move, rotate and change size while the brightness of
-all changes. The rule is that of the released code of Shi et al. 2017, with which the official test file was made. A
-sequence is fixed by a few parameters. They are drawn here from a counter, so any batch can be had without those before
-it, or read from the official file by :mod:`agents.moving_mnist.files`; :mod:`agents.moving_mnist.rendering` makes the
-frames.
+all changes. It is fixed by a few parameters. They are drawn here from a counter, so any batch can be had without those
+before it, or read from the official file by :mod:`agents.moving_mnist.files`; :mod:`agents.moving_mnist.rendering`
+makes the frames.
+
+The rule is that of the released code of Shi et al. 2017, with which the official test file was made. The paper prints
+half the rotation (Table 6) and one brightness factor for every frame. It mentions neither the box that digits stay in
+nor that the brightest digit shows and pixels above 1 occur.
 """
 
 from dataclasses import dataclass, fields

@@ -1,7 +1,8 @@
 """Table 1 of Shi et al. 2017: ten networks on MovingMNIST++, with their training data, loss and test.
 
 Ten frames of 64 x 64 px in, ten out; pixels 0 to 1 / 0.6, never clipped. Trainings with one seed learn from the same
-sequences, whatever the network. States start at zero in each sequence.
+sequences, whatever the network. States start at zero in each sequence; the released code carries them over from the
+batch before, which the paper does not mention.
 """
 
 import hashlib

@@ -21,13 +21,13 @@ class CNN(Network):
     In two dimensions the frames are channels, in three they are the depth of the maps.
 
     Raises:
-        ValueError: The rows of a three-dimensional network make other numbers of frames.
+        ValueError: If the rows of a three-dimensional network make other numbers of frames.
     """
 
     sums_leads = True  # in the released code leads are channels of one map that is summed
     balanced_scale = 5e-5  # balanced or not; with the sum over 20 leads 100 times the loss of the recurrent networks
     epsilon = 1e-7  # MXNet's default, which the released code changes for the recurrent networks only
-    gain = 1.0
+    gain = 1.0  # Xavier, where appendix A of the paper prints MSRA
 
     def __init__(self, table: Table, inputs: int, leads: int, *, low_precision: bool = False) -> None:
         three_dimensional = isinstance(table[0].kernel, tuple)
@@ -51,7 +51,7 @@ class CNN(Network):
             (B, K, H, W) of the same type.
 
         Raises:
-            ValueError: H or W is no multiple of the total stride.
+            ValueError: If H or W is no multiple of the total stride.
         """
         check_grid(self.table, frames)
         x = frames[:, None] if self.three_dimensional else frames.contiguous(memory_format=torch.channels_last)

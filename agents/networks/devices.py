@@ -15,7 +15,7 @@ def select_device(name: str) -> torch.device:
         name: "auto" (CUDA if torch can use it, otherwise the CPU), "cpu", "cuda" or any name that torch knows.
 
     Raises:
-        OptionError: torch does not know the device or cannot use it here.
+        OptionError: If torch does not know the device or cannot use it here.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

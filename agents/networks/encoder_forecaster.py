@@ -43,7 +43,7 @@ class EncoderForecaster(Network):
             (B, K, H, W) float32.
 
         Raises:
-            ValueError: H or W is no multiple of the total stride.
+            ValueError: If H or W is no multiple of the total stride.
         """
         check_grid(self.table, frames)
         with torch.autocast(frames.device.type, torch.bfloat16, enabled=self.low_precision):

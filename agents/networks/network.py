@@ -75,7 +75,7 @@ class Network(nn.Module):
         """Set the bias of the update gates of all recurrent layers; see :meth:`RecurrentCell.set_update_gate_bias`.
 
         Raises:
-            ValueError: The network has no update gates.
+            ValueError: If the network has no update gates.
         """
         cells = list(self.cells())
         if not cells:
@@ -90,7 +90,7 @@ class Network(nn.Module):
             spacing: In px of each layer's map.
 
         Raises:
-            ValueError: The network has no links.
+            ValueError: If the network has no links.
         """
         cells = [cell for cell in self.cells() if cell.link_parameters()]
         if not cells:
@@ -101,8 +101,9 @@ class Network(nn.Module):
     def initialise(self, seed: int) -> None:
         """Draw all weights anew from ``seed``, independent of PyTorch's global random state.
 
-        As in the released code: normally distributed with variance 2 gain / (fan in + fan out), biases 0, links at the
-        location itself.
+        As in the released code: normally distributed with variance 2 gain / (fan in + fan out) (MSRA), biases 0, links
+        at the location itself. There only the last layer of the network that generates links is 0, which appendix A
+        of the paper prints of all its layers; these would then have no gradient.
         """
         random = torch.Generator().manual_seed(seed)
         for module in self.modules():
@@ -127,7 +128,7 @@ def check_grid(table: Table, frames: Tensor) -> None:
         frames: (B, J, H, W).
 
     Raises:
-        ValueError: They do not, or the frames have another number of axes.
+        ValueError: If they do not divide them, or the frames have another number of axes.
     """
     if frames.ndim != 4:
         raise ValueError(f"frames are (batch, frame, row, column), got {tuple(frames.shape)}")

@@ -221,7 +221,7 @@ def narrow_table(table: Table, widths: Sequence[int], *, links: int | None = Non
         links: Number of links of each TrajGRU layer; default: unchanged.
 
     Raises:
-        ValueError: There are more or fewer widths.
+        ValueError: If there are more or fewer widths.
     """
     recurrent = is_recurrent(table)
     if len(widths) != (4 if recurrent else 1):

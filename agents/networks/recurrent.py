@@ -54,7 +54,7 @@ class RecurrentCell(nn.Module):
         """Set the bias of the update gate. With zero input the time constant of the state is 1 + e^bias steps.
 
         Raises:
-            ValueError: The cell has no update gate.
+            ValueError: If the cell has no update gate.
         """
         raise ValueError(f"{type(self).__name__} layers have no update gate")
 

@@ -24,20 +24,29 @@ SIZES = ("small", "full")
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """One network and the training of the released code."""
+    """One network and its training, for radar as in the released code, for MovingMNIST++ as in the paper.
+
+    Attributes:
+        kind: Its class.
+        full: Its rows, as wide as in the paper.
+        small: Its rows at the size of the shipped weights; empty if there is no such size.
+        steps: Optimiser steps.
+        batch: Sequences per step.
+        clip: Largest norm of the gradients of each part of the network.
+    """
 
     kind: type[Network]
-    full: Table  # rows, as wide as in the paper
+    full: Table
     small: Table = ()
     steps: int = 100_000
-    batch: int = 4  # sequences per step
-    clip: float = 50.0  # norm of the gradients of each of the network's parts
+    batch: int = 4
+    clip: float = 50.0
 
     def select_table(self, size: str) -> Table:
         """The rows at one of ``SIZES``.
 
         Raises:
-            OptionError: There is no such size.
+            OptionError: If there is no such size.
         """
         if size not in SIZES:
             raise OptionError(f"there is no size {size!r}, {suggest(size, SIZES)}")
@@ -52,8 +61,8 @@ def _specify_hko7(kind: type[Network], name: str, widths: tuple[int, ...], steps
 def _specify_mnist(name: str) -> NetworkSpec:
     full = TABLES[name]
     if is_recurrent(full):
-        return NetworkSpec(EncoderForecaster, full, steps=200_000, batch=4, clip=10.0)
-    return NetworkSpec(CNN, full, steps=100_000, batch=32)
+        return NetworkSpec(EncoderForecaster, full, steps=200_000, batch=4, clip=10.0)  # released options: clip 1
+    return NetworkSpec(CNN, full, steps=100_000, batch=32)  # released options: 80,000 steps
 
 
 NETWORKS: dict[str, NetworkSpec] = {  # for radar: 5 frames in, 20 out
@@ -79,7 +88,7 @@ def find_network(model: str, networks: dict[str, NetworkSpec] | None = None) -> 
         networks: Where to look; default: ``NETWORKS``.
 
     Raises:
-        OptionError: There is none of that name; the message suggests one.
+        OptionError: If there is none of that name; the message suggests one.
     """
     networks = NETWORKS if networks is None else networks
     if model not in networks:
@@ -101,7 +110,7 @@ def build(
         device: As :func:`select_device` takes it.
 
     Raises:
-        OptionError: A name is unknown, the grid is no multiple of the strides, the device is not there, or the rows
+        OptionError: If a name is unknown, the grid is no multiple of the strides, the device is not there, or the rows
             cannot make that number of frames.
     """
     spec = find_network(model)
@@ -139,8 +148,8 @@ def make_network(
         device: As :func:`select_device` takes it, or "meta" for a network without memory and weights.
 
     Raises:
-        ValueError: There is no such precision, or the rows cannot make these numbers of frames.
-        OptionError: The device is not there.
+        ValueError: If there is no such precision, or the rows cannot make these numbers of frames.
+        OptionError: If the device is not there.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"there is no precision {precision!r}, only {', '.join(PRECISIONS)}")

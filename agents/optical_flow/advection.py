@@ -21,7 +21,7 @@ def advect(frame: Tensor, motion: Tensor, steps: int, *, scheme: str = "recursiv
         (B, steps, H, W).
 
     Raises:
-        ValueError: There is no such scheme.
+        ValueError: If there is no such scheme.
     """
     if scheme not in SCHEMES:
         raise ValueError(f"there is no advection scheme {scheme!r}, only {', '.join(SCHEMES)}")

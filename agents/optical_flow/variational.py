@@ -35,7 +35,7 @@ def estimate_flow(first: Tensor, second: Tensor) -> Tensor:
         (B, 2, H, W) float32 px, down and right.
 
     Raises:
-        ValueError: The shapes differ or have another number of axes.
+        ValueError: If the shapes differ or have another number of axes.
     """
     if first.shape != second.shape or first.ndim != 3:
         raise ValueError(f"two batches (B, H, W) of one shape are needed, got {first.shape} and {second.shape}")

@@ -4,9 +4,7 @@ The left panel shows the observed frames, the right one the five input frames an
 frames. The agent is run offline: it sees the input frames of this sequence and nothing before them.
 """
 
-import argparse
 import io
-import sys
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -16,11 +14,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hko7env.archive.format import iso
 from hko7env.command_line import Parser, add_archive, add_out, integer
+from hko7env.commands.agent_options import parse_with_agents
 from hko7env.contract import Task
 from hko7env.files import write_atomically
 from hko7env.forecast import check_forecast
-from hko7env.loading import find, load
-from hko7env.options import add_options, given
+from hko7env.loading import load
 from hko7env.rendering import COLOURS, colour
 from hko7env.scores import scored
 from hko7env.units import ZR, level
@@ -67,34 +65,28 @@ def main(arguments: list[str] | None = None) -> int:
         ValueError: For an unknown agent, option, split, sequence or kind of file.
         OSError: If the archive cannot be read or the file cannot be written.
     """
-    args, options = _parse(arguments)
+    args, options = parse_with_agents(_make_parser, arguments)
+    (agent,) = args.agents
     if args.out.suffix not in SUFFIXES:
         raise ValueError(f"an animation is a {' or '.join(SUFFIXES)} file, got {args.out}")
     env: Any = gymnasium.make("HKO7-Offline-v0", archive=args.archive, split=args.split).unwrapped
-    film = record(env, load(args.agent, env.task, **options), args.sequence)
-    write_atomically(args.out, encode(draw(film, env.task, args.agent), args.out.suffix))
-    print(f"{args.out}: forecast of {args.agent} issued {env.issued(args.sequence)}, {args.out.stat().st_size:,} bytes")
+    film = record(env, load(agent, env.task, **options[agent]), args.sequence)
+    write_atomically(args.out, encode(draw(film, env.task, agent), args.out.suffix))
+    print(f"{args.out}: forecast of {agent} issued {env.issued(args.sequence)}, {args.out.stat().st_size:,} bytes")
     return 0
 
 
-def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, dict[str, Any]]:
-    """The command's own arguments and the options that were given to the agent."""
-    words = sys.argv[1:] if arguments is None else arguments
+def _make_parser() -> Parser:
+    """The command's own arguments."""
     parser = Parser("hko7env animate", __doc__ or "")
-    parser.add_argument("agent", metavar="AGENT", help="agents.last_frame, or module[:function] of your own")
+    help_text = "agents.last_frame, or module[:function] of your own"
+    parser.add_argument("agents", nargs=1, metavar="AGENT", help=help_text)
     add_archive(parser)
     parser.add_argument("--split", help="a split of the archive, or all; default: test, or all if there are no splits")
     help_text = f"index of the sequence in the split; default: {DEFAULT_SEQUENCE}"
     parser.add_argument("--sequence", type=integer(0), default=DEFAULT_SEQUENCE, metavar="N", help=help_text)
     add_out(parser, "a .webp or .gif file", "forecast.webp")
-    named = [word for word in words if word not in ("-h", "--help")]
-    if not named:
-        return parser.parse_args(words), {}
-    _, config = find(parser.parse_known_args(named)[0].agent)
-    if config:
-        add_options(parser.add_argument_group("options of the agent"), config)
-    args = parser.parse_args(words)
-    return args, given(args, config) if config else {}
+    return parser
 
 
 def record(env: Any, agent: Any, sequence: int) -> Film:

@@ -4,6 +4,7 @@ import pytest
 from hko7env.archive import Archive
 from hko7env.archive.clutter import count_archive
 from hko7env.archive.format import minutes
+from hko7env.archive.hko7_facts import EXCEEDANCE, TABLE_2, TABLE_12
 from hko7env.archive.statistics import format_tables, summarise
 from hko7env.units import HKO7
 
@@ -55,3 +56,9 @@ def test_an_archive_behind_a_url_is_read_as_it_is_named(small_archive):
     url = small_archive.as_uri()
     np.testing.assert_array_equal(summarise(url, times).levels, summarise(str(small_archive), times).levels)
     np.testing.assert_array_equal(count_archive(url, times).counts, count_archive(str(small_archive), times).counts)
+
+
+def test_the_papers_tables():
+    assert sum(TABLE_2) == pytest.approx(1)
+    assert EXCEEDANCE == (0.0975, 0.0537, 0.0291, 0.0156, 0.0042), "exactly: the bytes of synthetic archives depend on it"
+    assert sum(days for days, _ in TABLE_12.values()) == 993

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import hko7env
-from hko7env.command_line import Parser, UsageError, integer
+from hko7env.command_line import Parser, UsageError
 from hko7env.commands.archive.main import COMMANDS as ARCHIVE
 from hko7env.commands.dispatch import Command, dispatch
 from hko7env.commands.main import COMMANDS
@@ -55,7 +55,13 @@ def test_every_command_is_there_and_has_a_main_function(entry):
     assert callable(__import__(module, fromlist=["main"]).main)
 
 
-@pytest.mark.parametrize("words", [["archive", name] for name in ARCHIVE] + [["evaluate"], ["benchmark"]], ids=" ".join)
+GROUPS = {"archive": list(ARCHIVE), "moving-mnist": ["train", "test", "table", "draw"]}
+LEAVES = [[name] for name in COMMANDS if name not in GROUPS] + [
+    [g, name] for g, names in GROUPS.items() for name in names
+]
+
+
+@pytest.mark.parametrize("words", LEAVES, ids=" ".join)
 def test_help_says_of_every_option_what_it_is(command, words, monkeypatch):
     """Each argument has a help text, and each option that may be left out says what happens then."""
     shown = []
@@ -129,27 +135,3 @@ def test_commands_are_imported_when_they_are_called(small_archive, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-# ---------------------------------------------------------------- the parser
-
-
-def test_the_parser_says_what_is_wrong():
-    parser = Parser("program go", "About.", renamed={"--size": "--preset"})
-    parser.add_argument("--preset", choices=("small", "large"))
-    parser.add_argument("--fast", action="store_true")
-    parser.add_argument("--count", type=integer(2))
-    assert parser.parse_args(["--preset", "small", "--count", "2"]).count == 2
-    for words, message in (
-        (["--prset", "small"], "there is no option '--prset', did you mean '--preset'?"),
-        (["--pre", "small"], "there is no option '--pre'"),
-        (["--size=small"], "there is no option '--size', use --preset"),
-        (["--preset", "medium"], "argument --preset: invalid choice: 'medium'"),
-        (["--fast", "true"], "unexpected 'true': an option that is true or false is given as --name or --no-name"),
-        (["nothing"], "unexpected 'nothing': it belongs to no option"),
-        (["--count", "1"], "argument --count: must be at least 2, got 1"),
-        (["--count", "two"], "argument --count: expects an integer, got 'two'"),
-    ):
-        with pytest.raises(UsageError) as error:
-            parser.parse_args(words)
-        assert message in str(error.value), words

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 import pytest
 
 from hko7env.command_line import UsageError
-from hko7env.commands import evaluate
-from hko7env.commands.evaluate import parse
+from hko7env.commands import agent_options
+from hko7env.commands.agent_options import parse_with_agents
+from hko7env.commands.evaluate import make_parser
 
 
 def test_the_table_is_printed_and_the_runs_are_written(command, small_archive, tmp_path):
@@ -77,6 +78,10 @@ def test_an_option_goes_to_the_agents_that_have_it():
     assert options == {"agents.last_frame": {}, "tests.helpers.toys": toys, "tests.helpers.toys:learner": toys}
 
 
+def parse(words):
+    return parse_with_agents(make_parser, words)
+
+
 @dataclass(frozen=True)
 class Counted:
     size: Annotated[int, "widths"] = 1
@@ -102,7 +107,7 @@ class Unreadable:
 def agents(monkeypatch):
     """Agents with the options of the dataclasses above, by name."""
     known = {"counted": Counted, "named": Named, "clashing": Clashing, "unreadable": Unreadable, "plain": None}
-    monkeypatch.setattr(evaluate, "find", lambda name: (None, known[name]))
+    monkeypatch.setattr(agent_options, "find", lambda name: (None, known[name]))
 
 
 def test_an_option_of_two_agents_has_the_type_of_each(agents):

@@ -10,12 +10,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Make the copy and print its number of frames and fingerprint; returns 0."""
     parser = Parser("hko7env archive pack", __doc__ or "")
     add_archive_positional(parser)
-    add_out(parser, "the archive to make")
+    add_out(parser, "path or URL of the archive to make", kind=str)
     help_text = f"frames in a file; default: {DAY_SHARD}"
     parser.add_argument("--shard", type=integer(1), default=DAY_SHARD, metavar="N", help=help_text)
     args = parser.parse_args(arguments)
     archive = Archive(args.archive)
     with progress.bar(len(archive), "packing", "frame") as bar:
-        packed = pack(archive, str(args.out), shard=args.shard, step=bar.update)
+        packed = pack(archive, args.out, shard=args.shard, step=bar.update)
     print(f"{args.out}: {len(packed)} frames, fingerprint {packed.fingerprint}")
     return 0
