@@ -1,8 +1,8 @@
-"""What counts as damage: the errors that reading a damaged file raises, and bounds on what one is believed to hold.
+"""Damaged files: the errors that reading one can raise, and limits on what a file may claim to hold.
 
-Decoders of pictures, HDF5 and netCDF meet bytes that nobody foresaw and raise whatever the place at hand raises. DAMAGE
-lists all of it; an error outside the list, such as a missing package, is not the file's fault. Nothing is decompressed
-or allocated on a file's word alone: its size is held against a bound first.
+Decoders of pictures, HDF5 and netCDF raise many kinds of errors for damaged bytes. DAMAGE lists them; an error outside
+the list, such as a missing package, has another cause. Sizes that a file states are compared with a limit before
+anything of that size is decompressed or allocated.
 """
 
 import gzip
@@ -14,32 +14,44 @@ import zipfile
 import zlib
 from pathlib import Path
 
-LOCATIONS = 1 << 26  # of a frame, 8192 x 8192; the largest composites of today have 37 million
+MAX_FRAME_VALUES = 1 << 26  # 8192 x 8192; the largest composites today have 37 million values
 
 DAMAGE = (
     ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, MemoryError, OSError,
     RuntimeError, SyntaxError, TypeError, ValueError, lzma.LZMAError, struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
-_LONGEST = 300  # characters of a reason
+_MAX_REASON = 300  # characters
 
 
 class DamagedFile(ValueError):
-    """A file that does not hold what its format promises; the message names the field."""
+    """A file that does not follow its format; the message names the field."""
 
 
 def reason(error: BaseException) -> str:
-    """One printable line that says why a file cannot be read; the error's type unless its text was written here."""
+    """Describe in one printable line why a file cannot be read.
+
+    Args:
+        error: What reading the file raised.
+
+    Returns:
+        The message of a ValueError or OSError; for any other error its type and message. At most 300 characters.
+    """
     text = re.sub(r"\s+", " ", str(error)).strip()
     text = "".join(c if c.isprintable() else "?" for c in text)
-    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    text = text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}..."
     if isinstance(error, ValueError | OSError) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
-    """The bytes of a file. Raises DamagedFile, before reading, if it has more than ``limit``."""
+    """Read a file of at most ``limit`` bytes.
+
+    Raises:
+        DamagedFile: The file is larger; it is not read.
+        OSError: The file cannot be read.
+    """
     size = path.stat().st_size
     if size > limit:
         raise DamagedFile(f"{size} bytes, expected at most {limit}")
@@ -47,29 +59,37 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 def gunzip(data: bytes, limit: int) -> bytes:
-    """What a gzip file holds, at most ``limit`` bytes. Raises DamagedFile if it is more, cut off or damaged."""
+    """Decompress a gzip file of at most ``limit`` bytes when decompressed.
+
+    Raises:
+        DamagedFile: The data are longer, truncated or damaged.
+    """
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            held = file.read(limit + 1)  # reading on to the end checks the CRC
+            content = file.read(limit + 1)  # reading to the end checks the CRC
     except (EOFError, OSError, zlib.error) as error:
-        cut = isinstance(error, EOFError)
-        raise DamagedFile("the gzip stream is cut off" if cut else f"damaged gzip stream: {error}") from error
-    return _within(held, limit)
+        truncated = isinstance(error, EOFError)
+        raise DamagedFile("the gzip stream is truncated" if truncated else f"damaged gzip stream: {error}") from error
+    return _check_length(content, limit)
 
 
 def inflate(data: bytes, limit: int) -> bytes:
-    """What a zlib stream holds, at most ``limit`` bytes. Raises DamagedFile if it is more, cut off or damaged."""
+    """Decompress a zlib stream of at most ``limit`` bytes when decompressed.
+
+    Raises:
+        DamagedFile: The data are longer, truncated or damaged.
+    """
     stream = zlib.decompressobj()
     try:
-        held = stream.decompress(data, limit + 1)
+        content = stream.decompress(data, limit + 1)
     except zlib.error as error:
         raise DamagedFile(f"not a zlib stream ({error})") from error
-    if not stream.eof and len(held) <= limit:
-        raise DamagedFile("the zlib stream is cut off")
-    return _within(held, limit)
+    if not stream.eof and len(content) <= limit:
+        raise DamagedFile("the zlib stream is truncated")
+    return _check_length(content, limit)
 
 
-def _within(held: bytes, limit: int) -> bytes:
-    if len(held) > limit:
+def _check_length(content: bytes, limit: int) -> bytes:
+    if len(content) > limit:
         raise DamagedFile(f"it decompresses to more than {limit} bytes")
-    return held
+    return content

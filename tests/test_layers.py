@@ -107,7 +107,7 @@ import sys
 import hko7env
 loaded = {name.split(".")[0] for name in sys.modules}
 assert not loaded & {"torch", "scipy", "pandas", "xarray", "tqdm", "PIL"}, loaded
-for name in ("env", "synthetic", "evaluation", "importers.eccc", "testing", "rendering"):
+for name in ("env", "synthetic", "evaluation", "importers.formats.eccc", "testing", "rendering"):
     __import__("hko7env." + name)
 import pathlib
 assert not list(pathlib.Path.cwd().iterdir())

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from hko7env.archive.archive import Archive
 from hko7env.archive.format import OUT_OF_RANGE, OUTLIER, SCORED
 from hko7env.archive.store import absolute_name
-from hko7env.damage import DAMAGE, LOCATIONS, DamagedFile, reason
+from hko7env.damage import DAMAGE, MAX_FRAME_VALUES, DamagedFile, reason
 from hko7env.parallel import chunked, sum_over
 from hko7env.scores import scored
 
@@ -199,13 +199,13 @@ def load_mask(path: Path) -> Levels:
     except FileNotFoundError:
         raise
     except DAMAGE as error:
-        raise DamagedFile(f"{path} is no .npz file of a mask ({reason(error)})") from error
+        raise DamagedFile(f"{path} is not an .npz file of a mask ({reason(error)})") from error
 
 
 def _member(saved: zipfile.ZipFile, name: str) -> npt.NDArray[np.integer[Any] | np.bool_]:
     """An (H, W) array of an .npz file; the size in its header is checked before memory is allocated."""
     info = saved.getinfo(f"{name}.npy")
-    limit = 8 * LOCATIONS
+    limit = 8 * MAX_FRAME_VALUES
     if info.file_size > limit:
         raise DamagedFile(f"{name} has {info.file_size} bytes, expected at most {limit}")
     with saved.open(info) as member:
@@ -216,10 +216,11 @@ def _member(saved: zipfile.ZipFile, name: str) -> npt.NDArray[np.integer[Any] | 
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, columns_first, dtype = read(data)
     if len(shape) != 2 or dtype.kind not in "bui":
-        raise DamagedFile(f"{name} is {dtype} {shape}, expected whole numbers (H, W)")
+        raise DamagedFile(f"{name} is {dtype} {shape}, expected integers (H, W)")
     body = data.read()
     if len(body) != math.prod(shape) * dtype.itemsize:
-        raise DamagedFile(f"{name} claims {shape[0]} x {shape[1]} values and holds {len(body) // dtype.itemsize}")
+        header, found = f"{shape[0]} x {shape[1]}", len(body) // dtype.itemsize
+        raise DamagedFile(f"{name} has a header of {header} values and holds {found}")
     return np.frombuffer(body, dtype).reshape(shape, order="F" if columns_first else "C")
 
 

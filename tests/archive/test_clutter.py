@@ -114,7 +114,7 @@ def test_masks_are_loaded_from_both_forms(tmp_path):
         np.testing.assert_array_equal(load_mask(tmp_path / f"{name}.npz"), codes)
     np.savez(tmp_path / "c.npz", other=codes)
     (tmp_path / "d.npz").write_bytes(b"PK no zip")
-    for name, message in (("c", "holds neither"), ("d", "no .npz file")):
+    for name, message in (("c", "holds neither"), ("d", "not an .npz file")):
         with pytest.raises(ValueError, match=message):
             load_mask(tmp_path / f"{name}.npz")
 

@@ -47,7 +47,7 @@ def test_damaged_lists_are_named(tmp_path, read):
     bomb = gzip.compress(b"time,rain\n") + gzip.compress(b"\n" * (LIST_BYTES // 16)) * 32
     flipped = packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:]
     for name, data, why in (
-        ("a.gz", packed[:-9], "cut off"), ("b.gz", flipped, "CRC"), ("c.gz", text.encode(), "gzip"),
+        ("a.gz", packed[:-9], "truncated"), ("b.gz", flipped, "CRC"), ("c.gz", text.encode(), "gzip"),
         ("d.gz", bomb, "more than 67108864 bytes"), ("e.txt", b"\xff\xfe2015", "decode"), ("f.txt", b"", "lists no"),
         ("g.gz", gzip.compress(b"time,rain\n"), "lists no"),
     ):  # fmt: skip

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from hko7env.command_line import Parser, add_out, add_scheduler, add_workers
-from hko7env.importers import Window, formats, import_radar
+from hko7env.importers import RadarImportError, Window, available_formats, import_radar
 
 WINDOW = ("ROW", "COLUMN", "HEIGHT", "WIDTH")
 
@@ -15,25 +15,33 @@ WINDOW = ("ROW", "COLUMN", "HEIGHT", "WIDTH")
 def main(arguments: list[str] | None = None) -> int:
     """Import the files and print the number of frames and of files left out; returns 0."""
     args = _parser().parse_args(arguments)
-    archive, problems = import_radar(
-        args.format,
-        args.source,
-        args.out,
-        window=Window(*args.window) if args.window else None,
-        keep_going=args.keep_going,
-        workers=args.workers,
-        scheduler=args.scheduler,
-    )
+    try:
+        archive, problems = import_radar(
+            args.format,
+            args.source,
+            args.out,
+            window=Window(*args.window) if args.window else None,
+            keep_going=args.keep_going,
+            workers=args.workers,
+            scheduler=args.scheduler,
+        )
+    except RadarImportError as error:
+        raise ValueError(_with_flags(str(error))) from error
     for problem in problems:
         print(f"left out: {problem}")
     print(f"{args.out}: {len(archive)} frames, {len(problems)} files left out")
     return 0
 
 
+def _with_flags(text: str) -> str:
+    """``text`` with flags in place of the parameters that it names."""
+    return text.replace("keep_going=True", "--keep-going").replace("workers=1", "--workers 1")
+
+
 def _parser() -> Parser:
     parser = Parser("hko7env archive import", __doc__ or "")
     add = parser.add_argument
-    add("format", metavar="FORMAT", help=f"format of the files: {', '.join(formats())}")
+    add("format", metavar="FORMAT", help=f"format of the files: {', '.join(available_formats())}, or a module")
     add("source", type=Path, metavar="SOURCE", help="a file or folder")
     add_out(parser, "the archive to make or to extend")
     help_text = "leave out files that cannot be read and list them at the end; default: stop at the first"

@@ -17,17 +17,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_importers import dataset, draw, write_fmi, write_hko7, write_knmi, write_odim
 
 from hko7env.archive import Archive
 from hko7env.archive.clutter import load_mask
 from hko7env.archive.format import minutes
 from hko7env.commands.main import main
 from hko7env.damage import DAMAGE, DamagedFile, gunzip, inflate
-from hko7env.importers import ImportProblem, find, fmi, import_radar, reading
+from hko7env.importers import RadarImportError, import_radar, load_format, reading
+from hko7env.importers.formats import eccc, fmi
 from hko7env.units import HKO7
+from tests.helpers.radar_files import cf_dataset, draw_eccc, write_fmi, write_hko7, write_knmi, write_odim
 
-FUZZ = Path(__file__).resolve().parent / "fuzz_importers.py"
+FUZZ = Path(__file__).resolve().parent / "fuzz.py"
+ROOT = Path(__file__).resolve().parents[2]
 DRY = np.full((5, 6), -8888000.0)
 MIB = 1 << 20
 
@@ -59,7 +61,9 @@ def left_out(name, folder, path, words, tmp_path):
 def gifs(tmp_path):
     folder = tmp_path / "gifs"
     folder.mkdir()
-    return folder, [draw(folder, minutes("2024-07-10T19:00") + 6 * i, [(100, 200, (255, 153, 0))]) for i in range(3)]
+    return folder, [
+        draw_eccc(folder, minutes("2024-07-10T19:00") + 6 * i, [(100, 200, (255, 153, 0))]) for i in range(3)
+    ]
 
 
 def field(path, place, form, *values):
@@ -79,7 +83,7 @@ def test_a_palette_of_zeros_is_not_dry_weather(gifs, tmp_path, entries):
     folder, paths = gifs
     data = bytearray(paths[1].read_bytes())
     colours = 2 << (data[10] & 7)
-    used = [13 + 3 * i for i in range(colours) if tuple(data[13 + 3 * i : 16 + 3 * i]) in find("eccc").CLASSES]
+    used = [13 + 3 * i for i in range(colours) if tuple(data[13 + 3 * i : 16 + 3 * i]) in eccc.CLASSES]
     for place in used[:entries]:
         data[place : place + 3] = bytes(3)
     paths[1].write_bytes(data)
@@ -148,7 +152,7 @@ def test_grey_levels_in_any_colour_type(tmp_path):
         if mode == "P":
             picture.putpalette(np.repeat(np.arange(256, dtype=np.uint8), 3).tobytes())
         picture.save(path)
-        np.testing.assert_array_equal(find("hko7").read(path), levels)
+        np.testing.assert_array_equal(load_format("hko7").read(path).levels, levels)
 
 
 # ---------------------------------------------------------------- streams that decompress to 3 GB
@@ -186,7 +190,7 @@ def test_bounded_streams():
     for read, made, check in ((gunzip, gzip.compress(bytes(101)), -8), (inflate, zlib.compress(bytes(101)), -4)):
         with pytest.raises(DamagedFile, match="more than 100 bytes"):
             read(made, 100)
-        with pytest.raises(DamagedFile, match="cut off"):
+        with pytest.raises(DamagedFile, match="truncated"):
             read(made[:-1], 200)
         with pytest.raises(DamagedFile, match=r"CRC|check"):
             read(made[:check] + bytes([made[check] ^ 1]) + made[check:][1:], 200)
@@ -235,9 +239,9 @@ def hdf5_folders(tmp_path):
         ({}, "was not written in full: 0 of"),
         ({"shape": (10**6, 10**5), "chunks": (1000, 1000)}, "frames of 1000000 x 100000"),
         ({"shape": (10**6, 10**5)}, "frames of 1000000 x 100000"),
-        ({"shape": (5,)}, "no two-dimensional array of numbers"),
-        ({"shape": (0, 6), "chunks": (5, 6), "maxshape": (None, 6)}, "no two-dimensional array"),
-        ({"dtype": "S3"}, "no two-dimensional array of numbers"),
+        ({"shape": (5,)}, "not a two-dimensional array of numbers"),
+        ({"shape": (0, 6), "chunks": (5, 6), "maxshape": (None, 6)}, "not a two-dimensional array"),
+        ({"dtype": "S3"}, "not a two-dimensional array of numbers"),
     ],
 )
 def test_arrays_that_were_never_written(hdf5_folders, tmp_path, little_memory, name, dtype, words, reason):
@@ -254,12 +258,12 @@ def test_arrays_kept_in_other_files_and_groups_in_their_place(hdf5_folders, tmp_
     with h5py.File(path, "r+") as file:
         del file[array]
         file.create_virtual_dataset(array, layout)
-    left_out("odim", folder, path, (array, "kept in other files"), tmp_path)
+    left_out("odim", folder, path, (array, "stored in other files"), tmp_path)
     with h5py.File(path, "r+") as file:
         del file[array]
         file.create_group(array)
     _, problems = import_radar("odim", folder, tmp_path / "b.zarr", keep_going=True)
-    assert f"{array} is no two-dimensional array" in problems[0]
+    assert f"{array} is not a two-dimensional array" in problems[0]
 
 
 DAY = {"startdate": np.bytes_("20180613"), "enddate": np.bytes_("20180613"), "starttime": np.bytes_("120000")}
@@ -270,7 +274,7 @@ DAY = {"startdate": np.bytes_("20180613"), "enddate": np.bytes_("20180613"), "st
     [
         ({"quantity": "ACRR", "endtime": np.bytes_("120000"), **DAY}, "startdate and starttime 2018-06-13T12:00:00 to"),
         ({"quantity": "ACRR", "endtime": np.bytes_("110000"), **DAY}, "enddate and endtime 2018-06-13T11:00:00"),
-        ({"quantity": "ACRR", "endtime": np.bytes_("1100"), **DAY}, "'1100' are no date"),
+        ({"quantity": "ACRR", "endtime": np.bytes_("1100"), **DAY}, "'1100' are not a date"),
         ({"quantity": "ACRR"}, "no attribute startdate"),
         ({"gain": np.inf}, "attribute gain of /dataset1/what is inf"),
         ({"gain": np.nan}, "attribute gain of /dataset1/what is nan"),
@@ -279,11 +283,14 @@ DAY = {"startdate": np.bytes_("20180613"), "enddate": np.bytes_("20180613"), "st
         ({"offset": np.inf}, "attribute offset of /dataset1/what is inf"),
         ({"offset": -np.inf, "quantity": "DBZH"}, "attribute offset of /dataset1/what is -inf"),
         ({"offset": np.nan}, "attribute offset of /dataset1/what is nan"),
-        ({"gain": 1e300}, "rain above 5000 mm/h, which no radar gives: 1e+300"),
+        ({"gain": 1e300}, "rain above 5000 mm/h, which no radar measures: 1e+300"),
         ({"gain": 1e300, "offset": 1e308}, "mm/h"),
-        ({"gain": 30.0, "offset": 80.0, "quantity": "DBZH"}, "reflectivity above 100 dBZ, which no radar gives: 110"),
+        (
+            {"gain": 30.0, "offset": 80.0, "quantity": "DBZH"},
+            "reflectivity above 100 dBZ, which no radar measures",
+        ),
         ({"offset": -9999.0, "quantity": "DBZH"}, "reflectivity below -100 dBZ: -9998"),
-        ({"gain": np.bytes_("one")}, "attribute gain of /dataset1/what is no number"),
+        ({"gain": np.bytes_("one")}, "attribute gain of /dataset1/what is not a number"),
         ({"gain": [1.0, 2.0]}, "attribute gain of /dataset1/what is not one value"),
         ({"undetect": np.nan}, "attribute undetect of /dataset1/what is nan"),
     ],
@@ -298,7 +305,7 @@ def test_odim_fields_that_mean_nothing(tmp_path, words, reason):
 
 
 def test_the_highest_rain_that_is_believed(tmp_path):
-    odim_reader, rain = find("odim"), DRY.copy()
+    odim_reader, rain = load_format("odim"), DRY.copy()
     rain[2, 3] = 5000.0
     assert odim_reader.read(odim(tmp_path, 0, rain)).levels[2, 3] == 255
     rain[2, 3] = 100.0
@@ -308,7 +315,7 @@ def test_the_highest_rain_that_is_believed(tmp_path):
 
 def write_cf(path, values, units="mm/h", minute=0, **encoding):
     pytest.importorskip("h5netcdf")
-    data = dataset(values, units)
+    data = cf_dataset(values, units)
     data = data.assign_coords(time=data.time + np.timedelta64(minute, "m"))
     data.to_netcdf(path, engine="h5netcdf", encoding={"rain": encoding} if encoding else None)
     return path
@@ -317,10 +324,10 @@ def write_cf(path, values, units="mm/h", minute=0, **encoding):
 @pytest.mark.parametrize(
     "units, value, reason",
     [
-        ("mm/h", 1e300, "rain above 5000 mm/h, which no radar gives: 1e+300"),
+        ("mm/h", 1e300, "rain above 5000 mm/h, which no radar measures: 1e+300"),
         ("mm/h", 5001.0, "rain above 5000 mm/h"),
-        ("mm/h", np.inf, "rain above 5000 mm/h, which no radar gives: inf"),
-        ("m s-1", 1e305, "rain above 5000 mm/h, which no radar gives: inf"),
+        ("mm/h", np.inf, "rain above 5000 mm/h, which no radar measures: inf"),
+        ("m s-1", 1e305, "rain above 5000 mm/h, which no radar measures: inf"),
         ("mm/h", -1.0, "rain below 0 mm/h: -1"),
         ("dBZ", 101.0, "reflectivity above 100 dBZ"),
         ("dBZ", -np.inf, "reflectivity below -100 dBZ: -inf"),
@@ -338,10 +345,10 @@ def test_cf_times_that_are_none(tmp_path):
     folder = tmp_path / "cf"
     folder.mkdir()
     write_cf(folder / "a.nc", np.zeros((2, 5, 6)))
-    data = dataset(np.zeros((2, 5, 6)), "mm/h")
+    data = cf_dataset(np.zeros((2, 5, 6)), "mm/h")
     data = data.assign_coords(time=[np.datetime64("2024-06-02", "ns"), np.datetime64("NaT", "ns")])
     data.to_netcdf(folder / "b.nc", engine="h5netcdf")
-    left_out("cf", folder, folder / "b.nc", "time number 1 is no time (NaT)", tmp_path)
+    left_out("cf", folder, folder / "b.nc", "time number 1 is not a time (NaT)", tmp_path)
 
 
 def empty_cf(path, y=5, x=6, times=2, fill=None, length=None):
@@ -380,9 +387,9 @@ def test_netcdf_that_was_never_written(tmp_path, little_memory, words, reason):
 
 def test_netcdf_whose_unwritten_values_are_missing_ones(tmp_path):
     """The fill value is masked, so nothing passes for dry weather."""
-    seen = find("cf").read_at(empty_cf(tmp_path / "a.nc", fill=-1.0), 0)
-    assert find("cf").times_of(tmp_path / "a.nc") == [minutes("2024-07-01"), minutes("2024-07-01") + 1]
-    assert seen.gone.all()
+    seen = load_format("cf").read_at(empty_cf(tmp_path / "a.nc", fill=-1.0), 0)
+    assert load_format("cf").times_of(tmp_path / "a.nc") == [minutes("2024-07-01"), minutes("2024-07-01") + 1]
+    assert seen.no_data.all()
 
 
 def test_zarr_stores_that_claim_too_much(tmp_path, little_memory):
@@ -395,14 +402,14 @@ def test_zarr_stores_that_claim_too_much(tmp_path, little_memory):
         store = tmp_path / f"{name}.zarr"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dataset(np.zeros((3, 5, 6)), "mm/h").to_zarr(store, zarr_format=2)
+            cf_dataset(np.zeros((3, 5, 6)), "mm/h").to_zarr(store, zarr_format=2)
         described = json.loads((store / ".zmetadata").read_text())
         if name == "rain":  # the coordinates must go with it
             del described["metadata"]["y/.zarray"], described["metadata"]["y/.zattrs"]
             del described["metadata"]["x/.zarray"], described["metadata"]["x/.zattrs"]
         described["metadata"][f"{name}/.zarray"]["shape"] = shape
         (store / ".zmetadata").write_text(json.dumps(described))
-        with pytest.raises(ImportProblem, match=reason):
+        with pytest.raises(RadarImportError, match=reason):
             import_radar("cf", store, tmp_path / "a.archive")
     assert zarr
 
@@ -415,21 +422,21 @@ def test_whatever_a_decoder_raises_leaves_out_the_file(tmp_path, monkeypatch, er
     folder = tmp_path / "fmi"
     folder.mkdir()
     paths = [write_fmi(folder, f"2016092814{minute}", np.zeros((5, 6), np.uint8)) for minute in (40, 45, 50)]
-    original = fmi.read
+    original = fmi.FinnishComposite.read
 
-    def failing(path):
+    def failing(self, path):
         if path == paths[0]:
             if error is None:
                 np.subtract(np.array(["a"]), np.array(["b"]))  # UFuncNoLoopError
             raise error("a\nfault\0")
-        return original(path)
+        return original(self, path)
 
-    monkeypatch.setattr(fmi, "read", failing)
+    monkeypatch.setattr(fmi.FinnishComposite, "read", failing)
     left_out("fmi", folder, paths[0], "", tmp_path)
 
 
 def test_what_is_not_the_file_s_fault_stops():
-    for error in (ImportProblem("h5py is missing"), KeyboardInterrupt(), SystemExit(), NameError("typo")):
+    for error in (RadarImportError("h5py is missing"), KeyboardInterrupt(), SystemExit(), NameError("typo")):
         with pytest.raises(type(error)), reading("a file"):
             raise error
     with pytest.raises(DamagedFile, match=r"^a file cannot be read \(TypeError: x y \?\)$"), reading("a file"):
@@ -439,7 +446,7 @@ def test_what_is_not_the_file_s_fault_stops():
 def test_without_keep_going_the_first_bad_file_stops(gifs, tmp_path):
     folder, paths = gifs
     paths[1].write_bytes(b"")
-    with pytest.raises(ImportProblem, match=rf"{paths[1].name} cannot be read .*--keep-going"):
+    with pytest.raises(RadarImportError, match=rf"{paths[1].name} cannot be read .*keep_going=True"):
         import_radar("eccc", folder, tmp_path / "a.zarr")
 
 
@@ -459,8 +466,8 @@ def test_a_worker_that_dies_is_an_error(tmp_path, monkeypatch):
         def __exit__(self, *_):
             return False
 
-    monkeypatch.setattr("hko7env.importers.worker_map", lambda *_: Dying())
-    with pytest.raises(ImportProblem, match="a worker process died"):
+    monkeypatch.setattr("hko7env.importers.importing.worker_map", lambda *_: Dying())
+    with pytest.raises(RadarImportError, match="a worker process died"):
         import_radar("fmi", folder, tmp_path / "a.zarr", workers=2)
 
 
@@ -481,7 +488,7 @@ def test_fmi_headers_without_a_grid(tmp_path, written):
     folder.mkdir()
     header = f"P5\n# metersperpixel_x {written}\n# metersperpixel_y 1000\n6 5\n255\n"
     write_fmi(folder, "201609281440", np.zeros((5, 6), np.uint8), header=header)
-    with pytest.raises(ImportProblem, match=r"201609281440_fmi.* cannot be read \(its header has .*metersperpixel_x"):
+    with pytest.raises(RadarImportError, match=r"201609281440_fmi.* read \(its header has .*metersperpixel_x"):
         import_radar("fmi", folder, tmp_path / "a.zarr")
 
 
@@ -499,9 +506,9 @@ def npz(path, shape=(2, 3), dtype="|u1", data=bytes(6), name="mask.npy"):
 @pytest.mark.parametrize(
     "words, reason",
     [
-        ({"shape": (10**5, 10**5)}, "mask claims 100000 x 100000 values and holds 6"),
-        ({"shape": (10**10, 10**10)}, "mask claims"),
-        ({"shape": (6,)}, r"mask is uint8 \(6,\), expected whole numbers"),
+        ({"shape": (10**5, 10**5)}, "mask has a header of 100000 x 100000 values and holds 6"),
+        ({"shape": (10**10, 10**10)}, "mask has a header of"),
+        ({"shape": (6,)}, r"mask is uint8 \(6,\), expected integers"),
         ({"dtype": "|S1"}, "mask is .*S1"),
         ({"dtype": "|O"}, "mask is object"),
         ({"dtype": "<f8", "data": bytes(48)}, "mask is float64"),
@@ -510,7 +517,7 @@ def npz(path, shape=(2, 3), dtype="|u1", data=bytes(6), name="mask.npy"):
     ],
 )
 def test_masks_that_claim_what_they_do_not_hold(tmp_path, little_memory, words, reason):
-    with pytest.raises(DamagedFile, match=rf"m\.npz is no \.npz file of a mask \(.*{reason}"):
+    with pytest.raises(DamagedFile, match=rf"m\.npz is not an \.npz file of a mask \(.*{reason}"):
         load_mask(npz(tmp_path / "m.npz", **words))
 
 
@@ -520,9 +527,9 @@ def test_masks_of_other_files_and_bombs(tmp_path, monkeypatch):
     (tmp_path / "cut.npz").write_bytes(whole[:-30])
     (tmp_path / "flipped.npz").write_bytes(whole[:60] + bytes([whole[60] ^ 16]) + whole[61:])
     npz(tmp_path / "bomb.npz", (300, 300), data=bytes(90_000))
-    monkeypatch.setattr("hko7env.archive.clutter.LOCATIONS", 10_000)
+    monkeypatch.setattr("hko7env.archive.clutter.MAX_FRAME_VALUES", 10_000)
     for name, why in (("m.npy", "zip"), ("cut.npz", "zip"), ("flipped.npz", ""), ("bomb.npz", "mask has 90128 bytes")):
-        with pytest.raises(DamagedFile, match=rf"{name} is no \.npz file of a mask \(.*{why}"):
+        with pytest.raises(DamagedFile, match=rf"{name} is not an \.npz file of a mask \(.*{why}"):
             load_mask(tmp_path / name)
     np.testing.assert_array_equal(load_mask(tmp_path / "m.npz"), np.zeros((2, 3)))
     with pytest.raises(FileNotFoundError, match=r"gone\.npz"):
@@ -534,7 +541,7 @@ def test_masks_of_other_files_and_bombs(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_two_hundred_mutations_of_each_format(tmp_path):
-    """Every one reads as a plain decoder has it or is refused, in bounded memory and time; see fuzz_importers.py."""
+    """Every one reads as a plain decoder has it or is refused, in bounded memory and time; see fuzz.py."""
     pytest.importorskip("h5netcdf")
     words = [sys.executable, "-X", "faulthandler", FUZZ, tmp_path, "200"]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=240)
@@ -575,10 +582,10 @@ def test_masks_of_another_size_or_damaged_are_named(new_archive, tmp_path, comma
     archive = new_archive([0], np.zeros((1, 4, 5), np.uint8))
     npz(tmp_path / "small.npz")
     npz(tmp_path / "large.npz", (10**5, 10**5))
-    for name, why in (("small", "is a mask of 2 x 3, "), ("large", "mask claims 100000 x 100000 values")):
+    for name, why in (("small", "is a mask of 2 x 3, "), ("large", "mask has a header of 100000 x 100000 values")):
         assert command(["mask", archive.name, f"{name}.npz"]) == 1
         said = capsys.readouterr().err
-        assert re.search(rf"^hko7env archive mask: {name}\.npz (is no .npz.*)?{why}", said)
+        assert re.search(rf"^hko7env archive mask: {name}\.npz (is not an .npz.*)?{why}", said)
     assert (Archive(archive.name).mask == 0).all()
 
 
@@ -600,7 +607,7 @@ def test_an_import_lists_what_it_left_out(gifs, command, capsys):
     folder, paths = gifs
     paths[1].write_bytes(b"")
     assert command(["import", "eccc", str(folder), "--out", "a.zarr"]) == 1
-    assert paths[1].name in capsys.readouterr().err
+    assert re.search(rf"{paths[1].name} cannot be read .* with --keep-going$", capsys.readouterr().err)
     assert command(["import", "eccc", str(folder), "--out", "a.zarr", "--keep-going"]) == 0
     said = capsys.readouterr().out
     assert re.search(rf"left out: .*{paths[1].name} cannot be read", said)

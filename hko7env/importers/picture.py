@@ -1,4 +1,4 @@
-"""Pictures whose size is known before: nothing of another size is decoded."""
+"""Reading pictures of a known size; a picture of another size is not decoded."""
 
 import warnings
 from pathlib import Path
@@ -9,7 +9,17 @@ from hko7env.damage import DamagedFile
 
 
 def read_picture(path: Path, kind: str, size: tuple[int, int]) -> Image.Image:
-    """The picture of a file of ``kind``, such as "PNG", of ``size`` (W, H). Raises DamagedFile or OSError otherwise."""
+    """Read a picture of a known size.
+
+    Args:
+        path: The file.
+        kind: The picture format as Pillow names it, such as "PNG".
+        size: (W, H) in pixels.
+
+    Raises:
+        DamagedFile: The picture has another size, or its image covers only a part of it.
+        OSError: The file is no such picture, or is truncated.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
@@ -17,7 +27,8 @@ def read_picture(path: Path, kind: str, size: tuple[int, int]) -> Image.Image:
                 if picture.size != size:
                     found, expected = (f"{width} x {height}" for width, height in (picture.size, size))
                     raise DamagedFile(f"{found} pixels, expected {expected}")
-                if [tile[1] for tile in picture.tile] != [(0, 0, *size)]:
+                tiles = [tile[1] for tile in picture.tile]
+                if tiles != [(0, 0, *size)] and kind != "WEBP":  # which has one image of the size of the picture
                     raise DamagedFile("its image does not cover the picture")
                 picture.load()
                 return picture.copy()
