@@ -16,7 +16,6 @@ Frames = npt.NDArray[np.float32]
 SCALE = 3  # px of the picture per pixel of a frame
 ACROSS = 8  # locations with arrows along a side
 MARGIN, GAP = 16, 4  # px above the panels, and between them
-LEVELS = (("ernn1", "frnn3"), ("ernn2", "frnn2"), ("ernn3", "frnn1"))  # of encoder and forecaster, finest first
 
 
 def draw_film(net: Network, frames: torch.Tensor) -> list[Image.Image]:
@@ -46,9 +45,9 @@ def encode_webp(pictures: list[Image.Image], milliseconds: int = 300) -> bytes:
 
 def _select_links(links: dict[str, Flow], t: int) -> list[Flow]:
     """The links (B, L, 2, H', W') of each level at frame ``t``; an empty list for a network without links."""
-    if not links:
-        return []
-    return [links[encoder][t] if t < SEEN else links[forecaster][t - SEEN] for encoder, forecaster in LEVELS]
+    layers = list(links.values())  # those of the encoder from the finest level to the coarsest, then back
+    encoder, forecaster = layers[: len(layers) // 2], layers[len(layers) // 2 :]
+    return [flow[t] for flow in encoder] if t < SEEN else [flow[t - SEEN] for flow in reversed(forecaster)]
 
 
 def _draw_picture(truth: Frames, second: Frames, levels: list[Flow], t: int) -> Image.Image:
