@@ -140,3 +140,16 @@ def test_forbidden_words(pattern):
     for folder in ("hko7env", "agents", "tools"):
         for path in sources(folder):
             assert not re.search(pattern, path.read_text(), re.MULTILINE), f"{path.name} has {pattern}"
+
+
+FUNCTION_LINES, MODULE_LINES = 60, 350
+
+
+@pytest.mark.parametrize("path", sources("hko7env") + sources("agents") + sources("tools"), ids=lambda p: p.name)
+def test_functions_and_modules_stay_small(path):
+    text = path.read_text()
+    assert text.count("\n") <= MODULE_LINES, f"{path} is long: split it by what its parts are about"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = node.end_lineno - node.lineno + 1
+            assert lines <= FUNCTION_LINES, f"{node.name} in {path} has {lines} lines: split it"
