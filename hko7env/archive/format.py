@@ -20,7 +20,7 @@ FORMAT, VERSION = "hko7env-archive", 1
 FIXED = {"Conventions", "format", "format_version", "cadence_minutes", "zr_a", "zr_b", INTEGRITY}  # not to be changed
 SCORED, OUTLIER, OUT_OF_RANGE = 0, 1, 2  # codes of the static mask
 GOOD, SUSPECT = 0, 1  # codes of a frame's status: a suspect frame is kept, but counts as missing
-CHUNK = 5  # frames: one segment, so a stream decodes each chunk once
+CHUNK = 5  # frames: as many as a step observes, so a pass decodes each chunk once
 DAY_SHARD = DAY // CADENCE  # frames: one day of HKO-7
 TIME_CHUNK = 4096
 FIRST_TIME, LAST_TIME = (int(np.datetime64(t, "m").astype(np.int64)) for t in ("0001-01-01", "9999-12-31T23:59"))
@@ -59,7 +59,7 @@ def make_arrays(group: zarr.Group, shape: tuple[int, int], shard: int | None) ->
     Args:
         group: An empty group.
         shape: (H, W) of a frame.
-        shard: Frames in a file; None: a chunk of 5.
+        shard: Frames in a file, a multiple of 5; None: 5.
     """
     sizes = {"time": 0, "y": shape[0], "x": shape[1]}
     for name, (dtype, fill, dimensions, attributes) in ARRAYS.items():

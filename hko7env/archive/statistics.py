@@ -23,7 +23,7 @@ _BATCH = 250  # frames read by a worker at once
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """Counts of scored levels; they add.
+    """Counts of scored levels; summaries can be added.
 
     Attributes:
         levels: (12, 256) int64 number of scored locations with each level, by month.
@@ -126,7 +126,7 @@ def rate_classes(summary: Summary, zr: ZR) -> list[RateClass]:
 
 
 def split_sizes(archive: Archive) -> list[SplitSize]:
-    """The lines of Table 12; a split may be empty, as it may lie in the future."""
+    """The lines of Table 12; a split without good frames has 0 days and 0 frames."""
     found = []
     for split in archive.splits:
         try:
