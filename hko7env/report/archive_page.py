@@ -34,7 +34,7 @@ _MASK_COLOURS = ((245, 245, 245), (225, 120, 30), (150, 150, 150))  # scored, ou
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """Echo in an archive; it adds.
+    """Where and how often there is echo in an archive; surveys of consecutive frames can be added.
 
     Attributes:
         wetness: (n,) share of each frame's scored locations with echo.
@@ -129,7 +129,7 @@ def _frames(archive: Archive, times: npt.NDArray[np.int64], truth: Truth | None)
         recorded.append(image_figure(colour(frame, archive.scored, archive.zr), text, f"{iso(time)}, recorded"))
     yield grid(recorded, "10rem")
     if truth:
-        yield "<h2>Rain before the radar, and its motion</h2>"
+        yield "<h2>True rain and its motion</h2>"
         yield f"<p>Arrows show the displacement in {_LONGER} steps of {archive.cadence} min.</p>"
         yield grid((_true_frame(archive, truth, time) for time in times.tolist()), "10rem")
 

@@ -47,7 +47,7 @@ class Comparison(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Skill:
-    """Agent -> tally of its forecasts of the same sequences; it adds."""
+    """Agent -> tally of its forecasts, all of the same sequences; skills can be added."""
 
     tallies: dict[str, Tally]
 

@@ -22,7 +22,7 @@ _SIDE = 64  # of a picture from whose modes the bands are derived; they are the 
 
 @dataclass(frozen=True, eq=False)
 class Spectra:
-    """Sums of the power spectra of wet frames; they add.
+    """Sums of the power spectra of wet frames; spectra can be added.
 
     Attributes:
         early: (12,) power in each band, of frames in the first half of their episodes.
@@ -44,6 +44,9 @@ def measure_spectra(path: str, **work: Any) -> Spectra:
     Args:
         path: Path of the archive.
         **work: ``workers``, ``scheduler`` and ``step`` as of :func:`hko7env.parallel.sum_over`.
+
+    Returns:
+        The summed spectra of both halves of the episodes.
 
     Raises:
         ValueError: The archive has no truth, or no frame.
