@@ -133,7 +133,7 @@ def draw(film: Film, task: Task, name: str) -> list[Image.Image]:
 
 
 def encode(pictures: list[Image.Image], suffix: str) -> bytes:
-    """The pictures as an animated image that repeats without end and rests on its last picture.
+    """Encode the pictures as an animated image that repeats without end and shows the last one longer.
 
     Args:
         pictures: RGB images of one size.

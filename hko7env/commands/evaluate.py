@@ -1,6 +1,6 @@
 """Evaluate agents and print the table of Shi et al. 2017: ``hko7env evaluate agents.last_frame``.
 
-Each agent runs offline, where sequences are independent, and online, where it sees the stream in order and may learn.
+Each agent runs offline, where sequences are independent, and online, where it sees them in order and may learn.
 A run that is interrupted continues when the same command is given again. The fields of an agent's ``Config`` are
 options too: ``hko7env evaluate agents.rover --help`` lists those of ROVER. Agents come first, then their options.
 """
@@ -47,7 +47,7 @@ def make_parser() -> Parser:
     add_archive(parser)
     add("--split", help="a split of the archive, or all; default: test, or all if the archive has no splits")
     add("--limit", type=integer(1), metavar="N", help="evaluate the first N sequences only; default: all")
-    help_text = "show the agents frames without noise; default: frames as recorded"
+    help_text = "show agents masked locations and weak echo as 0; default: frames as recorded"
     add("--cleaned", action=argparse.BooleanOptionalAction, default=False, help=help_text)
     add_out(parser, "folder in which each run has a folder", "results")
     add_workers(parser, "the sequences of an offline run")
