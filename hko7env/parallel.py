@@ -1,4 +1,4 @@
-"""Additive work over this process, several processes, or a dask cluster."""
+"""Running a function on parts of the data, in this process, several ones or a dask cluster, and adding the results."""
 
 import concurrent.futures
 import multiprocessing
@@ -69,7 +69,7 @@ def sum_over(
         parts: Lists of items, see :func:`chunked`.
         workers: As of :func:`worker_map`.
         scheduler: As of :func:`worker_map`.
-        step: Called with the number of items of each part whose value has been added.
+        step: Called after each part with its number of items.
 
     Raises:
         ValueError: If there is no part.
