@@ -66,7 +66,7 @@ def sum_over(
 
     Args:
         function: Computes the value of one part.
-        parts: Lists of items, see :func:`chunked`.
+        parts: Lists of items, see :func:`parts_of`.
         workers: As of :func:`worker_map`.
         scheduler: As of :func:`worker_map`.
         step: Called after each part with its number of items.
@@ -84,6 +84,11 @@ def sum_over(
                 step(len(part))
     assert total is not None
     return total
+
+
+def parts_of(items: list[Item], size: int) -> list[list[Item]]:
+    """Cut ``items`` into as few consecutive parts of at most ``size`` items as possible, of nearly equal length."""
+    return chunked(items, -(-len(items) // size))
 
 
 def chunked(items: list[Item], count: int) -> list[list[Item]]:

@@ -12,7 +12,7 @@ from hko7env.archive.archive import Archive
 from hko7env.archive.format import DAY
 from hko7env.archive.hko7_facts import TABLE_2
 from hko7env.archive.store import absolute_name
-from hko7env.parallel import chunked, sum_over
+from hko7env.parallel import parts_of, sum_over
 from hko7env.scores import scored
 from hko7env.units import THRESHOLDS, ZR
 
@@ -88,7 +88,7 @@ def summarise(
         scheduler: Address of a dask scheduler, whose workers are used instead.
         step: Called with the number of frames just read.
     """
-    parts = chunked(times.tolist(), -(-len(times) // _BATCH))
+    parts = parts_of(times.tolist(), _BATCH)
     read = partial(_summarise_part, absolute_name(path))
     return sum_over(read, parts, workers=workers, scheduler=scheduler, step=step)
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hko7env.archive import Archive, absolute_name
-from hko7env.parallel import chunked, sum_over
+from hko7env.parallel import parts_of, sum_over
 from hko7env.synthetic.field import wavenumbers
 from hko7env.synthetic.truth import Truth
 
@@ -52,7 +52,7 @@ def measure_spectra(path: str, **work: Any) -> Spectra:
         ValueError: The archive has no truth, or no frame.
     """
     frames = list(range(len(Archive(path))))
-    return sum_over(partial(_measure_part, absolute_name(path)), chunked(frames, -(-len(frames) // _PART)), **work)
+    return sum_over(partial(_measure_part, absolute_name(path)), parts_of(frames, _PART), **work)
 
 
 def bands_of(size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
