@@ -89,7 +89,7 @@ class Format(ABC):
     def sources(self, source: Path) -> list[Path]:
         """List the files, or folders such as zarr stores, to import in order.
 
-        Default: ``source`` if it is a file, else all files below it but sidecars.
+        Default: ``source`` if it is a file, else all files below it except sidecars.
 
         Args:
             source: The file or folder that was given to the import.
