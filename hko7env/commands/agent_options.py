@@ -8,10 +8,15 @@ from typing import Any
 
 from hko7env.command_line import Parser, UsageError
 from hko7env.commands.interrupts import importing
-from hko7env.loading import find
+from hko7env.loading import available, find
 from hko7env.options import add_options, given, options_of
 
 AgentOptions = dict[str, dict[str, Any]]
+
+
+def agents_help() -> str:
+    """The help of an argument that names agents: those of the package, and how to name one's own."""
+    return f"{', '.join(available())}, or module[:function] of your own"
 
 
 def parse_with_agents(

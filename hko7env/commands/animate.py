@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hko7env.archive.format import iso
 from hko7env.command_line import Parser, add_archive, add_out, integer
-from hko7env.commands.agent_options import parse_with_agents
+from hko7env.commands.agent_options import agents_help, parse_with_agents
 from hko7env.contract import Task
 from hko7env.files import write_atomically
 from hko7env.forecast import check_forecast
@@ -79,8 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _make_parser() -> Parser:
     """The command's own arguments."""
     parser = Parser("hko7env animate", __doc__ or "")
-    help_text = "agents.last_frame, or module[:function] of your own"
-    parser.add_argument("agents", nargs=1, metavar="AGENT", help=help_text)
+    parser.add_argument("agents", nargs=1, metavar="AGENT", help=agents_help())
     add_archive(parser)
     parser.add_argument("--split", help="a split of the archive, or all; default: test, or all if there are no splits")
     help_text = f"index of the sequence in the split; default: {DEFAULT_SEQUENCE}"

@@ -8,7 +8,7 @@ options too: ``hko7env evaluate agents.rover --help`` lists those of ROVER. Agen
 import argparse
 
 from hko7env.command_line import Parser, add_archive, add_out, add_workers, integer
-from hko7env.commands.agent_options import parse_with_agents
+from hko7env.commands.agent_options import agents_help, parse_with_agents
 from hko7env.evaluation.evaluate import Plan, evaluate
 from hko7env.evaluation.table import table
 
@@ -41,7 +41,7 @@ def make_parser() -> Parser:
     """The command's own arguments."""
     parser = Parser("hko7env evaluate", __doc__ or "")
     add = parser.add_argument
-    add("agents", nargs="+", metavar="AGENT", help="agents.last_frame, or module[:function] of your own")
+    add("agents", nargs="+", metavar="AGENT", help=agents_help())
     help_text = "online, offline or both: the environments HKO7-Online-v0 and HKO7-Offline-v0; default: both"
     add("--env", choices=tuple(SETTINGS), default="both", help=help_text)
     add_archive(parser)
