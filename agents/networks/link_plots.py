@@ -20,7 +20,7 @@ def record_links(net: torch.nn.Module, frames: torch.Tensor) -> tuple[torch.Tens
 
     Args:
         net: A network; without TrajGRU layers it has no links.
-        frames: (B, J, H, W).
+        frames: (B, J, H, W) pixels.
 
     Returns:
         The forecast (B, K, H, W), and for each TrajGRU layer, by the name of its row, the flow (S, B, L, 2, H', W') in
