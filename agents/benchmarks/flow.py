@@ -1,4 +1,4 @@
-"""Time and skill of ROVER and its variants, beside the last frame and, where it is installed, OpenCV's DIS flow."""
+"""Time and skill of ROVER and its variants, compared with the last frame and, if installed, OpenCV's DIS flow."""
 
 import argparse
 import importlib.util

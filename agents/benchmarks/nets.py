@@ -1,6 +1,6 @@
 """Forecasts, training steps and online steps of the networks at full size, on the CPU and on a GPU if there is one.
 
-All are measured beside a TrajGRU that samples one link at a time (``plain_trajgru.py``). On a GPU a training step has
+All are compared with a TrajGRU that samples one link at a time (``plain_trajgru.py``). On a GPU a training step has
 a batch of 4, and the steps of a recurrent network are measured once more as one CUDA graph.
 """
 

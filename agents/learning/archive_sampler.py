@@ -48,7 +48,8 @@ class ArchiveSampler:
         self.starts = valid_starts(view.times, archive.cadence)
         if len(self.starts) == 0:
             raise ValueError(
-                f"{archive.name}, split {view.split}, holds no window of {WINDOW} frames to learn from: choose another"
+                f"{archive.name}, split {view.split}, holds no window of {WINDOW} frames to learn from: choose another "
+                "split"
             )
         height, width = archive.shape
         _check_crop(height, width, crop, stride)

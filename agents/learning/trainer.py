@@ -228,7 +228,7 @@ class Trainer:
 
 
 def _groups(net: Network, config: Optimisation) -> list[dict[str, Any]]:
-    """Groups of parameters for Adam. Raises ValueError if the network has no links and a rate of their own is asked."""
+    """Groups of parameters for Adam. Raises ValueError if a rate of the links is set but there are none."""
     groups = net.parameter_groups(config.link_rate_share)
     if any(group["share"] != 1 and not group["params"] for group in groups):
         raise ValueError("link_rate_share applies to layers with links, such as TrajGRU, and this network has none")

@@ -16,7 +16,7 @@ MARGIN, GAP = 18, 4  # px above a panel, for its title, and beside it
 
 
 def record_links(net: torch.nn.Module, frames: torch.Tensor) -> tuple[torch.Tensor, dict[str, Flow]]:
-    """Forecast, and record the links meanwhile.
+    """Forecast, and record the links of each step.
 
     Args:
         net: A network; without TrajGRU layers it has no links.
