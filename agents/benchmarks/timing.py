@@ -57,5 +57,5 @@ def lines(medians: Mapping[str, float], reference: str, unit: str, *, per: float
 
 
 def peak_memory() -> int:
-    """Bytes of memory that this process has held at most."""
+    """Peak memory of this process in bytes."""
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
