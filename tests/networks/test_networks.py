@@ -246,7 +246,7 @@ def test_other_numbers_of_frames():
 
 
 RECURRENT = ["mnist convgru K3D2", "mnist trajgru L5", "mnist dfn", "hko7 convgru", "hko7 trajgru"]
-CONVOLUTIONAL = {"mnist conv2d": (8,), "mnist conv3d": (4,), "hko7 conv2d": (24,), "hko7 conv3d": (4,)}
+CONVOLUTIONAL = {"mnist conv2d": (8,), "mnist conv3d": (4,), "hko7 conv2d": (12,), "hko7 conv3d": (3,)}
 LEARNED = dict.fromkeys(RECURRENT, (8, 12, 16, 16)) | CONVOLUTIONAL
 
 
