@@ -1,4 +1,5 @@
 from itertools import pairwise
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -384,7 +385,7 @@ def test_no_split_is_replaced_by_all_frames(new_archive, splits, split, message)
 def test_damage_in_the_archive_stops_the_pass_with_its_place(new_archive):
     archive = new_archive(6 * np.arange(60), frames_of(0, 60))
     env = NowcastingEnv(archive.name)
-    (env.archive._local / "7/0/0").unlink()
+    (Path(archive.name) / "pixel/c/7/0/0").unlink()
     env.reset()
     with pytest.raises(hko7env.ArchiveError, match="pixel/c/7/0/0"):
         for _ in range(4):

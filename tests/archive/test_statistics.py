@@ -60,5 +60,5 @@ def test_an_archive_behind_a_url_is_read_as_it_is_named(small_archive):
 
 def test_the_papers_tables():
     assert sum(TABLE_2) == pytest.approx(1)
-    assert EXCEEDANCE == (0.0975, 0.0537, 0.0291, 0.0156, 0.0042), "exactly: the bytes of synthetic archives depend on it"
+    assert EXCEEDANCE == (0.0975, 0.0537, 0.0291, 0.0156, 0.0042), "exactly: archives depend on it"
     assert sum(days for days, _ in TABLE_12.values()) == 993

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from hko7env.archive.format import minutes
+from tests.helpers.memory import limited_memory
 from tests.helpers.radar_files import draw_eccc, write_fmi
 
 
@@ -27,3 +28,18 @@ def finland(tmp_path):
     for minute in (45, 50):
         write_fmi(folder, f"2016092814{minute}", values)
     return folder
+
+
+@pytest.fixture
+def little_memory():
+    with limited_memory():
+        yield
+
+
+@pytest.fixture
+def gifs(tmp_path):
+    folder = tmp_path / "gifs"
+    folder.mkdir()
+    return folder, [
+        draw_eccc(folder, minutes("2024-07-10T19:00") + 6 * i, [(100, 200, (255, 153, 0))]) for i in range(3)
+    ]

@@ -1,15 +1,11 @@
 """Files made to mislead or to stop an import: each is refused by name, and with keep_going the others come in."""
 
 import gzip
-import io
 import json
-import re
-import resource
 import struct
 import subprocess
 import sys
 import warnings
-import zipfile
 import zlib
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -18,30 +14,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hko7env.archive import Archive
-from hko7env.archive.clutter import load_mask
 from hko7env.archive.format import minutes
-from hko7env.commands.main import main
 from hko7env.damage import DAMAGE, DamagedFile, gunzip, inflate
 from hko7env.importers import RadarImportError, import_radar, load_format, reading
 from hko7env.importers.formats import eccc, fmi
 from hko7env.units import HKO7
-from tests.helpers.radar_files import cf_dataset, draw_eccc, write_fmi, write_hko7, write_knmi, write_odim
+from tests.helpers.radar_files import cf_dataset, write_fmi, write_hko7, write_knmi, write_odim
 
 FUZZ = Path(__file__).resolve().parent / "fuzz.py"
 ROOT = Path(__file__).resolve().parents[2]
 DRY = np.full((5, 6), -8888000.0)
 MIB = 1 << 20
-
-
-@pytest.fixture
-def little_memory():
-    """512 MiB beyond what the process holds: enough for every frame, for no bomb."""
-    held = resource.getrlimit(resource.RLIMIT_AS)
-    size = int(re.search(r"VmSize:\s+(\d+)", Path("/proc/self/status").read_text())[1]) << 10
-    resource.setrlimit(resource.RLIMIT_AS, (size + 512 * MIB, held[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, held)
 
 
 def left_out(name, folder, path, words, tmp_path):
@@ -55,15 +38,6 @@ def left_out(name, folder, path, words, tmp_path):
 
 
 # ---------------------------------------------------------------- pictures
-
-
-@pytest.fixture
-def gifs(tmp_path):
-    folder = tmp_path / "gifs"
-    folder.mkdir()
-    return folder, [
-        draw_eccc(folder, minutes("2024-07-10T19:00") + 6 * i, [(100, 200, (255, 153, 0))]) for i in range(3)
-    ]
 
 
 def field(path, place, form, *values):
@@ -492,50 +466,6 @@ def test_fmi_headers_without_a_grid(tmp_path, written):
         import_radar("fmi", folder, tmp_path / "a.zarr")
 
 
-# ---------------------------------------------------------------- masks
-
-
-def npz(path, shape=(2, 3), dtype="|u1", data=bytes(6), name="mask.npy"):
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"shape": shape, "fortran_order": False, "descr": dtype})
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr(name, header.getvalue() + data)
-    return path
-
-
-@pytest.mark.parametrize(
-    "words, reason",
-    [
-        ({"shape": (10**5, 10**5)}, "mask has a header of 100000 x 100000 values and holds 6"),
-        ({"shape": (10**10, 10**10)}, "mask has a header of"),
-        ({"shape": (6,)}, r"mask is uint8 \(6,\), expected integers"),
-        ({"dtype": "|S1"}, "mask is .*S1"),
-        ({"dtype": "|O"}, "mask is object"),
-        ({"dtype": "<f8", "data": bytes(48)}, "mask is float64"),
-        ({"data": bytes([0, 1, 2, 3, 0, 0])}, "codes other than 0, 1 and 2"),
-        ({"name": "outlier_mask.npy"}, "holds neither"),
-    ],
-)
-def test_masks_that_claim_what_they_do_not_hold(tmp_path, little_memory, words, reason):
-    with pytest.raises(DamagedFile, match=rf"m\.npz is not an \.npz file of a mask \(.*{reason}"):
-        load_mask(npz(tmp_path / "m.npz", **words))
-
-
-def test_masks_of_other_files_and_bombs(tmp_path, monkeypatch):
-    np.save(tmp_path / "m.npy", np.zeros((4, 4), np.uint8))
-    whole = npz(tmp_path / "m.npz").read_bytes()
-    (tmp_path / "cut.npz").write_bytes(whole[:-30])
-    (tmp_path / "flipped.npz").write_bytes(whole[:60] + bytes([whole[60] ^ 16]) + whole[61:])
-    npz(tmp_path / "bomb.npz", (300, 300), data=bytes(90_000))
-    monkeypatch.setattr("hko7env.archive.clutter.MAX_FRAME_VALUES", 10_000)
-    for name, why in (("m.npy", "zip"), ("cut.npz", "zip"), ("flipped.npz", ""), ("bomb.npz", "mask has 90128 bytes")):
-        with pytest.raises(DamagedFile, match=rf"{name} is not an \.npz file of a mask \(.*{why}"):
-            load_mask(tmp_path / name)
-    np.testing.assert_array_equal(load_mask(tmp_path / "m.npz"), np.zeros((2, 3)))
-    with pytest.raises(FileNotFoundError, match=r"gone\.npz"):
-        load_mask(tmp_path / "gone.npz")
-
-
 # ---------------------------------------------------------------- fuzzing
 
 
@@ -551,64 +481,3 @@ def test_two_hundred_mutations_of_each_format(tmp_path):
     for name, counts in tally.items():
         assert counts["read"] + counts["refused"] == 200
         assert min(counts.values()) > 0, f"{name}: {counts}"
-
-
-# ---------------------------------------------------------------- the command
-
-
-@pytest.fixture
-def command(monkeypatch, tmp_path):
-    """``hko7env archive`` in this process, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return lambda words: main(["archive", *words])
-
-
-def test_splits_without_a_day_are_refused_and_nothing_is_written(new_archive, tmp_path, command, capsys):
-    archive = new_archive(minutes("2015-01-01") + 6 * np.arange(5), np.zeros((5, 4, 4), np.uint8))
-    (tmp_path / "none.txt").write_text("\n")
-    (tmp_path / "dry.txt").write_text("20150101, 0\n")
-    for words, why in (
-        (["--days", "none.txt"], "none.txt lists no day"),
-        (["--gauge", "dry.txt"], "dry.txt lists no rainy day"),
-        (["--days", "dry.txt", "--years", "2016"], "no day is left for split 'empty'"),
-        (["--radar-mean", "3"], "no day is left for split 'empty'"),
-    ):
-        assert command(["split", archive.name, "empty", *words]) == 1
-        assert why in capsys.readouterr().err
-    assert Archive(archive.name).splits == {}
-
-
-def test_masks_of_another_size_or_damaged_are_named(new_archive, tmp_path, command, capsys):
-    archive = new_archive([0], np.zeros((1, 4, 5), np.uint8))
-    npz(tmp_path / "small.npz")
-    npz(tmp_path / "large.npz", (10**5, 10**5))
-    for name, why in (("small", "is a mask of 2 x 3, "), ("large", "mask has a header of 100000 x 100000 values")):
-        assert command(["mask", archive.name, f"{name}.npz"]) == 1
-        said = capsys.readouterr().err
-        assert re.search(rf"^hko7env archive mask: {name}\.npz (is not an .npz.*)?{why}", said)
-    assert (Archive(archive.name).mask == 0).all()
-
-
-def test_lists_of_test_times_that_cannot_be_followed(tmp_path, command, capsys):
-    for text, why in (
-        ("2015-05-01T00:00\n2015-05-01T00:02\n", "less than 6 minutes apart"),
-        ("2012-05-01T00:00\n2015-05-01T00:00\n", "2012-05-01T00:00 lies among the days of train and valid"),
-        ("", "lists no time"),
-        ("\udcff", "cannot be read"),
-    ):
-        (tmp_path / "times.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
-        words = ["--preset", "hko7", "--out", "a.zarr", "--test-times", "times.csv"]
-        assert command(["synthetic", *words]) == 1
-        assert re.search(rf"^hko7env archive synthetic: times\.csv.*{why}", capsys.readouterr().err)
-        assert not (tmp_path / "a.zarr").exists()
-
-
-def test_an_import_lists_what_it_left_out(gifs, command, capsys):
-    folder, paths = gifs
-    paths[1].write_bytes(b"")
-    assert command(["import", "eccc", str(folder), "--out", "a.zarr"]) == 1
-    assert re.search(rf"{paths[1].name} cannot be read .* with --keep-going$", capsys.readouterr().err)
-    assert command(["import", "eccc", str(folder), "--out", "a.zarr", "--keep-going"]) == 0
-    said = capsys.readouterr().out
-    assert re.search(rf"left out: .*{paths[1].name} cannot be read", said)
-    assert "2 frames, 1 files left out" in said
