@@ -32,7 +32,9 @@ def choose_thresholds(reached: Array, occurrence: npt.NDArray[np.floating]) -> A
     """
     leads, _, events = reached.shape
     size = len(CANDIDATES) + 1
-    passed = np.searchsorted(CANDIDATES, reached, "right")  # number of candidates that the probability reaches
+    ratio = np.log(CANDIDATES[1] / CANDIDATES[0])
+    passed = np.log(np.maximum(reached, 1e-9) / CANDIDATES[0]) / ratio + 1  # number of candidates that are reached
+    passed = passed.clip(0, size - 1).astype(np.int64)
     group = (passed + size * (events * np.arange(leads)[:, None, None] + np.arange(events))).reshape(-1)
     occurring = np.broadcast_to(occurrence[..., None], reached.shape)
     sums = [np.bincount(group, part.reshape(-1), leads * events * size) for part in (occurring, occurring * reached)]

@@ -75,8 +75,8 @@ class Features:
         with torch.inference_mode():
             points = departure_points(self.motion(levels, present), age + leads)[age:]
             level, shares = self._images(levels[newest] * self._seen)
-            around = F.interpolate(self._at(shares, points), size=self.shape, mode="bilinear").floor_()
-            fine = F.interpolate(points.permute(0, 3, 1, 2), size=self.shape, mode="bilinear").permute(0, 2, 3, 1)
+            around = _enlarge(self._at(shares, points), self.shape).floor_()
+            fine = _enlarge(points.permute(0, 3, 1, 2), self.shape).permute(0, 2, 3, 1)
             result = self._at(level, fine)[:, 0].floor_()
             for share, count in zip(around.unbind(1), SHAPE[1:], strict=True):
                 result.mul_(count).add_(share)
@@ -102,7 +102,7 @@ class Features:
         summed = _blur(torch.cat([events, frame], 1), COARSE, AROUND_SIGMA)
         mean = summed.sum((2, 3), keepdim=True) / (self._coarse_seen.sum() + 1e-3)
         around = (summed + UNSEEN * mean) / (self._coarse_seen + UNSEEN)
-        background = F.interpolate(around[:, 2:], size=self.shape, mode="bilinear")
+        background = _enlarge(around[:, 2:], self.shape)
         level = (_blur(frame, FINE, LEVEL_SIGMA) + UNSEEN * background) / (self._fine_seen + UNSEEN)
         position = np.interp(level, (0, *LEVELS, 256), np.arange(SHAPE[0] + 1)).astype(np.float32)
         most = torch.tensor(SHAPE[1:], dtype=torch.float32)[:, None, None]
@@ -114,6 +114,10 @@ class Features:
         leads, height, width, _ = points.shape
         values = sample(images, points.reshape(1, leads * height, width, 2), self.outside)
         return values.reshape(-1, leads, height, width).transpose(0, 1)
+
+
+def _enlarge(images: Tensor, shape: tuple[int, int]) -> Tensor:
+    return F.interpolate(images.contiguous(), size=shape, mode="bilinear")  # other strides take three times as long
 
 
 def _blur(images: Tensor, reduction: int, sigma: float) -> Tensor:
