@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hko7env import progress
+from hko7env.contract import Agent
 from hko7env.env import NowcastingEnv
 from hko7env.evaluation.evaluate import Plan, evaluate
 from hko7env.loading import load
 from hko7env.runner import run
-from hko7env.scores import averages
+from hko7env.scores import Tally, averages
 from hko7env.synthetic import default_archive
 
 from ..calibrated_flow import CalibratedFlow, Config
@@ -23,6 +24,8 @@ from ..calibration import prior
 from ..calibration.features import SHAPE, Features
 from ..optical_flow.segment_motion import Tensor, estimate_motion
 from .timing import Line
+
+Ratios = dict[str, npt.NDArray[np.float64]]
 
 OURS, ROVER = "agents.calibrated_flow", "agents.rover"
 AGENTS = (("agents.last_frame", False), (ROVER, False), (OURS, False), (OURS, True))  # name, online
@@ -40,8 +43,10 @@ def compare_agents(archives: list[str], split: str | None, out: Path) -> Iterato
         rover = averages(evaluate(Plan(ROVER, False, path, split), out).tally)
         for name, online in AGENTS:
             tally = evaluate(Plan(name, online, path, split), out).tally
+            mean = averages(tally)
+            ratios = {key: _plain(values) for key, values in _ratios(mean, rover).items()}
             label = f"{Path(path).stem}/{name} {'online' if online else 'offline'}"
-            yield {"name": label, "sequences": tally.sequences, **_figures(averages(tally)), **_ratios(tally, rover)}
+            yield {"name": label, "sequences": tally.sequences, **_figures(mean), **ratios}
 
 
 class LastPair(Features):
@@ -125,9 +130,9 @@ def ablation(archives: list[str], split: str | None) -> Iterator[Line]:
     for label, variant in VARIANTS.items():
         found = []
         for env, reference in zip(environments, rover, strict=True):
-            found.append(_ratios(_run(env, _make(env, variant), label), reference))
-        mean = {name: np.round(np.mean([one[name] for one in found], axis=0), 3).tolist() for name in found[0]}
-        yield {"name": f"ablation/{label}", **mean}
+            found.append(_ratios(averages(_run(env, _make(env, variant), label)), reference))
+        means = {name: _plain(np.mean([one[name] for one in found], axis=0)) for name in found[0]}
+        yield {"name": f"ablation/{label}", **means}
 
 
 def _make(env: NowcastingEnv, variant: Variant) -> CalibratedFlow:
@@ -152,17 +157,26 @@ def merge(counts: npt.NDArray[np.float32], kept: tuple[bool, ...]) -> npt.NDArra
     return merged.reshape(counts.shape)
 
 
-def _run(env: NowcastingEnv, agent: Any, label: str) -> Any:
+def _run(env: NowcastingEnv, agent: Agent, label: str) -> Tally:
     with progress.bar(len(env.schedule), f"{env.archive.name} {label}", "seq") as bar:
         return run(env, agent, after=lambda _: bar.update())
 
 
 def _figures(mean: dict[str, Any]) -> dict[str, Any]:
-    rounded = {name: np.round(mean[name], 4).tolist() for name in ("csi", "bias")}
-    return {**rounded, "b_mse": round(float(mean["b_mse"])), "b_mae": round(float(mean["b_mae"]))}
+    return {name: _plain(mean[name], 4 if name in ("csi", "bias") else 0) for name in ("csi", "bias", "b_mse", "b_mae")}
 
 
-def _ratios(tally: Any, reference: dict[str, Any]) -> dict[str, Any]:
-    mean = averages(tally)
-    ratios = {name: np.asarray(mean[name]) / np.asarray(reference[name]) for name in ("csi", "b_mse", "b_mae")}
-    return {f"{name} ratio": np.round(ratio, 3).tolist() for name, ratio in ratios.items()}
+def _ratios(mean: dict[str, Any], reference: dict[str, Any]) -> Ratios:
+    """Scores divided by those of the reference; NaN where that is 0 or undefined."""
+    ratios = {}
+    for name in ("csi", "b_mse", "b_mae"):
+        divisor = np.asarray(reference[name], float)
+        ratios[f"{name} ratio"] = np.asarray(mean[name]) / np.where(divisor > 0, divisor, np.nan)
+    return ratios
+
+
+def _plain(values: Any, digits: int = 3) -> Any:
+    """Rounded numbers for JSON; None where a score is undefined."""
+    rounded = np.round(np.asarray(values, float), digits).astype(object)
+    rounded[np.isnan(rounded.astype(float))] = None
+    return rounded.tolist()
