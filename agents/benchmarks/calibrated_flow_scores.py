@@ -177,6 +177,7 @@ def _ratios(mean: dict[str, Any], reference: dict[str, Any]) -> Ratios:
 
 def _plain(values: Any, digits: int = 3) -> Any:
     """Rounded numbers for JSON; None where a score is undefined."""
-    rounded = np.round(np.asarray(values, float), digits).astype(object)
-    rounded[np.isnan(rounded.astype(float))] = None
-    return rounded.tolist()
+    numbers = np.round(np.asarray(values, float), digits).tolist()
+    if isinstance(numbers, list):
+        return [_plain(number, digits) for number in numbers]
+    return None if np.isnan(numbers) else numbers
