@@ -1,6 +1,6 @@
 """Oracles: they see the hidden motion and growth of a synthetic archive, which no agent may see.
 
-They do not compete: they give the upper limit of a table. ``python tools/evaluate.py agents.oracle --truth mine.zarr``
+They do not compete: they give the upper limit of a table. ``hko7env evaluate agents.oracle --truth mine.zarr``
 carries the rain of the newest frame along its true motion; with the option growth, it also applies the terrain bias and
 the diurnal cycle. What cannot be predicted, the random part of growth and decay, is hidden from oracles too.
 """

@@ -11,7 +11,7 @@ from hko7env.units import HKO7, ZR
 
 
 class OptionError(ValueError):
-    """Options with which an agent cannot be made here; the message says what to choose, no traceback is needed."""
+    """An agent cannot be made with these options; the message says what to choose, and commands print it alone."""
 
 
 class Observation(TypedDict):
@@ -84,7 +84,7 @@ class Learner(Agent, Protocol):
 
 
 class NonLearningAgent:
-    """An agent whose ``update`` does nothing: offline, nothing may be learned.
+    """An agent whose ``update`` does nothing, for offline runs, where nothing may be learned.
 
     Args:
         agent: The agent that stores and predicts.

@@ -1,7 +1,7 @@
 """The counting kernel of :mod:`hko7env.scores`: events and errors of one frame, in one pass over its locations.
 
-Most locations of a radar frame are empty, so they are left out, a machine word at a time. Differences and short runs
-of their sums are float32; counts are exact and all other sums float64.
+Most locations of a radar frame hold no echo, so groups of eight locations without any are skipped. Differences, and
+their sums over short runs, are float32; counts are exact and all other sums float64.
 """
 
 from itertools import pairwise
@@ -20,7 +20,7 @@ _STEPS = tuple(np.uint8(high - low) for low, high in pairwise(BALANCE))
 
 
 class Scratch:
-    """Buffers for one block, reused over all lead times: page faults of new ones cost more than the sums."""
+    """Buffers for one block, reused over all lead times: allocating new ones costs more time than the sums."""
 
     def __init__(self) -> None:
         self.a, self.b = (np.empty(_BLOCK, np.float32) for _ in range(2))

@@ -1,4 +1,4 @@
-"""Damaged files: the errors that reading one can raise, and limits on what a file may claim to hold.
+"""Damaged files: the errors that reading one can raise, and limits on the sizes that a file states.
 
 Decoders of pictures, HDF5 and netCDF raise many kinds of errors for damaged bytes. DAMAGE lists them; an error outside
 the list, such as a missing package, has another cause. Sizes that a file states are compared with a limit before
@@ -25,7 +25,7 @@ _MAX_REASON = 300  # characters
 
 
 class DamagedFile(ValueError):
-    """A file that does not follow its format; the message names the field."""
+    """A file that does not follow its format; the message says what is wrong."""
 
 
 def reason(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""The Gymnasium environments: frames by the schedule, forecasts scored, the truth sealed until its valid time."""
+"""The Gymnasium environments: they show frames by the schedule, and score forecasts when their time has come."""
 
 from collections import deque
 from copy import deepcopy
@@ -57,14 +57,15 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
     **Reward:** minus (B-MSE + B-MAE), mean over the leads, summed over the forecasts that the step has revealed; a
     finite float, 0 if there are none.
 
-    **Sealing:** The clock is ``observation["time"][-1]``. A forecast is scored when it is handed in, but its score is
-    revealed only when the clock has reached its last valid time; reward, ``tally``, ``scores`` and ``revealed`` follow
-    this rule. The last step of a whole pass reveals everything, as no frame of the split follows. The last step of a
-    part reveals only what is due; :meth:`release` gives the rest to the runner of a part. So within a pass, nothing
-    that an agent gets depends on a frame later than the clock. This cannot bind a caller who reads the archive, calls
-    :meth:`release`, or repeats passes.
+    **Sealing:** The clock is ``observation["time"][-1]``. The score of a forecast is withheld (sealed) until the clock
+    has reached its last valid time; reward, ``tally``, ``scores`` and ``revealed`` follow this rule. The last step of a
+    whole pass reveals all scores, as no frame of the split follows. The last step of a part reveals only what is due;
+    :meth:`release` gives the rest to the code that runs the part. So within a pass, nothing that an agent gets depends
+    on a frame later than the clock. Code that reads the archive, calls :meth:`release` or repeats passes is not
+    restricted.
 
-    **Scoring:** Truth is not scored where it is missing, outside the static mask, or small-echo noise (levels 1..70).
+    **Scoring:** A location is not scored where the observed frame is missing, the static mask excludes it, or the
+    observed echo is small-echo noise (levels 1..70).
 
     **Episode end:** ``terminated`` after the last sequence; never ``truncated``. The last observation holds no frame.
 
@@ -83,20 +84,21 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
             without splits.
         online: Whether sequences that follow one another belong to one episode.
         render_mode: ``"rgb_array"`` draws the newest frame beside the forecast an hour ahead; None draws nothing.
-        cleaned: Whether observations have clutter and small echo set to 0. Scores do not change.
+        cleaned: Whether observations have masked locations and small echo set to 0. Scores do not change.
 
     Attributes:
         task: What an agent is made for.
         archive: The open archive.
         split: The split that was chosen.
-        view: The split's frames, schedule and scoring. It gives access to the truth.
+        view: The split's frames, schedule and scoring, also of frames later than the clock: not for agents.
         schedule: The sequences.
         tally: Sum of the tallies revealed since reset.
         revealed: List of (sequence index, tally) that the last step revealed.
 
     Raises:
         ValueError: For an unknown split or render mode, or if the split holds no sequence.
-        ArchiveError: For a damaged archive.
+        FileNotFoundError: If there is no archive.
+        ArchiveError: For a damaged archive; a ValueError.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012 - as Gymnasium declares it
@@ -184,7 +186,7 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         return int(start), int(stop), bool(continued)
 
     def step(self, action: npt.NDArray[np.float32]) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """Hand in the forecast of the current sequence.
+        """Take the forecast of the current sequence and go on to the next one.
 
         Args:
             action: (K, H, W) float32 pixels in [0, 1].
@@ -210,8 +212,8 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
     def release(self) -> list[tuple[int, Tally]]:
         """End the pass here and reveal everything that is still sealed.
 
-        This is for the runner of a part, which scores all forecasts it has asked for, and not for agents. No reward
-        includes it. Afterwards the environment needs :meth:`reset`.
+        This is for code that runs a part of a pass and wants the scores of all its forecasts, not for agents. No
+        reward includes them. Afterwards the environment needs :meth:`reset`.
 
         Returns:
             List of (sequence index, tally) in the order of sequences, the same as ``revealed``.

@@ -1,4 +1,4 @@
-"""What counts as a forecast: the one validator of the action of the environment and the argument of the scores."""
+"""Checks of forecasts, shared by the environment (its action) and the scores (their argument)."""
 
 from typing import Any
 

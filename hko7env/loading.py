@@ -1,4 +1,4 @@
-"""Names and options to agents: ``agents.trajgru`` means the function ``make`` of the module ``agents.trajgru``."""
+"""Making agents by name: ``agents.trajgru`` means the function ``make`` of the module ``agents.trajgru``."""
 
 import ast
 import importlib
@@ -17,7 +17,7 @@ from hko7env.naming import suggest
 
 @contextmanager
 def noting(place: str, kind: type[Exception] = Exception) -> Iterator[None]:
-    """Add the note ``place`` to errors of ``kind``, to say where in the work of an agent they were raised."""
+    """Add the note ``place``, such as "in sequence 3", to errors of ``kind``; OptionError passes without a note."""
     try:
         yield
     except OptionError:
@@ -55,10 +55,13 @@ def load(name: str, task: Task, **options: Any) -> Agent:
 
 
 def find(name: str) -> tuple[Callable[..., Any], Any]:
-    """Find an agent's ``make`` function and its ``Config`` dataclass, or None.
+    """Find an agent's ``make`` function and its ``Config`` dataclass.
 
     Args:
         name: ``module`` or ``module:function``.
+
+    Returns:
+        The function, and the dataclass or None.
 
     Raises:
         ValueError: If there is no such module or function.

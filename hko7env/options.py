@@ -1,8 +1,8 @@
 """Options as fields of a frozen dataclass: one definition for the parser, the defaults, the help and the docs.
 
 A field is ``name: Annotated[type, "what it does, with its unit"] = default``. The type is bool, int, float, str, Path,
-a Literal of strings, or one of these or None. The flag of ``some_name`` is ``--some-name``; a truth value is
-``--some-name`` or ``--no-some-name``; the word ``none`` is None where the type has None but no str.
+a Literal of strings, or one of these or None. The flag of ``some_name`` is ``--some-name``, for a bool also
+``--no-some-name``. The word ``none`` is read as None if the type allows None and is not ``str | None``.
 """
 
 import argparse

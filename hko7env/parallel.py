@@ -1,4 +1,4 @@
-"""Additive work over this process, several processes, or a dask cluster."""
+"""Running a function on parts of the data, in this process, several ones or a dask cluster, and adding the results."""
 
 import concurrent.futures
 import multiprocessing
@@ -66,10 +66,10 @@ def sum_over(
 
     Args:
         function: Computes the value of one part.
-        parts: Lists of items, see :func:`chunked`.
+        parts: Lists of items, see :func:`parts_of`.
         workers: As of :func:`worker_map`.
         scheduler: As of :func:`worker_map`.
-        step: Called with the number of items of each part whose value has been added.
+        step: Called after each part with its number of items.
 
     Raises:
         ValueError: If there is no part.
@@ -84,6 +84,11 @@ def sum_over(
                 step(len(part))
     assert total is not None
     return total
+
+
+def parts_of(items: list[Item], size: int) -> list[list[Item]]:
+    """Cut ``items`` into as few consecutive parts of at most ``size`` items as possible, of nearly equal length."""
+    return chunked(items, -(-len(items) // size))
 
 
 def chunked(items: list[Item], count: int) -> list[list[Item]]:

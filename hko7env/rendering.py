@@ -53,7 +53,7 @@ def colour(levels: npt.NDArray[np.uint8], scored: npt.NDArray[np.bool_] | None =
 def side_by_side(
     observation: Observation, issued: int | None, forecast: npt.NDArray[np.float32] | None, *, task: Task
 ) -> Picture:
-    """Draw the newest frame, the forecast at half its lead time, and the colour scale in mm/h and dBZ.
+    """Draw the newest frame, the forecast at half the longest lead time, and the colour scale in mm/h and dBZ.
 
     Args:
         observation: The newest observation.

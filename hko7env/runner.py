@@ -29,7 +29,8 @@ def run(
     Args:
         env: An environment of this package, wrapped or not.
         agent: The agent.
-        options: Passed to ``env.reset``: ``start``, ``stop`` and ``continued``.
+        options: Passed to ``env.reset``: ``start``, ``stop`` and ``continued``, see
+            :class:`~hko7env.env.NowcastingEnv`.
         skip: Sequences before this index are run but not counted, to resume a run.
         record: Called with the index and the tally of each counted sequence once its truth has been revealed.
         after: Called with the index of each sequence after its step.

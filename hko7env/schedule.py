@@ -19,7 +19,7 @@ MAX_MISSING = 2  # the longest allowed run of missing slots in a window (release
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """The sequences of a stream in the order of their issue.
+    """The sequences of a split in the order of their issue.
 
     A sequence has ``inputs + leads`` slots, ``cadence`` minutes apart.
 
@@ -55,7 +55,7 @@ class Schedule:
 
     @property
     def sha256(self) -> str:
-        """Digest of the starts as newline-joined ISO minutes, for comparison with other schedules of the same list."""
+        """sha256 (hex) of the starts as ISO minutes, one a line; equal schedules have equal digests."""
         text = "\n".join(np.datetime_as_string(self.starts.astype("datetime64[m]")))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -73,8 +73,8 @@ def schedule(
 
     An episode begins at the first existing frame whose window is valid. Its sequences follow one another every
     ``stride`` slots until a window is invalid; the next episode begins at the next existing frame with a valid window.
-    Times off the grid are kept to the minute. Like the official rule, and unlike a causal one, validity depends on the
-    frames to be forecast as well.
+    The slots of an episode are counted from the exact minute of its first frame; frames between slots do not count. As
+    in the released code, and unlike in operation, validity depends on the frames to be forecast as well.
 
     Args:
         times: (N,) strictly increasing whole minutes since 1970-01-01 of the frames that exist.
@@ -83,6 +83,9 @@ def schedule(
         stride: Slots between the starts of consecutive sequences.
         cadence: Minutes between slots.
         max_missing: Longest allowed run of missing slots in a window.
+
+    Returns:
+        The schedule; it is empty if no window is valid.
 
     Raises:
         ValueError: For times that are not strictly increasing whole minutes, or settings below 1 (``max_missing``: 0).
@@ -124,6 +127,9 @@ def valid_starts(
         inputs: J, as of :func:`schedule`.
         leads: K, as of :func:`schedule`.
         max_missing: As of :func:`schedule`.
+
+    Returns:
+        (n,) int64 minutes since 1970-01-01.
     """
     return times[_Windows(times, inputs + leads, cadence, max_missing).valid(times)]
 

@@ -84,7 +84,7 @@ class Tally:
 
     @property
     def balanced_error(self) -> float:
-        """B-MSE + B-MAE, mean over the lead times, summed over the sequences: the loss that rewards count negative."""
+        """B-MSE + B-MAE, mean over the lead times, summed over the sequences; a reward is minus this."""
         return float((self.balanced_squared + self.balanced_absolute).mean())
 
 

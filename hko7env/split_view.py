@@ -1,4 +1,4 @@
-"""One split of an archive as the protocol sees it: its frames, its schedule, and the score of one sequence."""
+"""One split of an archive: its frames, its schedule, and the score of one sequence."""
 
 from functools import cached_property
 
@@ -28,7 +28,7 @@ class SplitView:
         scored: (H, W) bool static mask, True = scored.
 
     Raises:
-        ValueError: If the archive has no such split, or the split holds no good frame.
+        ValueError: If the archive has no such split, or the split holds no good frame (status good).
     """
 
     def __init__(self, archive: Archive, split: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""A test suite for agents of third parties; pytest collects it from a subclass.
+"""A test suite for your own agent; pytest collects it from a subclass.
 
 Example:
     A complete agent and its test, in a file ``test_fading.py``::
@@ -71,7 +71,10 @@ def observation(task: Task, seed: int = 0, step: int = 0, new_episode: bool = Tr
         task: The task, for its shape.
         seed: Another seed gives other rain.
         step: Observations of consecutive steps continue each other.
-        new_episode: Value of that entry.
+        new_episode: Whether the entry ``new_episode`` is 1.
+
+    Returns:
+        An observation with all frames present.
     """
     rng = np.random.default_rng(seed)
     rows, columns = np.indices((task.height, task.width))
@@ -91,7 +94,7 @@ def observation(task: Task, seed: int = 0, step: int = 0, new_episode: bool = Tr
 
 
 def forecast(agent: Agent, *observations: Observation) -> Forecast:
-    """Show observations to an agent as Algorithm 1 does.
+    """Show observations to an agent, with an update and a forecast after each (Shi et al. 2017, Algorithm 1).
 
     Returns:
         A copy of its last forecast, of the same array type.
@@ -104,7 +107,7 @@ def forecast(agent: Agent, *observations: Observation) -> Forecast:
 
 
 class AgentTests:
-    """Tests of what every agent must do; a subclass implements ``make``.
+    """Tests that every agent must pass; a subclass implements ``make``.
 
     Attributes:
         multiple: Height and width of the grids are multiples of this many px; override it for an agent that does not

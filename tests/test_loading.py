@@ -19,7 +19,7 @@ def test_names_resolve():
         ("agents.last_fram", {}, ValueError, "there is no agent 'agents.last_fram', did you mean 'agents.last_frame'?"),
         ("nowhere.mine", {}, ValueError, "there is no agent 'nowhere.mine', only"),
         ("agents.last_frame:mak", {}, ValueError, "has no function mak"),
-        ("agents.last_frame", {"speed": 1}, ValueError, "has no option 'speed', only none"),
+        ("agents.last_frame", {"speed": 1}, ValueError, "has no option 'speed', there are none"),
         (
             "tests.helpers.toys",
             {"dealy": 1},

@@ -2,8 +2,8 @@
 
 A writer stopped at any point leaves the archive as it was after the last complete :meth:`Archive.append`, see
 :mod:`hko7env.archive.commit_record`. All metadata are covered by a digest, every chunk ends in a crc32c, every frame
-has a crc32c of its own, and fill values are impossible values. So what is missing, torn, flipped or misplaced is an
-error, never dry weather.
+has a crc32c of its own, and fill values are invalid values. So missing, truncated, altered or misplaced data are an
+error; they are never read as dry weather.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import numpy.typing as npt
 import zarr
 
 from hko7env.archive import commit_record
-from hko7env.archive.commit_record import SEALED
+from hko7env.archive.commit_record import DIGESTED
 from hko7env.archive.errors import ArchiveError
 from hko7env.archive.format import (
     CHUNK,
@@ -51,12 +51,12 @@ class Archive:
 
     Args:
         store: A path, a URL or a zarr store.
-        writable: Open for :meth:`append` and :meth:`update` as well.
+        writable: Whether :meth:`append` and :meth:`update` are allowed.
 
     Attributes:
-        name: ``store`` as text.
+        name: ``store`` as text, used in messages.
         times: (N,) int64 minutes since 1970-01-01, increasing.
-        status: (N,) uint8, 0 good and 1 suspect; a suspect frame counts as missing.
+        status: (N,) uint8, 0 good and 1 suspect; a suspect frame, one that lacks data, counts as missing.
         mask: (H, W) uint8 static mask: 0 scored, 1 outlier, 2 out of range.
         x: (W,) float64 coordinates of the columns in metres.
         y: (H,) float64 coordinates of the rows in metres.
@@ -202,7 +202,7 @@ class Archive:
     # ------------------------------------------------------------------ writing
 
     def writing(self) -> AbstractContextManager[None]:
-        """Exclude other writers while entered; a single append or update does so by itself.
+        """Hold the write lock while entered, so that several appends stay together; each of them holds it by itself.
 
         Raises:
             LockedError: On entering, if another process or thread is writing; a ValueError that names it.
@@ -259,7 +259,7 @@ class Archive:
             attributes: Name -> value, which can be stored as JSON.
 
         Raises:
-            ValueError: A value is not valid, or ``attributes`` has a name that units depend on.
+            ValueError: A value is not valid, or ``attributes`` has a fixed name, such as ``cadence_minutes``.
             ArchiveError: The archive is open read-only, or another writer has changed it; a ValueError.
             LockedError: Another process or thread is writing; a ValueError.
         """
@@ -280,4 +280,4 @@ class Archive:
             raise ArchiveError(f"{self.name} is open read-only: open it with Archive(path, writable=True)")
 
     def _writer(self) -> Writer:
-        return Writer(self.name, self._store, self._contents.record, {name: getattr(self, name) for name in SEALED})
+        return Writer(self.name, self._store, self._contents.record, {name: getattr(self, name) for name in DIGESTED})

@@ -36,7 +36,7 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """Counts of the levels at each location; they add.
+    """Counts of the levels at each location; histograms can be added.
 
     Attributes:
         counts: (H, W, 256) uint32 number of frames with each level; level 0, no echo, is not counted.
@@ -58,6 +58,9 @@ def histogram(shape: tuple[int, int], batches: Iterable[Levels]) -> Histogram:
     Args:
         shape: (H, W) of a frame.
         batches: Frames (n, H, W) uint8; batches of about 250 frames are fastest.
+
+    Returns:
+        The counts of all batches together.
 
     Raises:
         ValueError: A batch has another shape or type.
@@ -161,7 +164,7 @@ def _pseudo_root(covariance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]
 
 
 def boundary(shape: tuple[int, int], centre: tuple[float, float], radius: float) -> Mask:
-    """(H, W) bool, True closer than a radius to a point; HKO-7: ``boundary((480, 480), (239.5, 239.5), 239.5)``.
+    """(H, W) bool, True closer to a point than ``radius``; HKO-7: ``boundary((480, 480), (239.5, 239.5), 239.5)``.
 
     Args:
         shape: (H, W).

@@ -1,7 +1,7 @@
 """The commit record of an archive: the ``zarr.json`` of its group, which the store replaces as a whole.
 
 It repeats the metadata of every array (zarr's consolidated metadata), so readers need no other metadata file, and it
-holds a digest of itself. A record without a digest was written by an earlier version.
+holds a digest of its own content. A record without a digest was written by an earlier version.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ import zarr
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-INTEGRITY = "integrity"  # attribute of the group: the digest of the record, and those of SEALED by their names
-SEALED = ("mask", "x", "y")  # arrays whose values the record has a digest of: nothing else can tell x from y
+INTEGRITY = "integrity"  # attribute of the group: the digest of the record, and those of DIGESTED by their names
+DIGESTED = ("mask", "x", "y")  # arrays of whose values the record has a digest, so that x and y cannot be exchanged
 _FILE, _SHA256 = "zarr.json", "sha256"
 
 Document = dict[str, Any]  # a zarr metadata file
@@ -26,7 +26,7 @@ class Record(NamedTuple):
     """The contents of one commit.
 
     Attributes:
-        attributes: Attributes of the group.
+        attributes: Attributes of the group, without those of INTEGRITY.
         nodes: Path -> metadata of every array and group below the group.
         contents: Array -> digests of its sound values; more than one while the values are being replaced.
     """
@@ -110,7 +110,7 @@ def read_sound_document(group: zarr.Group, path: str) -> Document | None:
 
 
 def equal_but_length(one: Document, other: Document) -> bool:
-    """Whether two metadata files of an array agree in all but the size of the first axis, which grows in a commit."""
+    """Whether two metadata files of an array agree, except for the size of the first axis, which grows with appends."""
     return _without_length(one) == _without_length(other)
 
 

@@ -11,7 +11,7 @@ import zarr
 
 from hko7env.archive import commit_record
 from hko7env.archive.archive import Archive
-from hko7env.archive.commit_record import SEALED, Record, content_digest
+from hko7env.archive.commit_record import DIGESTED, Record, content_digest
 from hko7env.archive.format import (
     ARRAYS,
     FORMAT,
@@ -55,11 +55,12 @@ def create(
         y: (H,) coordinates of the rows in metres, the northern row first. Default: H - 1, H - 2, ...
         crs: The coordinate reference system of ``x`` and ``y``, a PROJ string or WKT.
         zr: The Z-R relation between reflectivity and rain rate. Default: HKO-7's.
-        source: Where the frames come from, for people.
+        source: Where the frames come from, as text for readers.
         licence: The licence of the frames.
         splits: Name -> half-open ranges of ISO minutes.
         attributes: Further attributes to store.
-        shard: Frames in a file; None: 5. Appending rewrites the last shard, so large ones suit finished archives.
+        shard: Frames in a file, a multiple of 5; None: 5. Appending rewrites the last file, so large
+            ones suit finished archives.
 
     Raises:
         FileExistsError: ``store`` holds something already.
@@ -146,5 +147,5 @@ def _make(
     group["crs"].attrs.update(crs_attributes(crs))
     for name, array in values.items():
         group[name][...] = array  # type: ignore[index]
-    contents = {name: [content_digest(values[name])] for name in SEALED}
+    contents = {name: [content_digest(values[name])] for name in DIGESTED}
     commit_record.write(group, Record(attributes, commit_record.nodes_of(group, ARRAYS), contents))

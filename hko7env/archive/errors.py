@@ -2,7 +2,7 @@
 
 
 class ArchiveError(ValueError):
-    """An archive is damaged, of another format or not writable; the message names the place and the remedy."""
+    """An archive is damaged, of another format or not writable; the message names it, the part and the remedy."""
 
 
 def damage_message(archive: str, part: str, reason: object) -> str:

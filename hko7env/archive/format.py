@@ -20,7 +20,7 @@ FORMAT, VERSION = "hko7env-archive", 1
 FIXED = {"Conventions", "format", "format_version", "cadence_minutes", "zr_a", "zr_b", INTEGRITY}  # not to be changed
 SCORED, OUTLIER, OUT_OF_RANGE = 0, 1, 2  # codes of the static mask
 GOOD, SUSPECT = 0, 1  # codes of a frame's status: a suspect frame is kept, but counts as missing
-CHUNK = 5  # frames: one segment, so a stream decodes each chunk once
+CHUNK = 5  # frames: as many as a step observes, so a pass decodes each chunk once
 DAY_SHARD = DAY // CADENCE  # frames: one day of HKO-7
 TIME_CHUNK = 4096
 FIRST_TIME, LAST_TIME = (int(np.datetime64(t, "m").astype(np.int64)) for t in ("0001-01-01", "9999-12-31T23:59"))
@@ -59,7 +59,7 @@ def make_arrays(group: zarr.Group, shape: tuple[int, int], shard: int | None) ->
     Args:
         group: An empty group.
         shape: (H, W) of a frame.
-        shard: Frames in a file; None: a chunk of 5.
+        shard: Frames in a file, a multiple of 5; None: 5.
     """
     sizes = {"time": 0, "y": shape[0], "x": shape[1]}
     for name, (dtype, fill, dimensions, attributes) in ARRAYS.items():
@@ -123,6 +123,12 @@ def check_mask(mask: npt.NDArray[Any], shape: tuple[int, int]) -> None:
             f"the static mask must be uint8 {shape} of 0 (scored), 1 (outlier) or 2 (out of range), "
             f"got {mask.dtype} {mask.shape} up to {mask.max()}"
         )
+
+
+def describe_mask(mask: npt.NDArray[np.uint8]) -> str:
+    """Numbers of locations of a static mask, such as "180000 scored, 3680 outlier, 46720 out of range"."""
+    names = {SCORED: "scored", OUTLIER: "outlier", OUT_OF_RANGE: "out of range"}
+    return ", ".join(f"{np.count_nonzero(mask == code)} {name}" for code, name in names.items())
 
 
 def check_splits(splits: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, list[list[str]]]:

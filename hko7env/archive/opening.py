@@ -1,4 +1,4 @@
-"""Opening an archive: all but its frames is read as it was last committed, and checked."""
+"""Opening an archive: everything but its frames is read, as of the last commit, and checked."""
 
 import logging
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ def pack(archive: Archive, store: Any, *, shard: int = DAY_SHARD, step: Callable
     Args:
         archive: The archive to copy.
         store: Where the copy is written: a path, a URL or a zarr store.
-        shard: Frames in a file; the default is a day of HKO-7.
+        shard: Frames in a file, a multiple of 5; the default is a day of HKO-7.
         step: Called with the number of frames just copied.
 
     Returns:

@@ -12,7 +12,7 @@ from hko7env.archive.archive import Archive
 from hko7env.archive.format import DAY
 from hko7env.archive.hko7_facts import TABLE_2
 from hko7env.archive.store import absolute_name
-from hko7env.parallel import chunked, sum_over
+from hko7env.parallel import parts_of, sum_over
 from hko7env.scores import scored
 from hko7env.units import THRESHOLDS, ZR
 
@@ -23,7 +23,7 @@ _BATCH = 250  # frames read by a worker at once
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """Counts of scored levels; they add.
+    """Counts of scored levels; summaries can be added.
 
     Attributes:
         levels: (12, 256) int64 number of scored locations with each level, by month.
@@ -88,7 +88,7 @@ def summarise(
         scheduler: Address of a dask scheduler, whose workers are used instead.
         step: Called with the number of frames just read.
     """
-    parts = chunked(times.tolist(), -(-len(times) // _BATCH))
+    parts = parts_of(times.tolist(), _BATCH)
     read = partial(_summarise_part, absolute_name(path))
     return sum_over(read, parts, workers=workers, scheduler=scheduler, step=step)
 
@@ -126,7 +126,7 @@ def rate_classes(summary: Summary, zr: ZR) -> list[RateClass]:
 
 
 def split_sizes(archive: Archive) -> list[SplitSize]:
-    """The lines of Table 12; a split may be empty, as it may lie in the future."""
+    """The lines of Table 12; a split without good frames has 0 days and 0 frames."""
     found = []
     for split in archive.splits:
         try:

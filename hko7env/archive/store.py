@@ -20,7 +20,7 @@ def absolute_name(path: str) -> str:
 
 
 def write_lock(store: Any) -> AbstractContextManager[None]:
-    """Exclude other writers of ``store`` while entered.
+    """Hold the lock of the writers of ``store`` while entered.
 
     Only folders of this machine have a lock; other stores are not locked.
 

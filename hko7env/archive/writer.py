@@ -1,6 +1,6 @@
-"""Commits to an archive, in an order of writes that loses nothing when the writer is stopped at any of them.
+"""Commits to an archive. The order of writes is such that a writer stopped at any point loses no earlier commit.
 
-New values are written beside what is committed; replacing the commit record, one file, makes them visible.
+New values are written first; replacing the commit record, which is one file, then makes them visible.
 """
 
 import copy

@@ -75,7 +75,7 @@ def _configs(own: Parser, agents: list[str], unknown: list[str]) -> dict[str, An
 
 
 def _hints(own: Parser, unknown: list[str]) -> list[str]:
-    """What may be wrong where a word that is no agent was taken for one: the flag before it."""
+    """Remedies for a word that was read as an agent and is none: the flag before it may be misspelt."""
     flags = [word.partition("=")[0] for word in unknown if word.startswith("--")]
     close = {flag: difflib.get_close_matches(flag, own.flags, 1) for flag in flags}
     hints = [f"is {flag} meant to be {found[0]}?" for flag, found in close.items() if found]

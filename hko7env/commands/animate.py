@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from hko7env.archive.format import iso
-from hko7env.command_line import Parser, add_archive, add_out, integer
+from hko7env.command_line import Parser, add_agents, add_archive, add_out, add_split, integer
 from hko7env.commands.agent_options import parse_with_agents
 from hko7env.contract import Task
 from hko7env.files import write_atomically
@@ -79,10 +79,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _make_parser() -> Parser:
     """The command's own arguments."""
     parser = Parser("hko7env animate", __doc__ or "")
-    help_text = "agents.last_frame, or module[:function] of your own"
-    parser.add_argument("agents", nargs=1, metavar="AGENT", help=help_text)
+    add_agents(parser, nargs=1)
     add_archive(parser)
-    parser.add_argument("--split", help="a split of the archive, or all; default: test, or all if there are no splits")
+    add_split(parser)
     help_text = f"index of the sequence in the split; default: {DEFAULT_SEQUENCE}"
     parser.add_argument("--sequence", type=integer(0), default=DEFAULT_SEQUENCE, metavar="N", help=help_text)
     add_out(parser, "a .webp or .gif file", "forecast.webp")
@@ -133,7 +132,7 @@ def draw(film: Film, task: Task, name: str) -> list[Image.Image]:
 
 
 def encode(pictures: list[Image.Image], suffix: str) -> bytes:
-    """The pictures as an animated image that repeats without end and rests on its last picture.
+    """Encode the pictures as an animated image that repeats without end and shows the last one longer.
 
     Args:
         pictures: RGB images of one size.

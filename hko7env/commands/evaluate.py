@@ -1,13 +1,13 @@
 """Evaluate agents and print the table of Shi et al. 2017: ``hko7env evaluate agents.last_frame``.
 
-Each agent runs offline, where sequences are independent, and online, where it sees the stream in order and may learn.
+Each agent runs offline, where sequences are independent, and online, where it sees them in order and may learn.
 A run that is interrupted continues when the same command is given again. The fields of an agent's ``Config`` are
 options too: ``hko7env evaluate agents.rover --help`` lists those of ROVER. Agents come first, then their options.
 """
 
 import argparse
 
-from hko7env.command_line import Parser, add_archive, add_out, add_workers, integer
+from hko7env.command_line import Parser, add_agents, add_archive, add_out, add_split, add_workers, integer
 from hko7env.commands.agent_options import parse_with_agents
 from hko7env.evaluation.evaluate import Plan, evaluate
 from hko7env.evaluation.table import table
@@ -41,13 +41,13 @@ def make_parser() -> Parser:
     """The command's own arguments."""
     parser = Parser("hko7env evaluate", __doc__ or "")
     add = parser.add_argument
-    add("agents", nargs="+", metavar="AGENT", help="agents.last_frame, or module[:function] of your own")
+    add_agents(parser, nargs="+")
     help_text = "online, offline or both: the environments HKO7-Online-v0 and HKO7-Offline-v0; default: both"
     add("--env", choices=tuple(SETTINGS), default="both", help=help_text)
     add_archive(parser)
-    add("--split", help="a split of the archive, or all; default: test, or all if the archive has no splits")
+    add_split(parser)
     add("--limit", type=integer(1), metavar="N", help="evaluate the first N sequences only; default: all")
-    help_text = "show the agents frames without noise; default: frames as recorded"
+    help_text = "show agents masked locations and weak echo as 0; default: frames as recorded"
     add("--cleaned", action=argparse.BooleanOptionalAction, default=False, help=help_text)
     add_out(parser, "folder in which each run has a folder", "results")
     add_workers(parser, "the sequences of an offline run")

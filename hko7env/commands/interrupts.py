@@ -9,11 +9,11 @@ from typing import Any
 
 @contextmanager
 def importing(program: str) -> Iterator[None]:
-    """Inside, SIGINT ends the process at once with one line on stderr and exit status 130.
+    """While entered, SIGINT ends the process at once with one line on stderr and exit status 130.
 
     The signal handler itself ends the process, because a library that is half imported may turn a KeyboardInterrupt
-    into another error. Nothing is lost: no work has begun. A SIGINT that is ignored, as in a background job, or that
-    somebody else handles is left alone, and so is one outside the main thread.
+    into another error. Nothing is lost: no work has begun. If SIGINT is ignored, as in a background job, or has
+    another handler, nothing is changed; the same holds outside the main thread.
 
     Args:
         program: The words that call the command; they begin the line.

@@ -1,6 +1,7 @@
-"""Checkpoints of a learner in a run folder: ``NNNNNN.checkpoint`` with a sidecar ``NNNNNN.json`` that vouches for it.
+"""Checkpoints of a learner in a run folder: ``NNNNNN.checkpoint`` and ``NNNNNN.json`` with its checksum.
 
-NNNNNN is the sequence with which a resumed run continues.
+NNNNNN is the index of the sequence with which a resumed run continues.
+A checkpoint without a matching checksum is ignored.
 """
 
 import hashlib
@@ -17,9 +18,9 @@ _KEPT = 2  # checkpoints that a resume could use: if one is damaged there is ano
 
 
 def save_checkpoint(agent: Learner, folder: RunFolder, following: int, first_missing: int) -> None:
-    """Save ``agent`` so that sequence ``following`` can be run next, and remove checkpoints that no resume would use.
+    """Save ``agent`` so that sequence ``following`` can be run next, and remove checkpoints that are no longer needed.
 
-    Forecasts whose truth is still sealed are not recorded yet, so a resume starts from a checkpoint at or before
+    Forecasts whose scores are not revealed yet have no record, so a resumed run starts from a checkpoint at or before
     ``first_missing``, the first sequence without a record.
 
     Raises:
@@ -47,7 +48,8 @@ def restore_checkpoint(agent: Learner, folder: RunFolder, first_missing: int) ->
     """Restore the newest sound checkpoint at or before sequence ``first_missing``.
 
     Returns:
-        The sequence with which the run continues; 0, with ``agent`` unchanged, if there is no such checkpoint.
+        The index of the sequence with which the run continues; 0, with ``agent`` unchanged, if there is no such
+        checkpoint.
     """
     for path in sorted(folder.path.glob("*.checkpoint"), reverse=True):
         if int(path.stem) <= first_missing and _is_sound(path, folder):

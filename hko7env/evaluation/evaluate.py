@@ -44,8 +44,8 @@ class Plan:
         online: Whether the agent sees episodes and may learn.
         archive: Path or URL of an archive; None means the default synthetic one.
         split: A split of the archive, or ``all``; None means ``test``, or all frames of an archive without splits.
-        limit: Only the first sequences of the stream; None means all.
-        cleaned: Whether the agent sees frames without noise and clutter.
+        limit: Number of sequences to run, the first ones of the split; None means all.
+        cleaned: Whether the agent sees masked locations and small echo as 0.
         options: Fields of the agent's ``Config``.
 
     Raises:
@@ -91,7 +91,7 @@ def evaluate(plan: Plan, out: Path, *, workers: int = 1, checkpoint_seconds: flo
 
     Raises:
         ValueError: For fewer than one worker, an unknown agent, option or split.
-        RunError: If another process is at the same run, a file cannot be used, or a worker failed. Errors of the
+        RunError: If another process runs the same plan, a file cannot be used, or a worker failed. Errors of the
             agent are raised as they are, with a note of the sequence. All finished sequences are kept.
     """
     if workers < 1:
@@ -121,7 +121,7 @@ def evaluate(plan: Plan, out: Path, *, workers: int = 1, checkpoint_seconds: flo
 
 
 def describe(env: NowcastingEnv, count: int) -> str:
-    """Describe the data of a table in one line, with a caution if the rain is synthetic."""
+    """Describe the data of a table in one line: source, split, the first ``count`` sequences, fingerprint."""
     source = env.archive.attributes.get("source") or "source unknown"
     caution = (
         "; synthetic rain ranks implementations, it does not prove skill on real rain" if "synthetic" in source else ""
@@ -240,7 +240,7 @@ def _work(plan: Plan, share: list[int], journal: Path, run_digest: str) -> None:
 def _run_online(
     plan: Plan, env: NowcastingEnv, folder: RunFolder, missing: list[int], count: int, bar: Any, seconds: float
 ) -> None:
-    """Run the stream from the first missing sequence on, with the agent that an unbroken run would have there."""
+    """Run from the first missing sequence on, with the agent in the state that it has there in an uninterrupted run."""
     agent = load(plan.agent, env.task, **plan.options)
     wanted, options, skip = set(missing), {"start": 0, "stop": count}, 0
     if isinstance(agent, Learner):

@@ -38,7 +38,7 @@ def writing(path: Path) -> Iterator[None]:
 class Journal:
     """An append-only file of (sequence index, tally) records of fixed size, each with its crc32c.
 
-    Every record is written without buffering, so it survives the death of the process. Reading skips a torn last
+    Records are written without buffering, so they are kept if the process is killed. Reading skips an incomplete last
     record, records whose checksum is wrong, and records of another run.
 
     Args:

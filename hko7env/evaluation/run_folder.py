@@ -46,9 +46,9 @@ class RunFolder:
 
     Args:
         root: Folder in which run folders lie.
-        name: First part of the folder's name, for people.
+        name: First part of the folder's name, for readers; no code depends on it.
         identity: Everything that can change the scores, as JSON values.
-        context: Further facts for people, kept in ``config.json`` only.
+        context: Further facts for readers, kept in ``config.json`` only.
         leads: Number K of lead times.
 
     Attributes:
@@ -158,7 +158,7 @@ class RunFolder:
         complete, saved = self.path / "complete.json", self.path / "tally.npz"
         if not complete.exists():
             return None
-        remedy = f"remove {complete} and run it again, which adds up the journals anew"
+        remedy = f"remove {complete} and run it again, which adds up the journals again"
         found = read_json(complete, remedy)
         data = saved.read_bytes() if saved.exists() else b""
         if found.get("run", "") != self._mark:

@@ -27,7 +27,7 @@ class Result:
         setting: ``online`` or ``offline``.
         data: One line that describes the data.
         tally: The tally of all sequences.
-        episodes: Number of episodes of the stream.
+        episodes: Number of episodes that were run, the last one perhaps in part.
     """
 
     agent: str

@@ -41,7 +41,7 @@ class Grid:
         source: Weather service and product. An archive holds frames of one source.
         licence: The licence of the data; empty if it is unknown.
         attributes: Further attributes of the archive, such as how values become levels.
-        splits: Splits of an archive that is made: name -> half-open ranges of ISO minutes.
+        splits: Splits of a new archive: name -> half-open ranges of ISO minutes.
     """
 
     shape: tuple[int, int]
@@ -89,7 +89,7 @@ class Format(ABC):
     def sources(self, source: Path) -> list[Path]:
         """List the files, or folders such as zarr stores, to import in order.
 
-        Default: ``source`` if it is a file, else all files below it but sidecars.
+        Default: ``source`` if it is a file, else all files below it except sidecars.
 
         Args:
             source: The file or folder that was given to the import.
@@ -98,7 +98,7 @@ class Format(ABC):
         return sorted(path for path in files if path.is_file() and not self.is_sidecar(path))
 
     def is_sidecar(self, path: Path) -> bool:
-        """Whether a file belongs to other files and holds no frame itself, such as a mask. Default: no file does."""
+        """Whether a file accompanies others and holds no frame itself, such as a mask. Default: False."""
         return False
 
     @abstractmethod
@@ -110,15 +110,15 @@ class Format(ABC):
         """
 
     def coverage_id(self, path: Path) -> str:
-        """Name what a file covers, such as a radar station or a grid.
+        """Identify the area that a file covers, such as by its radar station or grid.
 
-        Files of one archive have the same name. Default: all files cover the same.
+        Files of one archive have the same identifier. Default: all files cover the same area.
         """
         return ""
 
     @abstractmethod
     def grid(self, path: Path) -> Grid:
-        """Make the grid of the source to which a file belongs."""
+        """Describe the grid of the source to which a file belongs."""
 
     @abstractmethod
     def read_at(self, path: Path, number: int) -> DecodedFrame:
@@ -133,8 +133,8 @@ class Format(ABC):
 
         Args:
             source: The file or folder that was given to the import.
-            report: To be called with the name of a damaged mask file and the reason; the file is left out if it
-                returns.
+            report: To be called with the name of a damaged mask file and the reason. It raises an error to stop the
+                import; otherwise leave the file out.
 
         Returns:
             (H, W) bool, True where any of the masks lets a location be scored; None if there is no mask file.

@@ -44,7 +44,7 @@ def import_radar(
     Args:
         file_format: The name of a format, as for :func:`hko7env.importers.load_format`, or an instance.
         source: A file or folder.
-        destination: The archive.
+        destination: Path of the archive, which is extended if it exists.
         window: The part of the grid to import; None: the whole grid.
         keep_going: Leave out files that cannot be used instead of raising an error for the first of them.
         workers: Number of processes that decode files.
@@ -61,7 +61,7 @@ def import_radar(
     reader = load_format(file_format) if isinstance(file_format, str) else file_format
     source, destination = source.resolve(), destination.resolve()  # workers may have another working folder
     if not source.exists():
-        raise RadarImportError(f"there is no {source}")
+        raise RadarImportError(f"there is no file or folder {source}: check the path")
     problems = _Problems(keep_going)
     with sole_writer(destination):
         frames = find_frames(reader, source, destination, problems.add)

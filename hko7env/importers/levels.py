@@ -1,6 +1,6 @@
 """Rain rate and reflectivity to levels: the Z-R relations and units of the formats, and limits on values.
 
-A value that no radar measures is damage, not weather.
+A value outside the range that radars measure is an error, because it shows damage.
 """
 
 from typing import Any

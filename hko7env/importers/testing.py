@@ -44,7 +44,7 @@ class Written:
 
 
 class FormatTests:
-    """What every format must do. Subclass it and define ``make`` and ``write``.
+    """Tests that every format must pass; a subclass implements ``make`` and ``write``.
 
     Attributes:
         checks_names: Whether the format refuses files by their names.
@@ -62,7 +62,7 @@ class FormatTests:
         """Write a valid file of one frame.
 
         The frame should not be symmetric, so that swapped and reversed axes show, and should have locations without
-        data if the format can have them. All files must cover the same and have the same shape.
+        data if the format can have them. All files must have the same coverage and shape.
 
         Args:
             folder: Where to write.

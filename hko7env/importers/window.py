@@ -17,14 +17,21 @@ class Window:
     Attributes:
         row: First row, counted from the northern row of the grid; may be negative.
         column: First column, counted from the western column of the grid; may be negative.
-        height: Number of rows.
-        width: Number of columns.
+        height: Number of rows, at least 1.
+        width: Number of columns, at least 1.
+
+    Raises:
+        RadarImportError: The window has no rows or no columns.
     """
 
     row: int
     column: int
     height: int
     width: int
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width) < 1:
+            raise RadarImportError(f"a window has at least 1 x 1 px, got {self.height} x {self.width}")
 
     def grid(self, whole: Grid) -> Grid:
         """Make the grid of the window.

@@ -1,1 +1,1 @@
-"""Pages that show archives and results."""
+"""The HTML page of an archive, and the charts and HTML elements that it consists of."""

@@ -12,7 +12,7 @@ from hko7env.archive import Archive, absolute_name
 from hko7env.archive.clutter import Outliers, count_archive, find_outliers
 from hko7env.archive.format import OUT_OF_RANGE, OUTLIER, iso
 from hko7env.archive.statistics import MONTHS, Summary, rate_classes, split_sizes, summarise
-from hko7env.parallel import chunked, sum_over
+from hko7env.parallel import parts_of, sum_over
 from hko7env.rendering import colour, palette
 from hko7env.report.charts import draw_chart, draw_map
 from hko7env.report.html import colour_key, data_url, escape, grid, image_figure, page, svg_figure, table
@@ -34,7 +34,7 @@ _MASK_COLOURS = ((245, 245, 245), (225, 120, 30), (150, 150, 150))  # scored, ou
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """Echo in an archive; it adds.
+    """Where and how often there is echo in an archive; surveys of consecutive frames can be added.
 
     Attributes:
         wetness: (n,) share of each frame's scored locations with echo.
@@ -88,8 +88,7 @@ def count_steps(archive: Archive) -> int:
 
 
 def _survey(path: str, times: npt.NDArray[np.int64], work: dict[str, Any]) -> Survey:
-    parts = chunked(times.tolist(), -(-len(times) // _PART))
-    return sum_over(partial(_survey_part, absolute_name(path)), parts, **work)
+    return sum_over(partial(_survey_part, absolute_name(path)), parts_of(times.tolist(), _PART), **work)
 
 
 def _survey_part(path: str, times: list[int]) -> Survey:
@@ -129,7 +128,7 @@ def _frames(archive: Archive, times: npt.NDArray[np.int64], truth: Truth | None)
         recorded.append(image_figure(colour(frame, archive.scored, archive.zr), text, f"{iso(time)}, recorded"))
     yield grid(recorded, "10rem")
     if truth:
-        yield "<h2>Rain before the radar, and its motion</h2>"
+        yield "<h2>True rain and its motion</h2>"
         yield f"<p>Arrows show the displacement in {_LONGER} steps of {archive.cadence} min.</p>"
         yield grid((_true_frame(archive, truth, time) for time in times.tolist()), "10rem")
 

@@ -1,4 +1,4 @@
-"""Charts as SVG whose ink takes the colour of the text around it, so that they suit light and dark pages."""
+"""SVG charts whose lines and text take the colour of the surrounding text, so that they suit light and dark pages."""
 
 import io
 import re
@@ -42,7 +42,7 @@ def draw_chart(draw: Callable[[Any], None], size: tuple[float, float] = _SIZE) -
 
 
 def draw_map(values: npt.NDArray[np.floating[Any]], label: str) -> str:
-    """Draw values (H, W) over a map, NaN being empty, with their scale."""
+    """Draw values (H, W) as a map, NaN being empty, with a colour bar of that ``label``: an ``<svg ...>`` element."""
 
     def draw(axes: Any) -> None:
         image = axes.imshow(values, cmap="viridis", interpolation="nearest")

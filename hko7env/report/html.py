@@ -64,13 +64,13 @@ def grid(figures: Iterable[str], least: str) -> str:
 
 
 def svg_figure(svg: str, text: str, caption: str = "") -> str:
-    """A figure of an ``<svg ...>`` element; ``text`` says what it shows to who cannot see it."""
+    """A figure of an ``<svg ...>`` element; ``text`` describes it for screen readers."""
     described = svg.replace("<svg ", f'<svg role="img" aria-label="{escape(text)}" ', 1)
     return f"<figure>{described}{_caption(caption)}</figure>"
 
 
 def image_figure(picture: npt.NDArray[np.uint8], text: str, caption: str = "") -> str:
-    """A figure of a picture (H, W, 3) uint8; ``text`` says what it shows to who cannot see it."""
+    """A figure of a picture (H, W, 3) uint8; ``text`` describes it for screen readers."""
     return f'<figure><img src="{data_url(picture)}" alt="{escape(text)}">{_caption(caption)}</figure>'
 
 
@@ -82,7 +82,7 @@ def data_url(picture: npt.NDArray[np.uint8]) -> str:
 
 
 def colour_key(entries: Iterable[tuple[Sequence[int], str]]) -> str:
-    """A key of colours: (red, green, blue) 0..255 and what it means."""
+    """A key of colours, from pairs of (red, green, blue), 0..255, and the meaning as plain text."""
     spans = (
         f'<span><i class="key" style="background: rgb({red}, {green}, {blue})"></i>{escape(text)}</span>'
         for (red, green, blue), text in entries

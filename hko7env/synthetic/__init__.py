@@ -1,8 +1,8 @@
 """Synthetic radar archives: stochastic rain with known dynamics, as hard to nowcast as HKO-7; the default archive.
 
-``weather`` gives the dates, ``rain`` the rain from ``field`` and ``wind``, ``radar`` what is recorded of it, ``writer``
-the archive, and ``truth`` what agents must not see. Scores on such an archive compare implementations and protocols;
-they are no evidence of skill on real rain.
+The module ``weather`` sets dates and missing frames, ``rain`` computes the rain from ``field`` and ``wind``, ``radar``
+what is recorded of it, ``writer`` writes the archive, and ``truth`` holds what agents must not see. Scores on such an
+archive compare implementations and protocols; they are no evidence of skill on real rain.
 """
 
 import os
@@ -33,10 +33,13 @@ def cache_folder() -> Path:
 
 
 def default_archive(shape: tuple[int, int] = (480, 480)) -> Path:
-    """Path of the default archive, which is made on first use in about a minute, once for all processes.
+    """Path of the default archive, which is made on first use, in about a minute, by one process while others wait.
 
     Args:
-        shape: (H, W) of a frame.
+        shape: (H, W) of a frame, at least 8 x 8.
+
+    Raises:
+        OSError: The cache folder cannot be written, or the disk is full.
     """
     from filelock import FileLock
 

@@ -1,4 +1,4 @@
-"""One episode of a synthetic archive: its frames and truth computed into files, and its latent values counted."""
+"""One episode of a synthetic archive: computing its frames and truth into files, and counting its latent values."""
 
 import os
 import threading
@@ -24,14 +24,14 @@ _NOISE = 1 << 80  # random streams of the radar, one for each slot
 
 @dataclass(frozen=True)
 class Episode:
-    """All that the frames of one episode depend on, but for the marginal.
+    """All that the frames of one episode depend on, except the map from latent values to levels.
 
     Attributes:
         number: Index of the episode in its archive.
         spec: When it takes place.
         shape: (H, W) of a frame.
         seed: Seed of the archive.
-        mean: Added to the latent field.
+        mean: Added to the latent field of the whole episode.
         cadence: Minutes of a step.
     """
 
@@ -44,7 +44,7 @@ class Episode:
 
     @property
     def key(self) -> Key:
-        """Seed and episode, which name its random streams."""
+        """Seed and number of the episode, which select its random streams."""
         return self.seed, self.number
 
     @property
@@ -79,10 +79,10 @@ def compute_episode(
     """Compute the frames and the truth of all slots of an episode into files.
 
     Args:
-        folder: Where the episode gets a folder of its own; a complete one that is there already is kept.
+        folder: Where the episode gets a folder of its own; if it is complete already, nothing is computed.
         marginal: The map from latent values to levels.
         stop: Raise KeyboardInterrupt once this is set.
-        step: Called with the number of frames just computed.
+        step: Called with 1 after each frame.
         episode: The episode.
 
     Returns:

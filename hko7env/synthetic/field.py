@@ -1,6 +1,6 @@
-"""Stationary Gaussian random fields on a periodic grid, which are carried by a wind and decorrelate scale by scale.
+"""Stationary Gaussian random fields on a periodic grid, advected by a wind, with a lifetime that depends on scale.
 
-A field is kept in Fourier space. One time step carries it along a displacement by a single cubic interpolation,
+A field is kept in Fourier space. One time step advects it by a displacement with a single cubic interpolation,
 multiplies each wavelength by ``exp(-minutes / lifetime)`` and adds noise that restores its variance, including the
 part that interpolation removed. So the spectrum does not change over time, however long the episode.
 """
@@ -21,7 +21,7 @@ OfWavelength = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 
 
 def random_stream(key: Key, stream: int) -> np.random.Generator:
-    """The random numbers of one stream of one episode; they depend on its name alone (Philox, counter-based)."""
+    """The random numbers of stream ``stream`` of an episode; they depend on nothing else (Philox, counter-based)."""
     return np.random.Generator(np.random.Philox(key=np.array(key, np.uint64), counter=stream << 128))
 
 
@@ -50,11 +50,11 @@ class Field:
         lifetime: Minutes until a structure has decayed to 1/e, as a function of the wavelength in km.
         cadence: Minutes of a step.
         spacing: Pixels between points of the grid.
-        coarse: Represent the field on every fourth point; its waves are the longest ones of the full field.
+        coarse: Compute the field on every fourth point only, with the longest waves of the full field.
 
     Attributes:
-        size: (n, m) points of the grid that is represented.
-        variance: Share of the full field's variance that is represented.
+        size: (n, m) points at which the field is computed.
+        variance: Variance of the computed field: 1, or less if it is coarse.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a radar records of rain: its range, beam blockage, ground and sea clutter, sun spikes, 8-bit levels."""
+"""A simulated radar: limited range, beam blockage, ground and sea clutter, sun spikes, 8-bit levels."""
 
 from dataclasses import dataclass
 

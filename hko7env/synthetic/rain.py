@@ -1,10 +1,10 @@
 """Rain that moves, turns, grows and decays: a latent Gaussian field, convective cells, and the map to levels.
 
-The latent field is a Gaussian cascade that moves with the wind and whose structures live longer the larger they are. To
-it are added the episode's mean, which varies slowly, a diurnal cycle, and a bias that depends on the location only.
-Where the sum is high, convective cells with lifetimes below an hour dominate. A monotone map then gives the rain-rate
-shares of Shi et al. 2017, Table 2. The method follows STEPS (Bowler et al. 2006) and String of Beads (Pegram and
-Clothier 2001); its parameters were chosen so that last frame and ROVER score as they do on HKO-7, see
+The latent field is a sum of Gaussian waves of all lengths that moves with the wind; large structures persist longer
+than small ones. To it are added the episode's mean, which varies slowly, a diurnal cycle, and a bias that depends on
+the location only. Where the sum is high, convective cells with lifetimes below an hour dominate. A monotone map then
+gives the rain-rate shares of Shi et al. 2017, Table 2. The method follows STEPS (Bowler et al. 2006) and String of
+Beads (Pegram and Clothier 2001); its parameters were chosen so that last frame and ROVER score as they do on HKO-7, see
 :mod:`hko7env.synthetic.realism`.
 """
 
@@ -34,7 +34,7 @@ CELLS_FROM, CELLS_FULL = 1.75, 2.2  # latent values from which cells appear, and
 CELLS = 0.45  # standard deviation of cells at full strength, in latent values
 FLOOR = 0.3  # share of the excess above CELLS_FROM that remains where cells are weak
 BETWEEN, WITHIN, WITHIN_HOURS = 0.68, 0.25, 6.0  # standard deviation of the mean between and within episodes
-LARGE = 1 - BETWEEN**2 - WITHIN**2  # variance of the cascade
+LARGE = 1 - BETWEEN**2 - WITHIN**2  # variance of the field of waves
 DAILY = 0.12  # amplitude of the diurnal cycle
 TERRAIN, TERRAIN_KM = 0.15, (60.0, 300.0)  # standard deviation (about 3 dB) and wavelengths of the terrain bias
 AFTERNOON = 7 * 60  # UTC minutes of the diurnal maximum: 15:00 in Hong Kong
@@ -50,7 +50,7 @@ class Moment:
     Attributes:
         latent: (H, W) float32 latent field.
         motion: (2, n, m) float32 displacement since the step before in pixels, at the nodes about the frame.
-        diurnal: What the diurnal cycle adds to the latent field.
+        diurnal: Value of the diurnal cycle, which is part of the latent field.
     """
 
     latent: Array
@@ -71,7 +71,7 @@ def origin(shape: tuple[int, int]) -> tuple[int, int]:
 
 
 def terrain_bias(shape: tuple[int, int], seed: int) -> Array:
-    """(H, W) float32 what hills and coast add to the latent field of all frames of a seed."""
+    """(H, W) float32 bias by hills and coast, which is added to the latent field of all frames of a seed."""
     size = domain(shape)
     k = np.hypot(*wavenumbers(size, 1))
     band = (k > 1 / TERRAIN_KM[1]) & (k < 1 / TERRAIN_KM[0])
@@ -84,7 +84,7 @@ def terrain_bias(shape: tuple[int, int], seed: int) -> Array:
 
 
 def diurnal_cycle(minute: Any) -> Any:
-    """What the time of day adds to the latent field at ``minute`` (UTC, since 1970-01-01), a number or an array."""
+    """Bias by the time of day, added to the latent field at ``minute`` (UTC, since 1970-01-01); any shape."""
     return DAILY * np.cos(2 * np.pi * (minute - AFTERNOON) / DAY)
 
 
@@ -141,12 +141,12 @@ def latent(
 
 
 def power(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """2-D power spectral density of the cascade at wavelengths in km."""
+    """2-D power spectral density of the field of waves at wavelengths in km."""
     return np.where(wavelength <= LONGEST, wavelength**SLOPE, 0.0)
 
 
 def lifetime(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Minutes until structures of the cascade have decayed to 1/e, at wavelengths in km."""
+    """Minutes until structures of the field of waves have decayed to 1/e, at wavelengths in km."""
     factor, power = LIFETIME
     return np.asarray(factor * wavelength**power)
 
@@ -214,7 +214,11 @@ def solve(histogram: npt.NDArray[np.float64], missing: float) -> Marginal:
 
     Args:
         histogram: (1600,) sum of :func:`histogram` over coarse latent fields.
-        missing: Variance of the short waves that a coarse field lacks; they are independent of it, as are the cells.
+        missing: Variance of the short waves that a coarse field lacks, see :func:`short_waves`; they are independent
+            of it, as are the cells.
+
+    Returns:
+        The map.
     """
     width = _GRID[1] - _GRID[0]
     reach = np.arange(-300, 301) * width
@@ -242,7 +246,7 @@ def climate() -> Marginal:
 def rain(
     shape: tuple[int, int], frames: int, *, cadence: int = 6, key: Key = (0, 0), mean: float = 0
 ) -> Iterator[Levels]:
-    """Generate the frames of an episode that belongs to no archive.
+    """Generate rain without an archive, with the map of :func:`climate`.
 
     Args:
         shape: (H, W) of a frame.
@@ -252,7 +256,7 @@ def rain(
         mean: Added to the latent field of the whole episode.
 
     Yields:
-        Frames (H, W) uint8, before the radar: levels below 71 included.
+        Frames (H, W) uint8 of the true rain, without the effects of a radar; levels below 71 included.
     """
     marginal = climate()
     for moment in latent(shape, frames, cadence=cadence, start=0, key=key, mean=mean):

@@ -13,7 +13,7 @@ from hko7env.archive import Archive, absolute_name
 from hko7env.archive.hko7_facts import CADENCE, TABLE_2
 from hko7env.archive.statistics import summarise
 from hko7env.contract import Agent, Observation, Task
-from hko7env.parallel import chunked, sum_over
+from hko7env.parallel import parts_of, sum_over
 from hko7env.schedule import INPUTS, LEADS, evenly
 from hko7env.scores import Tally, scores
 from hko7env.split_view import ALL, SplitView
@@ -47,7 +47,7 @@ class Comparison(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Skill:
-    """Agent -> tally of its forecasts of the same sequences; it adds."""
+    """Agent -> tally of its forecasts, all of the same sequences; skills can be added."""
 
     tallies: dict[str, Tally]
 
@@ -89,8 +89,7 @@ def check(
     yield from _compare_spectra(path, work)
     schedule = SplitView(archive, ALL).schedule
     windows = [schedule.slots(i) for i in evenly(len(schedule), sequences)]
-    parts = chunked(windows, -(-len(windows) // _PART))
-    skill = sum_over(partial(_forecast, absolute_name(path), dict(agents)), parts, **work)
+    skill = sum_over(partial(_forecast, absolute_name(path), dict(agents)), parts_of(windows, _PART), **work)
     yield from _compare_skill(skill, len(windows))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hko7env.archive import Archive, absolute_name
-from hko7env.parallel import chunked, sum_over
+from hko7env.parallel import parts_of, sum_over
 from hko7env.synthetic.field import wavenumbers
 from hko7env.synthetic.truth import Truth
 
@@ -22,7 +22,7 @@ _SIDE = 64  # of a picture from whose modes the bands are derived; they are the 
 
 @dataclass(frozen=True, eq=False)
 class Spectra:
-    """Sums of the power spectra of wet frames; they add.
+    """Sums of the power spectra of wet frames; spectra can be added.
 
     Attributes:
         early: (12,) power in each band, of frames in the first half of their episodes.
@@ -45,11 +45,14 @@ def measure_spectra(path: str, **work: Any) -> Spectra:
         path: Path of the archive.
         **work: ``workers``, ``scheduler`` and ``step`` as of :func:`hko7env.parallel.sum_over`.
 
+    Returns:
+        The summed spectra of both halves of the episodes.
+
     Raises:
         ValueError: The archive has no truth, or no frame.
     """
     frames = list(range(len(Archive(path))))
-    return sum_over(partial(_measure_part, absolute_name(path)), chunked(frames, -(-len(frames) // _PART)), **work)
+    return sum_over(partial(_measure_part, absolute_name(path)), parts_of(frames, _PART), **work)
 
 
 def bands_of(size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:

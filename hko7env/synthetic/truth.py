@@ -1,10 +1,10 @@
-"""The hidden state of a synthetic archive, which agents must not see: rain before the radar, motion, known growth.
+"""The hidden state of a synthetic archive, which agents must not see: true rain, its motion and its known growth.
 
-It is stored in the group ``truth`` of the archive. ``clean`` (N, H, W) uint8 holds the rain of each frame, also below
-what the radar detects. For every step of every episode, recorded or not, ``step`` (M,) holds its minute, ``motion``
-(M, 2, n, m) float32 the displacement in pixels since the step before, at nodes 16 pixels apart, and ``growth`` (M,) the
-diurnal cycle. ``place`` (H, W) is the terrain bias. Diurnal cycle and terrain bias are latent values, which the
-archive's :class:`hko7env.synthetic.rain.Marginal` maps to levels.
+It is stored in the group ``truth`` of the archive. ``clean`` (N, H, W) uint8 holds the rain of each frame before the
+simulated radar observes it, also where it is too weak to be detected. For every step of every episode, recorded or not,
+``step`` (M,) holds its minute, ``motion`` (M, 2, n, m) float32 the displacement in pixels since the step before, at
+nodes 16 pixels apart, and ``growth`` (M,) the diurnal cycle. ``place`` (H, W) is the terrain bias. Diurnal cycle and
+terrain bias are in units of the latent field, which :class:`hko7env.synthetic.rain.Marginal` maps to levels.
 """
 
 from collections.abc import Iterator
@@ -67,7 +67,7 @@ class Truth:
 
     Args:
         path: Path of the archive.
-        writable: Open for :meth:`write` as well.
+        writable: Whether :meth:`write` is allowed.
 
     Attributes:
         name: ``path``.
@@ -89,7 +89,7 @@ class Truth:
             self.marginal = Marginal(tuple(archive.attributes["synthetic"]["quantiles"]))
         except (FileNotFoundError, KeyError) as error:
             raise ValueError(
-                f"{path} keeps no truth beside its frames: only archives of synthetic rain do, "
+                f"{path} has no truth (true rain and motion): only archives of synthetic rain do, "
                 "and packed copies of them do not"
             ) from error
         self._times = archive.times
@@ -102,7 +102,7 @@ class Truth:
         return self._group[name]
 
     def clean(self, time: int) -> Levels:
-        """Rain before the radar.
+        """True rain, before the simulated radar observes it.
 
         Args:
             time: Minutes since 1970-01-01 of a recorded frame.
@@ -141,7 +141,7 @@ class Truth:
             yield motion, float(self._read("growth", min(ahead, len(self.steps) - 1)))
 
     def diurnal_cycle(self, time: int) -> float:
-        """What the diurnal cycle adds to the latent field at minute ``time`` since 1970-01-01."""
+        """Value of the diurnal cycle, which is part of the latent field, at minute ``time`` since 1970-01-01."""
         return float(self._read("growth", int(np.searchsorted(self.steps, time, "right")) - 1))
 
     def _read(self, name: str, index: int) -> Any:

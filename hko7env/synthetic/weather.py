@@ -78,7 +78,9 @@ def small(seed: int) -> tuple[EpisodeSpec, ...]:
 
 
 def hko7(seed: int, test_times: Sequence[int] | None = None) -> tuple[EpisodeSpec, ...]:
-    """As many days and frames as HKO-7 has (Shi et al. 2017, Table 12): 812 train, 50 valid and 131 test days.
+    """Episodes with as many days and frames as HKO-7: 812 train, 50 valid and 131 test days.
+
+    Source: Shi et al. 2017, Table 12.
 
     Args:
         seed: Days are drawn by season, and missing frames at random.
@@ -106,6 +108,9 @@ def by_times(split: str, times: Minutes, cadence: int = CADENCE) -> list[Episode
         split: The split that they belong to.
         times: (n,) int64 minutes since 1970-01-01, increasing.
         cadence: Minutes between slots.
+
+    Returns:
+        The episodes in the order of time.
     """
     found = []
     for run in np.split(times, np.flatnonzero(np.diff(times) > LONG_GAP) + 1):
@@ -136,7 +141,7 @@ def _draw_missing(frames: int, count: int, draw: np.random.Generator) -> npt.NDA
 
 
 def means(weather: Sequence[EpisodeSpec], seed: int) -> npt.NDArray[np.float64]:
-    """(n,) float64 latent mean of each episode: normal quantiles, so that few episodes vary as much as many.
+    """(n,) float64 mean of the latent field in each episode: normal quantiles, so that few vary as much as many.
 
     Episodes of the rainy season tend to get the higher ones.
     """

@@ -1,4 +1,4 @@
-"""Makes synthetic archives episode by episode on several threads or processes; an interrupted call can be continued."""
+"""Making synthetic archives episode by episode on several threads or processes; interrupted calls can be continued."""
 
 import hashlib
 import os
@@ -57,8 +57,11 @@ def make(
         weather: The episodes, in the order of time.
         cadence: Minutes between frames.
         workers: Processes; 1 means this process, with a thread for each core.
-        shard: Frames in a file; None: 5.
+        shard: Frames in a file, a multiple of 5; None: 5.
         visible: Show a progress bar.
+
+    Returns:
+        The archive, with its group ``truth``.
 
     Raises:
         ValueError: Arguments are out of range, or another archive lies at ``path``.

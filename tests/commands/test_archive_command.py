@@ -129,7 +129,7 @@ def test_a_split_without_days_is_not_written(command, small_archive, tmp_path):
 @pytest.mark.parametrize(
     "times, message",
     [
-        (("2010-06-01T00:00", "2010-06-01T00:06"), "2010-06-01T00:00 lies among the days of train and valid"),
+        (("2010-06-01T00:00", "2010-06-01T00:06"), "2010-06-01T00:00 is not later than all frames of train and valid"),
         (("2015-06-01T00:00", "2015-06-01T00:04", "2015-06-01T00:06"), "less than 6 minutes apart"),
     ],
 )

@@ -48,7 +48,7 @@ def test_masks_of_another_size_or_damaged_are_named(new_archive, tmp_path, comma
 def test_lists_of_test_times_that_cannot_be_followed(tmp_path, command, capsys):
     for text, why in (
         ("2015-05-01T00:00\n2015-05-01T00:02\n", "less than 6 minutes apart"),
-        ("2012-05-01T00:00\n2015-05-01T00:00\n", "2012-05-01T00:00 lies among the days of train and valid"),
+        ("2012-05-01T00:00\n2015-05-01T00:00\n", "2012-05-01T00:00 is not later than all frames of train and valid"),
         ("", "lists no time"),
         ("\udcff", "cannot be read"),
     ):

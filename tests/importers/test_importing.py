@@ -131,6 +131,12 @@ def test_older_files_and_other_grids_are_refused(source, tmp_path):
         import_radar("eccc", source, tmp_path / "a.zarr")
 
 
+@pytest.mark.parametrize(("height", "width"), [(-5, 10), (10, 0)])
+def test_a_window_has_rows_and_columns(height, width):
+    with pytest.raises(RadarImportError, match=f"at least 1 x 1 px, got {height} x {width}"):
+        Window(0, 0, height, width)
+
+
 def test_a_window_cuts_frames_mask_and_axes(finland, tmp_path):
     whole, _ = import_radar("fmi", finland, tmp_path / "a.zarr")
     part, _ = import_radar("fmi", finland, tmp_path / "b.zarr", window=Window(1, 2, 3, 4))

@@ -53,7 +53,7 @@ def synthetic_page(small_archive):
 def test_it_holds_tables_and_figures(synthetic_page):
     outline = Outline(synthetic_page)
     assert outline.headings[0].startswith("hko7env synthetic rain")
-    for words in ("Frames", "Rain before the radar", "Rain rates", "Splits", "Static mask", "Spectrum"):
+    for words in ("Frames", "True rain and its motion", "Rain rates", "Splits", "Static mask", "Spectrum"):
         assert any(words in heading for heading in outline.headings), words
     assert len(outline.figures) == 6 + 6 + 2 + 2 + 2 + 1
     for cell in ("<td>0.5 to 2</td>", "<td>90.25%</td>", "<td>test</td><td>2</td><td>102</td>"):
@@ -84,7 +84,7 @@ def test_an_archive_without_truth_has_no_true_rain(new_archive):
     page = make_page(archive)
     headings = Outline(page).headings
     assert headings[0] == "<b>"
-    assert "Rain before the radar" not in page
+    assert "True rain and its motion" not in page
     assert "Spectrum" not in page
     assert "Splits" not in page, "there are none"
     assert "Static mask" in page

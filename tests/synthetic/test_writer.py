@@ -144,7 +144,7 @@ def test_the_truth_is_beside_the_frames(tmp_path):
 
 def test_an_archive_without_truth_says_so(small_archive, tmp_path, new_archive):
     new_archive(np.arange(6) * 6, np.zeros((6, 4, 4), np.uint8))
-    with pytest.raises(ValueError, match="keeps no truth"):
+    with pytest.raises(ValueError, match="has no truth"):
         Truth(str(tmp_path / "some.zarr"))
     shutil.copytree(small_archive, tmp_path / "torn.zarr")
     shutil.rmtree(tmp_path / "torn.zarr" / "truth" / "clean" / "c")

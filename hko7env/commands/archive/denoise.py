@@ -46,7 +46,7 @@ def _compare(archive: Archive, outliers: Any, in_range: Any) -> None:
 def _parser() -> Parser:
     parser = Parser("hko7env archive denoise", __doc__ or "")
     add_archive_positional(parser)
-    parser.add_argument("--split", help="count the frames of this split only; default: all good frames")
+    parser.add_argument("--split", metavar="NAME", help="count the frames of this split only; default: all good frames")
     help_text = "an outlier's distance exceeds the mean by this many standard deviations"
     parser.add_argument(
         "--deviations", type=float, default=DEVIATIONS, metavar="D", help=f"{help_text}; default: {DEVIATIONS:g}"

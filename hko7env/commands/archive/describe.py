@@ -3,7 +3,7 @@
 import numpy as np
 
 from hko7env.archive import Archive
-from hko7env.archive.format import OUT_OF_RANGE, OUTLIER, SCORED, iso
+from hko7env.archive.format import describe_mask, iso
 from hko7env.command_line import Parser, add_archive_positional
 from hko7env.schedule import schedule
 from hko7env.units import THRESHOLDS, pixel
@@ -25,8 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"  georeference: {archive.crs or 'none'}")
     if len(archive):
         _describe_times(archive)
-    counts = [int((archive.mask == code).sum()) for code in (SCORED, OUTLIER, OUT_OF_RANGE)]
-    print(f"  mask: {counts[0]} scored, {counts[1]} outlier, {counts[2]} out of range")
+    print(f"  mask: {describe_mask(archive.mask)}")
     _describe_units(archive)
     if len(archive):
         _describe_splits(archive)

@@ -1,4 +1,4 @@
-"""Convert a weather service's files into an archive, which is made or extended.
+"""Convert a weather service's files into an archive; an existing archive is extended.
 
 An import that is interrupted continues when the same command is given again.
 """

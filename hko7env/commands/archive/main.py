@@ -22,7 +22,7 @@ COMMANDS = {
     "split": _command("split", "name a part of an archive: listed days, or rainy days"),
     "denoise": _command("denoise", "find ground clutter and write it into the static mask"),
     "mask": _command("mask", "take the static mask from a file, such as HKO-7's mask_dat.npz"),
-    "pack": _command("pack", "copy a finished archive into one file a day", RESUMES),
+    "pack": _command("pack", "copy a finished archive into few large files", RESUMES),
     "check": _command("check", "compare a synthetic archive with HKO-7: wetness, spectrum, skill of forecasts"),
 }
 

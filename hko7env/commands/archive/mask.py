@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hko7env.archive import Archive
 from hko7env.archive.clutter import load_mask
-from hko7env.archive.format import OUT_OF_RANGE, OUTLIER, SCORED
+from hko7env.archive.format import describe_mask
 from hko7env.command_line import Parser, add_archive_positional
 
 
@@ -22,6 +22,5 @@ def main(arguments: list[str] | None = None) -> int:
         sizes = [f"{height} x {width}" for height, width in (mask.shape, archive.shape)]
         raise ValueError(f"{args.file} is a mask of {sizes[0]}, {args.archive} has frames of {sizes[1]}")
     archive.update(mask=mask, attributes={"mask_from": args.file.name})
-    counts = [int((mask == code).sum()) for code in (SCORED, OUTLIER, OUT_OF_RANGE)]
-    print(f"{args.archive}: {counts[0]} scored, {counts[1]} outlier, {counts[2]} out of range")
+    print(f"{args.archive}: {describe_mask(mask)}")
     return 0

@@ -1,4 +1,4 @@
-"""Copy a finished archive into few large files, by default one a day; the copy has the same fingerprint."""
+"""Copy a finished archive into few large files, by default of 240 frames; the copy has the same fingerprint."""
 
 from hko7env import progress
 from hko7env.archive import Archive, pack
@@ -11,7 +11,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = Parser("hko7env archive pack", __doc__ or "")
     add_archive_positional(parser)
     add_out(parser, "path or URL of the archive to make", kind=str)
-    help_text = f"frames in a file; default: {DAY_SHARD}"
+    help_text = f"frames in a file, a multiple of 5; default: {DAY_SHARD}"
     parser.add_argument("--shard", type=integer(1), default=DAY_SHARD, metavar="N", help=help_text)
     args = parser.parse_args(arguments)
     archive = Archive(args.archive)

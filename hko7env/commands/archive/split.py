@@ -33,9 +33,9 @@ def _parser() -> Parser:
     add_archive_positional(parser)
     parser.add_argument("name", metavar="NAME", help="name of the split, such as test")
     rule = parser.add_mutually_exclusive_group(required=True)
-    help_text = "file with a day a line: YYYYMMDD, YYYYMMDD,mm or year,month,day,mm"
+    help_text = "file with one day a line: YYYYMMDD, YYYYMMDD,mm or year,month,day,mm"
     rule.add_argument("--days", type=Path, metavar="FILE", help=help_text)
-    help_text = "such a file with daily rain in mm: its days of more than 0 mm"
+    help_text = "such a file with the rain of each day in mm; takes the days of more than 0 mm"
     rule.add_argument("--gauge", type=Path, metavar="FILE", help=help_text)
     help_text = "days with at least this mean rain rate over time and scored locations, in mm/h"
     rule.add_argument("--radar-mean", type=float, metavar="MM_PER_H", help=help_text)

@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser("hko7env archive stats", __doc__ or "", renamed={"--page": "hko7env archive plot --out"})
     add_archive_positional(parser)
-    parser.add_argument("--split", help="count the frames of this split only; default: all good frames")
+    parser.add_argument("--split", metavar="NAME", help="count the frames of this split only; default: all good frames")
     add_workers(parser, "the reading of frames")
     add_scheduler(parser)
     return parser

@@ -1,4 +1,4 @@
-"""Make an archive of synthetic rain, with the hidden true rain and motion in a folder beside it.
+"""Make an archive of synthetic rain, with the true rain and motion, hidden from agents, in its group ``truth``.
 
 The same seed gives the same frames. A command that is interrupted continues when it is given again.
 """
@@ -42,7 +42,7 @@ def _with_test_times(seed: int, file: Path) -> tuple[EpisodeSpec, ...]:
     episodes = hko7(seed, listed)
     before, test = ([e.times(6) for e in episodes if (e.split == "test") is tested] for tested in (False, True))
     if listed[0] <= np.concatenate(before).max():
-        raise ValueError(f"{file}: {iso(listed[0])} lies among the days of train and valid; list later times")
+        raise ValueError(f"{file}: {iso(listed[0])} is not later than all frames of train and valid; list later times")
     if not np.array_equal(np.concatenate(test), listed):
         raise ValueError(f"{file}: some of its times are less than 6 minutes apart; leave one of each out")
     return episodes
@@ -51,7 +51,7 @@ def _with_test_times(seed: int, file: Path) -> tuple[EpisodeSpec, ...]:
 def _parser() -> Parser:
     parser = Parser("hko7env archive synthetic", __doc__ or "", renamed={"--size": "--preset"})
     add = parser.add_argument
-    help_text = "size of the archive: demo has 840 frames, small 4800, hko7 235,254; default: demo"
+    help_text = "size of the archive: demo has 833 frames, small about 4,800, hko7 235,254; default: demo"
     add("--preset", choices=tuple(SIZES), default="demo", help=help_text)
     add("--seed", type=integer(0), default=SEED, metavar="N", help=f"seed of the rain; default: {SEED}")
     add_out(parser, "the archive to make")
@@ -59,9 +59,11 @@ def _parser() -> Parser:
     add("--cadence", type=integer(1), default=6, metavar="MINUTES", help=help_text)
     help_text = "size of a frame in px of 1.07 km; default: 480 480"
     add("--shape", type=integer(1), nargs=2, default=(480, 480), metavar=("HEIGHT", "WIDTH"), help=help_text)
-    help_text = "frames in a file, for an archive that is not extended later; default: 5"
+    help_text = "frames in a file, a multiple of 5; large ones suit an archive that is not extended; default: 5"
     add("--shard", type=integer(1), metavar="N", help=help_text)
-    help_text = "for --preset hko7: CSV file, ISO times of the test frames first in each line; default: 131 rainy days"
+    help_text = (
+        "for --preset hko7: CSV file with the ISO times of the test frames in its first column; default: 131 rainy days"
+    )
     add("--test-times", type=Path, metavar="FILE", help=help_text)
     add_workers(parser, "the making of episodes")
     return parser

@@ -89,7 +89,7 @@ class Cf(Format):
             )
 
     def read_at(self, path: Path, number: int) -> DecodedFrame:
-        """Read rain rate or reflectivity; no data is NaN."""
+        """Read rain rate or reflectivity; there are no data where the value is NaN."""
         with _open(path) as data:
             variable = data[_variable_name(data)]
             flip_y, flip_x, _, _ = _axes(data, variable)

@@ -52,7 +52,7 @@ class FinnishComposite(OneFrameFormat):
         )
 
     def read(self, path: Path) -> DecodedFrame:
-        """Read the reflectivity; no data is what is outside coverage."""
+        """Read the reflectivity; there are no data outside coverage."""
         levels = from_reflectivity((np.arange(256) - 64) / 2, FINNISH)
         levels[[NO_ECHO, OUTSIDE]] = 0
         values, _ = _read_pgm(path)

@@ -1,8 +1,8 @@
 """The official HKO-7 folders: ``radarPNG/YYYY/MM/DD/RADyymmddHHMM00.png`` and, beside them, ``radarPNG_mask``.
 
 The grey values of a PNG are levels. A ``.mask`` file is a zlib stream of one byte for each location, 1 = scored; it
-combines the static mask and the small-echo rule. A location that no mask of the source lets through is an outlier, or
-outside the radar's range of 256 km about the centre.
+combines the static mask and the small-echo rule. A location that is 0 in every mask of the source is stored as an
+outlier, or as out of range if it is more than 256 km from the centre.
 """
 
 import re

@@ -58,7 +58,7 @@ class DutchComposite(OneFrameFormat):
         )
 
     def read(self, path: Path) -> DecodedFrame:
-        """Read the accumulation; no data is what is outside coverage."""
+        """Read the accumulation; there are no data outside coverage."""
         values = _read_counts(path, self.time_of(path))
         outside = values == OUTSIDE
         return DecodedFrame(from_rate(RATE_PER_COUNT * np.where(outside, 0, values)), outside)

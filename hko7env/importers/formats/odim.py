@@ -63,7 +63,7 @@ class Odim(OneFrameFormat):
         )
 
     def read(self, path: Path) -> DecodedFrame:
-        """Read rain rate, accumulation or reflectivity; no data is what is outside coverage.
+        """Read rain rate, accumulation or reflectivity; there are no data outside coverage.
 
         Raises:
             DamagedFile: The quantity is another one, or gain, offset or time span are impossible.
