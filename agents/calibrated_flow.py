@@ -81,7 +81,7 @@ class CalibratedFlow:
         self._prior_probabilities = smooth(counts)
         self._prior_occurrence = counts.sum(-1) * np.float32(self._cells / SUM)  # (K, N) cells of a mean sequence
         self._counts = np.zeros_like(counts)  # (K, N, 6), learned online
-        self._probabilities = self._calibrate()
+        self._calibrate()
         self._issued: deque[Issued] = deque()
         self._frames = np.zeros((task.inputs, task.height, task.width), np.uint8)
         self._present = np.zeros(task.inputs, bool)
@@ -110,13 +110,14 @@ class CalibratedFlow:
                 lead, rest = divmod(int(self._times[slot]) - issued.time, self.task.cadence)
                 if rest == 0 and 1 <= lead <= self.task.leads:
                     self._counts[lead - 1] += count(issued.bins[lead - 1], truth, seen, self.task.zr)
-        self._probabilities = self._calibrate()
+        self._calibrate()
 
-    def _calibrate(self) -> Array:
-        """The probabilities (K, N, 6) of the classes, by the prior and by what was learned."""
+    def _calibrate(self) -> None:
+        """Compute the probabilities of classes and events by the prior and by what was learned."""
         weight = self.config.prior_weight * self._prior_occurrence[..., None] + LEAST_WEIGHT
         shifted = shift_odds(self._prior_probabilities, self._counts, self.config.shift_weight * self._cells)
-        return combine(self._counts, shifted, weight)
+        self._probabilities = combine(self._counts, shifted, weight)  # (K, N, 6)
+        self._reached = exceedance(self._probabilities)  # (K, N, 5)
 
     def predict(self) -> npt.NDArray[np.float32]:
         """The forecast, (K, H, W) float32 pixels in [0, 1]."""
@@ -124,7 +125,9 @@ class CalibratedFlow:
         if not self._issued or self._issued[-1].time != self._times[-1]:
             self._issued.append(Issued(int(self._times[-1]), bins))
         thresholds = self._choose_thresholds(bins)
-        table = forecast_pixels(self._probabilities, thresholds, self._means, self.task.zr, self.config.aim)
+        table = forecast_pixels(
+            self._probabilities, self._reached, thresholds, self._means, self.task.zr, self.config.aim
+        )
         cells = np.empty(bins.shape, np.float32)
         for lead, out, pixels in zip(bins, cells, table, strict=True):
             np.take(pixels, lead, out=out, mode="clip")
@@ -138,7 +141,7 @@ class CalibratedFlow:
         weight = self.config.prior_weight
         sequences = weight + learned.sum() / len(learned) / self._cells + 1e-9
         usual = (weight * self._prior_occurrence + learned) / sequences
-        return choose_thresholds(exceedance(self._probabilities), present + self.config.occurrence_weight * usual)
+        return choose_thresholds(self._reached, present + self.config.occurrence_weight * usual)
 
     def save(self, path: Path) -> None:
         """Write the state: counts, frames and forecasts that are not verified yet. Raises OSError."""
@@ -162,7 +165,7 @@ class CalibratedFlow:
         self._counts, self._frames = arrays["counts"], arrays["frames"]
         self._present, self._times = arrays["present"], arrays["times"]
         self._issued = deque(Issued(time, arrays[f"issued.{n}"]) for n, time in enumerate(metadata["issued"]))
-        self._probabilities = self._calibrate()
+        self._calibrate()
 
     def _task_metadata(self) -> list[int]:
         task = self.task

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from hko7env.units import BALANCE, ZR
 
-from .counts import Array, exceedance
+from .counts import Array
 from .features import SHAPE
 
 Aim = Literal["csi", "mse", "mae"]
@@ -48,14 +48,15 @@ def choose_thresholds(reached: Array, occurrence: npt.NDArray[np.floating]) -> A
     return np.asarray(CANDIDATES[best], np.float32)
 
 
-def forecast_pixels(probabilities: Array, thresholds: Array, means: Array, zr: ZR, aim: Aim) -> Array:
+def forecast_pixels(probabilities: Array, reached: Array, thresholds: Array, means: Array, zr: ZR, aim: Aim) -> Array:
     """The pixel to forecast in each bin.
 
     With the aim "csi" it is the mean weighted as B-MSE weighs, kept inside the highest class whose thresholds are
-    reached; with "mse" that mean itself; with "mae" the mean pixel of the weighted median class.
+    reached; with "mse" that mean itself; with "mae" the mean pixel of the weighted median class, 0 in the lowest one.
 
     Args:
         probabilities: (K, N, 6) of the classes.
+        reached: (K, N, 5), their :func:`~agents.calibration.counts.exceedance`.
         thresholds: (K, 5), see :func:`choose_thresholds`.
         means: (6,) mean pixel of each class.
         zr: Relation between level and rain rate.
@@ -67,13 +68,13 @@ def forecast_pixels(probabilities: Array, thresholds: Array, means: Array, zr: Z
     weights = probabilities * np.array(BALANCE, np.float32)
     expected = weights @ means / weights.sum(-1)
     if aim == "csi":
-        reached = exceedance(probabilities)
         chosen = np.count_nonzero(np.minimum.accumulate(reached >= thresholds[:, None], axis=-1), axis=-1)
         edges = np.concatenate([[0.0], zr.threshold_pixels, [1.0]])
         inside = np.clip(expected, edges[chosen] + 1e-4, edges[chosen + 1] - 1e-4)
         expected = np.where((chosen == 0) & (reached[..., 0] < SURE_DRY), 0, inside)
     elif aim == "mae":
         half = np.cumsum(weights, axis=-1) >= weights.sum(-1, keepdims=True) / 2
-        expected = means[np.argmax(half, axis=-1)]
+        medians = np.concatenate([[0.0], means[1:]])  # the lowest class is mostly dry, its median is no rain
+        expected = medians[np.argmax(half, axis=-1)]
     pixels = np.clip(expected, 0, 1).reshape(-1, *SHAPE)
     return np.maximum.accumulate(pixels, axis=1).reshape(probabilities.shape[:2]).astype(np.float32)

@@ -94,7 +94,10 @@ class Features:
     def expand(self, cells: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Give every location the value of its cell: (K, h, w) to (K, H, W)."""
         height, width = self.static.shape
-        return np.ascontiguousarray(cells.repeat(FINE, axis=1).repeat(FINE, axis=2)[:, :height, :width])
+        count, rows, columns = cells.shape
+        locations = np.empty((count, rows, FINE, columns * FINE), np.float32)
+        locations[:] = cells.repeat(FINE, axis=2)[:, :, None]
+        return np.ascontiguousarray(locations.reshape(count, rows * FINE, -1)[:, :height, :width])
 
     def _images(self, frame: Tensor) -> tuple[Tensor, Tensor]:
         """The level (1, 1, h, w) and both shares (1, 2, h', w') of a frame (1, 1, H, W), in units of bins."""
