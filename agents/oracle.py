@@ -1,8 +1,8 @@
 """Oracles: they see the hidden motion and growth of a synthetic archive, which no agent may see.
 
-They do not compete: they give the upper limit of a table. ``hko7env evaluate agents.oracle --truth mine.zarr``
-carries the rain of the newest frame along its true motion; with the option growth, it also applies the terrain bias and
-the diurnal cycle. What cannot be predicted, the random part of growth and decay, is hidden from oracles too.
+Their scores are the upper limit of a table, not entries of it. ``hko7env evaluate agents.oracle --archive mine.zarr
+--truth mine.zarr`` moves the rain of the newest frame along its true motion; with ``--growth`` it also applies the
+terrain bias and the diurnal cycle. The random part of growth and decay, which cannot be predicted, is not used.
 """
 
 from dataclasses import dataclass
@@ -24,18 +24,18 @@ class Config:
     """The archive whose truth is used, and how much of it."""
 
     truth: Annotated[str, "path of the synthetic archive that is evaluated; none: the default archive"] = ""
-    growth: Annotated[bool, "know growth and decay that depend on the location and the time of day"] = False
+    growth: Annotated[bool, "apply growth and decay that depend on the location and the time of day too"] = False
 
 
 class Oracle:
-    """Carries the newest frame, as it was before the radar, along the true motion with a single interpolation.
+    """Moves the newest frame, without the errors of the radar, along the true motion with a single interpolation.
 
     Args:
         task: The task; its grid and cadence must be those of the archive.
         config: The options.
 
     Raises:
-        OptionError: The truth has another grid or cadence than the task.
+        OptionError: If the truth has another grid or cadence than the task.
     """
 
     def __init__(self, task: Task, config: Config) -> None:
@@ -45,7 +45,7 @@ class Oracle:
         if (grid, cadence) != ((task.height, task.width), task.cadence):
             raise OptionError(
                 f"the truth has {grid[0]} x {grid[1]} px every {cadence} min, the frames have {task.height} x "
-                f"{task.width} px every {task.cadence} min: choose as truth the archive that is evaluated"
+                f"{task.width} px every {task.cadence} min: give the archive that is evaluated as the option truth"
             )
         self._clean = np.zeros((task.height, task.width), np.uint8)
         self._time: int | None = None
@@ -63,7 +63,7 @@ class Oracle:
         """Do nothing: an oracle does not learn."""
 
     def predict(self) -> npt.NDArray[np.float32]:
-        """(K, H, W) float32 pixels; no rain if no frame of the segment is present."""
+        """(K, H, W) float32 pixels in [0, 1]; no rain if no frame of the segment is present."""
         height, width = shape = (self.task.height, self.task.width)
         forecast = np.zeros((self.task.leads, height, width), np.float32)
         if self._time is None:
@@ -96,5 +96,5 @@ class Oracle:
 
 
 def make(task: Task, config: Config) -> Oracle:
-    """The oracle for ``task``."""
+    """Make the oracle for ``task``."""
     return Oracle(task, config)

@@ -46,7 +46,7 @@ class Rover:
         config: The variant.
 
     Raises:
-        OptionError: If the device is not there.
+        OptionError: If torch cannot use the device here.
     """
 
     def __init__(self, task: Task, config: Config) -> None:
@@ -110,7 +110,7 @@ def transform(pixels: npt.ArrayLike) -> npt.NDArray[np.float32]:
 
 
 def restore(transformed: npt.NDArray[np.float32]) -> None:
-    """Invert :func:`transform` in place; 0 stays 0."""
+    """Invert :func:`transform` in place, for float32 of any shape; values up to 0 become 0. Results are not clipped."""
     dry = transformed <= 0
     transformed *= np.float32(_CEILING - _FLOOR)
     transformed += np.float32(_FLOOR)

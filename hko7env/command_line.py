@@ -91,12 +91,6 @@ def add_archive_positional(parser: Any) -> None:
     parser.add_argument("archive", metavar="ARCHIVE", help="path or URL of the archive")
 
 
-def add_agents(parser: Any, *, nargs: int | str) -> None:
-    """Add ``AGENT``, of which ``nargs`` are given, to a parser; their names are the argument ``agents``."""
-    help_text = "agents.last_frame, or module[:function] of your own"
-    parser.add_argument("agents", nargs=nargs, metavar="AGENT", help=help_text)
-
-
 def add_split(parser: Any) -> None:
     """Add ``--split NAME`` to a parser or group."""
     help_text = "a split of the archive, or all; default: test, or all if the archive has no splits"

@@ -1,4 +1,4 @@
-"""Counting levels by location for the denoising of an archive, beside numpy's scatter add."""
+"""Counting levels by location for the denoising of an archive, compared with numpy's scatter add."""
 
 import argparse
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Time and skill of ROVER and its variants, beside the last frame and, where it is installed, OpenCV's DIS flow."""
+"""Time and skill of ROVER and its variants, compared with the last frame and, if installed, OpenCV's DIS flow."""
 
 import argparse
 import importlib.util
@@ -92,7 +92,7 @@ class DIS:
         self.flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def store(self, observation: Observation) -> None:
-        """Keep the last two frames, masked."""
+        """Keep the last two frames, (2, H, W) uint8 levels, with 0 where a pixel is masked or noise."""
         frames = observation["frames"][-2:]
         self.pair = np.where(scored(frames, self.task.scored), frames, np.uint8(0))
 
@@ -100,7 +100,7 @@ class DIS:
         """Do nothing: DIS does not learn."""
 
     def predict(self) -> npt.NDArray[np.float32]:
-        """(K, H, W) float32 pixels."""
+        """The forecast, (K, H, W) float32 pixels."""
         motion = self.flow.calc(*self.pair, None)
         columns, rows = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in self.pair.shape[:0:-1]))
         newest = self.pair[1] / np.float32(255)

@@ -1,4 +1,4 @@
-"""``import hko7env`` in a fresh interpreter, beside importing numpy, gymnasium and zarr alone."""
+"""``import hko7env`` in a fresh interpreter, compared with importing numpy, gymnasium and zarr alone."""
 
 import argparse
 import subprocess

@@ -1,4 +1,4 @@
-"""Rendering MovingMNIST++ sequences, beside one warp a digit and frame; with MNIST, errors of trivial forecasts too."""
+"""Rendering MovingMNIST++ sequences, compared with one warp per digit and frame; errors of trivial forecasts."""
 
 import argparse
 import itertools

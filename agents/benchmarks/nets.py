@@ -1,6 +1,6 @@
 """Forecasts, training steps and online steps of the networks at full size, on the CPU and on a GPU if there is one.
 
-All are measured beside a TrajGRU that samples one link at a time (``plain_trajgru.py``). On a GPU a training step has
+All are compared with a TrajGRU that samples one link at a time (``plain_trajgru.py``). On a GPU a training step has
 a batch of 4, and the steps of a recurrent network are measured once more as one CUDA graph.
 """
 
@@ -17,7 +17,7 @@ import torch
 from hko7env.contract import Observation, Task
 from hko7env.naming import suggest
 
-from ..learning.cuda_graph import Captured
+from ..learning.cuda_graph import GraphedLoss
 from ..learning.network_agent import Config, NetworkAgent
 from ..networks.encoder_forecaster import EncoderForecaster
 from ..networks.paper_tables import TABLES
@@ -121,7 +121,7 @@ def trainings(name: str, net: Any, size: tuple[int, int, int], device: str, grap
     jobs: Jobs = {name: work}
     if graphs and device == "cuda" and isinstance(net, EncoderForecaster):
         own = copy.deepcopy(net)  # a CUDA graph keeps the addresses of its gradients
-        captured = Captured(own, lambda batch: squared(own, *batch))
+        captured = GraphedLoss(own, lambda batch: squared(own, *batch))
         jobs[f"{name}, graph"] = lambda: captured((frames,)).item()
     return jobs
 

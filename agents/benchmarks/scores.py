@@ -1,4 +1,4 @@
-"""Scoring one step, 20 forecast frames of 480 x 480, beside vectorised numpy."""
+"""Scoring one step, 20 forecast frames of 480 x 480 px, compared with vectorised numpy."""
 
 import argparse
 from collections.abc import Iterator

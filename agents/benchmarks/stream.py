@@ -1,4 +1,4 @@
-"""Reading frames of 480 x 480 from an archive, beside PNG files with zlib masks and beside zstd alone."""
+"""Reading frames of 480 x 480 px from an archive, compared with PNG files with zlib masks and with zstd alone."""
 
 import argparse
 import zlib
@@ -45,7 +45,7 @@ def measure(args: argparse.Namespace) -> Iterator[Line]:
 
 
 class PlainFiles:
-    """The reference: each frame a PNG file, with its mask as zlib beside it, as the released data of HKO-7 are."""
+    """The reference: a PNG file and a zlib-compressed mask file per frame, as the released data of HKO-7 are."""
 
     def __init__(self, folder: Path, frames: npt.NDArray[np.uint8], mask: npt.NDArray[np.bool_]) -> None:
         """Write ``frames`` (N, H, W), each with the same ``mask`` (H, W), to ``folder``."""

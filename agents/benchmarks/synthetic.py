@@ -1,4 +1,4 @@
-"""Making synthetic archives of 480 x 480, beside the least work that any generator of advected rain has to do."""
+"""Making synthetic archives of 480 x 480 px, compared with the least work of any generator of advected rain."""
 
 import argparse
 import subprocess

@@ -58,7 +58,7 @@ def lines(medians: Mapping[str, float], reference: str, unit: str, *, per: float
 
 
 def peak_memory() -> int:
-    """Bytes of memory that this process has held at most."""
+    """Peak memory of this process in bytes."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux; unlike ru_maxrss, it inherits nothing from the parent process
         return 1024 * int(status.read_text(encoding="ascii").partition("VmHWM:")[2].split()[0])

@@ -1,4 +1,4 @@
-"""One pass of the last-frame agent over a test split of HKO-7's size, beside PNG frames scored by plain numpy."""
+"""One pass of the last-frame agent over a test split of HKO-7's size, compared with PNG frames and plain numpy."""
 
 import argparse
 import time

@@ -85,7 +85,7 @@ def read_links(path: Path, task: Task, frames: npt.NDArray[np.uint8], device: st
     Args:
         path: A checkpoint of a TrajGRU.
         task: The task of the archive.
-        frames: (J, H, W) levels.
+        frames: (J, H, W) uint8 levels.
         device: Where to compute.
 
     Returns:
@@ -98,7 +98,7 @@ def read_links(path: Path, task: Task, frames: npt.NDArray[np.uint8], device: st
     check_metadata(metadata, {"model": "trajgru"}, path)
     size = metadata.get("size")
     if size not in SIZES:
-        raise CheckpointError(f"{path} has size {size!r}, needed is {' or '.join(SIZES)}: train the network again")
+        raise CheckpointError(f"{path} has size {size!r}, but {' or '.join(SIZES)} is needed: train the network again")
     net = build("trajgru", size, task, device=device)
     load_weights(net, path)
     inputs = torch.from_numpy(frames)[None].to(next(net.parameters()).device) / 255

@@ -24,7 +24,7 @@ from ..moving_mnist.rendering import render
 from ..moving_mnist.results import Result, describe_result, format_differences, format_table, read_results
 from ..moving_mnist.training import OUT, DigitConfig, make_trainer
 from ..networks.devices import select_device
-from ..networks.registry import DIGIT_NETWORKS
+from ..networks.registry import DIGIT_NETWORKS, find_network
 
 PROGRAM = "hko7env moving-mnist"
 DEVICES = ("auto", "cpu", "cuda")
@@ -67,6 +67,7 @@ def train(arguments: list[str]) -> int:
     add_options(parser, DigitConfig)
     _add_mnist(parser)
     args = _parse(parser, arguments)
+    find_network(args.model, DIGIT_NETWORKS)  # a misspelt name is reported before missing files are
     with interruptible() as stopped:
         config = DigitConfig(**given(args, DigitConfig))
         trainer = make_trainer(args.model, args.narrow, config, read_mnist(args.mnist))
@@ -148,7 +149,8 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
 
 
 def _make_parser(name: str) -> Parser:
-    return Parser(f"{PROGRAM} {name}", COMMANDS[name][1], renamed=RENAMED.get(name))
+    about = COMMANDS[name][1]
+    return Parser(f"{PROGRAM} {name}", f"{about[0].upper()}{about[1:]}.", renamed=RENAMED.get(name))
 
 
 def _add_device(parser: Any) -> None:

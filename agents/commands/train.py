@@ -10,6 +10,7 @@ import torch
 
 from hko7env.archive import Archive
 from hko7env.command_line import Parser, add_archive
+from hko7env.loading import available
 from hko7env.naming import suggest
 from hko7env.options import add_options, given
 
@@ -72,7 +73,9 @@ def parse(arguments: list[str] | None = None) -> tuple[str, str, TrainConfig]:
     args = make_parser().parse_args(arguments)
     model = args.agent.removeprefix("agents.")
     if model not in NETWORKS:
-        raise ValueError(f"{args.agent!r} cannot be trained, {suggest(args.agent, [f'agents.{n}' for n in NETWORKS])}")
+        networks = [f"agents.{name}" for name in NETWORKS]
+        hint = f"only {', '.join(networks)} can" if args.agent in available() else suggest(args.agent, networks)
+        raise ValueError(f"{args.agent!r} cannot be trained, {hint}")
     return model, args.archive, TrainConfig.for_model(model, given(args, TrainConfig))
 
 

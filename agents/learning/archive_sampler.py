@@ -1,4 +1,4 @@
-"""Random windows of an archive's split to learn from, each a function of (seed, step, row) alone."""
+"""Random windows of an archive's split to learn from; each depends on seed, step and row of the batch alone."""
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +47,10 @@ class ArchiveSampler:
         self.cadence = archive.cadence
         self.starts = valid_starts(view.times, archive.cadence)
         if len(self.starts) == 0:
-            raise ValueError(f"{archive.name}, split {view.split}, holds no window of {WINDOW} frames to learn from")
+            raise ValueError(
+                f"{archive.name}, split {view.split}, holds no window of {WINDOW} frames to learn from: choose another "
+                "split"
+            )
         height, width = archive.shape
         _check_crop(height, width, crop, stride)
         self._size = (crop or height, crop or width)
@@ -97,4 +100,6 @@ def _check_crop(height: int, width: int, crop: int | None, stride: int) -> None:
             f"choose a crop of {largest}"
         )
     if crop is not None and (crop < 1 or crop % stride or crop > largest):
-        raise ValueError(f"a crop is a multiple of {stride} px and at most {largest}, got {crop}")
+        raise ValueError(
+            f"a crop is a multiple of {stride} px, the total stride of the network, and at most {largest}, got {crop}"
+        )

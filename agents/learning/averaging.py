@@ -45,7 +45,7 @@ class WeightAverage:
             self.net.load_state_dict(own, strict=False)
 
     def check(self, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
-        """Raise CheckpointError unless ``tensors``, of the checkpoint at ``path``, are such an average."""
+        """Raise CheckpointError unless ``tensors``, of the checkpoint at ``path``, fit the averaged parameters."""
         check(tensors, self.values, path)
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Batches to learn from, and what provides them."""
+"""Batches to learn from, and the interface of their sources."""
 
 from typing import Any, NamedTuple, Protocol
 

@@ -23,6 +23,10 @@ class CheckpointError(OptionError):
     """A checkpoint that cannot be used; the message names the file, what is wrong and what to do."""
 
 
+class MissingCheckpointError(CheckpointError, FileNotFoundError):
+    """There is no file where a checkpoint should be."""
+
+
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Write a checkpoint atomically, replacing the file if it exists.
 
@@ -49,7 +53,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         The tensors, on the CPU, and the metadata.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        MissingCheckpointError: If there is no such file.
         CheckpointError: If it is damaged, made by another program or of another version.
     """
     data = _content(path)
@@ -82,7 +86,7 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"no checkpoint at {path}: check the path, or train a network") from error
+        raise MissingCheckpointError(f"no checkpoint at {path}: check the path, or train a network") from error
     except IsADirectoryError as error:
         raise CheckpointError(
             f"{path} is a folder, not a checkpoint: give a file, such as the best.safetensors of a training"
@@ -120,8 +124,8 @@ def check(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Pat
     """Check that names, shapes and types are those of ``wanted`` and that all values are finite.
 
     Args:
-        tensors: Tensors of a checkpoint.
-        wanted: Tensors that they are to replace.
+        tensors: Tensors of a checkpoint, by name.
+        wanted: The tensors that they will replace, by name.
         path: The checkpoint, for the message.
 
     Raises:
@@ -159,5 +163,5 @@ def number(metadata: Mapping[str, Any], name: str, path: Path, kinds: type | tup
     right = isinstance(value, kinds) and not isinstance(value, bool)
     if not right or not 0 <= value < 2**63:
         kind = "whole number" if kinds is int else "number"
-        raise CheckpointError(f"{path} has {name} {value!r}, needed is a {kind}, at least 0: {_REMEDY}")
+        raise CheckpointError(f"{path} has {name} {value!r}, where a {kind} of at least 0 is needed: {_REMEDY}")
     return value

@@ -23,17 +23,17 @@ def loss_and_gradients(net: nn.Module, value: Value, *, graph: bool) -> Value:
 
     Args:
         net: The network.
-        value: Gives the loss, a scalar, of a batch.
+        value: Returns the loss, a scalar, of a batch.
         graph: Record it as a CUDA graph instead of launching kernel by kernel.
 
     Returns:
         A function of a batch that returns its loss, detached.
 
     Raises:
-        OptionError: If there can be no graph, see :class:`Captured`.
+        OptionError: If a step cannot be recorded, see :class:`GraphedLoss`.
     """
     if graph:
-        return Captured(net, value)
+        return GraphedLoss(net, value)
 
     def compute(batch: Tensors) -> Tensor:
         net.zero_grad(set_to_none=True)
@@ -44,19 +44,19 @@ def loss_and_gradients(net: nn.Module, value: Value, *, graph: bool) -> Value:
     return compute
 
 
-class Captured:
+class GraphedLoss:
     """The loss of a batch and its gradients as CUDA graphs, one for each shape of a batch, recorded at its first use.
 
     Parameters and gradients must stay where they are in memory: between calls they must not be set to None.
 
     Args:
         net: The network.
-        value: Gives the loss, a scalar, of a tuple of tensors.
-        record: Does a work once and returns what repeats it; the default records a CUDA graph.
+        value: Returns the loss, a scalar, of a tuple of tensors.
+        record: Runs a function and returns one that repeats it; default: :func:`record_graph`.
 
     Raises:
-        OptionError: Without a GPU, and for batch normalisation, whose statistics the warm-up before a recording would
-            change.
+        OptionError: If the network is not on a GPU, or has batch normalisation, whose statistics the warm-up before a
+            recording would change.
     """
 
     def __init__(self, net: nn.Module, value: Value, record: Callable[[Work], Work] | None = None) -> None:

@@ -16,12 +16,12 @@ from .loss import Forward
 
 
 class Ranks:
-    """The processes of a ``torchrun``, or the only process there is.
+    """The processes that ``torchrun`` started, or this process alone.
 
     Attributes:
-        many: Whether there are several.
+        many: Whether there are several processes.
         rank: Number of this process, counted from 0.
-        count: How many there are.
+        count: Number of processes.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Ranks:
         return converted
 
     def wrap(self, net: nn.Module, *, compiled: bool = False) -> Forward:
-        """What calls ``net``, compiled or not, with gradients averaged over all processes."""
+        """``net`` as a function, compiled or not, whose gradients are averaged over all processes."""
         called: Any = torch.compile(net) if compiled else net
         forward: Forward = called
         if not self.many:
@@ -95,6 +95,6 @@ def join_processes(device: str) -> str:
 
 
 def leave_processes() -> None:
-    """Leave what :func:`join_processes` joined."""
+    """Undo :func:`join_processes`."""
     if dist.is_initialized():
         dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""One forecast of a network, as agents and validation need it."""
+"""One forecast of a network, for agents and for validation."""
 
 import numpy as np
 import numpy.typing as npt

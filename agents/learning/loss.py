@@ -1,4 +1,4 @@
-"""The loss that networks are trained for: B-MSE + B-MAE, with the weights of levels that the scores use too."""
+"""The loss that networks are trained for: B-MSE + B-MAE, with the weights of the scores."""
 
 import itertools
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def forecast_error(
         A scalar, float32.
 
     Raises:
-        ValueError: For other shapes or types, since a loss that was broadcast would look like a good one.
+        ValueError: If shapes or types are others; broadcasting would give a wrong loss without an error.
     """
     if not forecast.shape == truth.shape == mask.shape or forecast.ndim != 4:
         shapes = ", ".join(str(tuple(t.shape)) for t in (forecast, truth, mask))
@@ -91,7 +91,7 @@ def window_loss(
         lead_weighting: As of :func:`forecast_error`.
 
     Returns:
-        A scalar, the mean over the batch.
+        A scalar, the mean over the batch, times ``balanced_scale`` or ``plain_scale`` of the network.
     """
     seen, truth = frames[:, : task.inputs], frames[:, task.inputs :]
     where = scored(truth, static.expand(len(frames), *static.shape[-2:])[:, None])
@@ -118,7 +118,8 @@ def rain_loss(net: Network, task: Task, *, balanced: bool = True, lead_weighting
         lead_weighting: As of :func:`forecast_error`.
 
     Returns:
-        A function of a way to call the network and a :class:`agents.learning.batch.Batch` of tensors.
+        A function ``loss(forward, batch)`` that returns a scalar; ``forward`` calls the network, ``batch`` is a
+        :class:`agents.learning.batch.Batch` of tensors.
     """
 
     def value(forward: Forward, batch: Tensors) -> Tensor:

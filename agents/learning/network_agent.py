@@ -1,8 +1,8 @@
 """Networks as agents that learn while they forecast: Algorithm 1 and section 3.4 of Shi et al. 2017.
 
-After each segment AdaGrad takes one step on the newest 25 consecutive frames: five inputs and twenty to forecast, with
-missing frames and locations that are not scored left out of the loss. Weights and the state of the optimiser are kept
-across episodes.
+After each segment, the five frames of one observation, AdaGrad takes one step on the newest 25 consecutive frames: five
+inputs and twenty to forecast. Missing frames and locations that are not scored are left out of the loss. Weights and
+the state of the optimiser are kept across episodes.
 """
 
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ class Config:
     ] = "paper"
     precision: Annotated[Precision, "number format of convolutions"] = "float32"
     compile: Annotated[bool, "compile the network with torch.compile"] = False
-    graph: Annotated[bool, "record a step of learning as one CUDA graph"] = False
+    graph: Annotated[bool, "record a step of learning as one CUDA graph, on a GPU"] = False
     replay_windows: Annotated[int, "earlier windows to learn from together with the newest"] = 0
     updates: Annotated[int, "steps of learning after each segment"] = 1
     replay_megabytes: Annotated[float, "MB of compressed frames kept for replay"] = 64.0
@@ -79,7 +79,7 @@ class NetworkAgent:
         task: The frames to forecast.
         net: The network, with its weights.
         config: The options.
-        metadata: What checkpoints of this agent are tied to.
+        metadata: Stored in checkpoints of this agent; one with other values cannot be restored.
     """
 
     def __init__(self, task: Task, net: Network, config: Config, metadata: Mapping[str, Any] | None = None) -> None:
@@ -153,7 +153,7 @@ class NetworkAgent:
         write(path, tensors, {"kind": "online", **self._metadata, "steps": self._steps, "due": len(due)})
 
     def restore(self, path: Path) -> None:
-        """Become the agent that :meth:`save` wrote.
+        """Restore the state that :meth:`save` wrote.
 
         Raises:
             CheckpointError: If the file is damaged or of another agent; nothing is changed then.
@@ -166,10 +166,10 @@ class NetworkAgent:
         check(held, sums, path)
         frames = tensors.get("frames", torch.zeros(0)).numpy()
         if frames.shape != self._frames.shape or frames.dtype != np.uint8:
-            raise CheckpointError(f"{path} is of frames {frames.shape}, not {self._frames.shape}: resume its own run")
+            raise CheckpointError(f"{path} is of frames {frames.shape}, not {self._frames.shape}: resume its run")
         kept = self._unpack(under("buffer", tensors), path)
         if due not in (0, self.buffer.span) or due > len(kept):
-            raise CheckpointError(f"{path} has {due} segments due of {len(kept)}: remove it, and the run starts anew")
+            raise CheckpointError(f"{path} has {due} of {len(kept)} segments due: remove it, and the run starts anew")
         fill(self.net, under("net", tensors), path)
         for name, total in sums.items():
             total.copy_(held[name])
@@ -196,7 +196,7 @@ def make_agent(model: str, task: Task, config: Config) -> NetworkAgent:
 
     Raises:
         OptionError: If grid, device or checkpoint do not fit.
-        FileNotFoundError: If there is no such checkpoint.
+        MissingCheckpointError: If there is no such checkpoint; it is an OptionError too.
     """
     net = build(model, config.size, task, seed=config.seed, precision=config.precision, device=config.device)
     if config.checkpoint != "none":

@@ -40,7 +40,7 @@ def make_trainer(model: str, archive: Archive, config: TrainConfig, ranks: Ranks
 
     Raises:
         ValueError: If options, archive and network do not fit.
-        FileNotFoundError: If there is no checkpoint at ``config.checkpoint``.
+        MissingCheckpointError: If there is no checkpoint at ``config.checkpoint``.
         CheckpointError: If a checkpoint cannot be used, or the folder holds another training.
     """
     ranks = ranks or Ranks()
@@ -52,7 +52,7 @@ def make_trainer(model: str, archive: Archive, config: TrainConfig, ranks: Ranks
     net = build(model, config.size, task, seed=config.seed, precision=config.precision, device=config.device)
     metadata = dict(net.metadata)
     metadata |= {"checkpoint": _begin(net, config), "cadence": archive.cadence, "archive": archive.fingerprint}
-    if net.sums_leads:  # earlier versions averaged: their trainings are others
+    if net.sums_leads:  # earlier versions averaged: their trainings cannot be continued
         metadata["loss"] = "sum over leads"
     net = ranks.share_batch_statistics(net)
     validate = None

@@ -34,10 +34,10 @@ class ReplayBuffer:
 
     Args:
         shape: (J, H, W) of a segment.
-        length: Frames of a window.
+        length: J + K, frames of a window.
         past: Keep older windows too, those of earlier episodes included. Otherwise the buffer holds no more than the
             newest window, and a new episode empties it (Algorithm 1).
-        limit: Compressed bytes to hold at most, though never less than one window; with ``past``.
+        limit: Compressed bytes to hold at most, though never less than one window; used with ``past`` only.
 
     Attributes:
         segments: The segments, oldest first.

@@ -1,4 +1,4 @@
-"""Synthetic rain made on the device that trains, with the statistics of ``hko7env.synthetic``, without end.
+"""An endless stream of synthetic rain, made on the training device with the statistics of ``hko7env.synthetic``.
 
 Spectra, lifetimes, winds, cells and the conversion to levels are those of the synthetic archives. Random numbers and
 interpolation (cubic convolution) are those of the device, so frames have the same distribution but not the same bytes.
@@ -29,14 +29,14 @@ _PAD = 2  # px of periodic padding, so that interpolation needs no special case 
 
 
 class TorchRain:
-    """A source of batches of synthetic rain. A batch depends on seed and step alone, on one kind of device.
+    """A source of batches of synthetic rain. On one kind of device a batch depends on seed and step alone.
 
     Args:
         shape: (H, W) px.
         frames: T, frames of a sequence.
         size: B, sequences in a batch.
-        seed: Seed of the rain, which is none of the archives'.
-        place: Seed of the archives whose radar, hills and coast it has.
+        seed: Seed of the rain; no seed gives the rain of an archive.
+        place: Seed of the archives whose radar, hills and coast are used.
         cadence: Minutes between frames.
         device: Where the rain is made.
 

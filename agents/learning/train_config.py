@@ -11,7 +11,7 @@ from .clipping import CLIP_NORM
 
 
 class Stored(NamedTuple):
-    """Marks an option that decides what a training ends with: checkpoints store it.
+    """Marks an option that determines the weights a training ends with: checkpoints store it.
 
     Attributes:
         name: Its name in checkpoints, where that of an earlier version is kept; empty: the name of the field.
@@ -61,7 +61,7 @@ class Optimisation:
         return max(self.rate * self.decay ** (step // self.decay_every), min(self.rate_floor, self.rate))
 
     def metadata(self) -> dict[str, Any]:
-        """The options that decide what the training ends with, by the names under which checkpoints store them."""
+        """The options that determine the weights a training ends with, by their names in checkpoints."""
         return {stored: getattr(self, name) for name, stored in stored_names(type(self)).items()}
 
 
@@ -81,22 +81,26 @@ class TrainConfig(Optimisation):
     rain_candidates: Annotated[int, "windows to draw, of which the rainiest is learned from", Stored("draws")] = 1
     synthetic_size: Annotated[
         int | None,
-        "learn from synthetic rain made during the training, this many px a side, instead of the archive",
+        "learn from synthetic rain made during the training, this many px a side; validate on the archive",
         Stored("generate"),
     ] = None
     seed: Annotated[int, "seed of initial weights and windows", Stored()] = 0
     size: Annotated[str, "small, or full: as wide as in the paper"] = "small"
     checkpoint: Annotated[Path | None, "file of the weights to begin with; none for random ones"] = None
-    update_gate_bias: Annotated[float, "initial bias of the update gates of recurrent layers", Stored("memory")] = 0.0
+    update_gate_bias: Annotated[
+        float, "initial bias of the update gates of recurrent layers; states last longer above 0", Stored("memory")
+    ] = 0.0
     link_spacing: Annotated[
-        float, "spacing in px of the spiral on which the links of TrajGRU are initialised", Stored("spread")
+        float,
+        "spacing in px of the spiral on which the links of TrajGRU are initialised; 0 to leave them as they are",
+        Stored("spread"),
     ] = 0.0
     balanced: Annotated[bool, "learn by B-MSE + B-MAE, otherwise by MSE + MAE", Stored()] = True
-    lead_weighting: Annotated[float, "P: the loss of lead k is weighted by k^-P", Stored("lead_power")] = 0.0
+    lead_weighting: Annotated[float, "P: lead k = 1 to 20 has the weight k^-P in the loss", Stored("lead_power")] = 0.0
     precision: Annotated[Literal["float32", "bf16"], "number format of convolutions", Stored()] = "float32"
     device: Annotated[str, "auto (a GPU if there is one), cpu or cuda"] = "auto"
     compile: Annotated[bool, "compile the network with torch.compile"] = False
-    graph: Annotated[bool, "record a step as one CUDA graph"] = False
+    graph: Annotated[bool, "record a step as one CUDA graph, on a GPU"] = False
     threads: Annotated[int | None, "threads of the CPU; none for torch's choice"] = None
     out: Annotated[Path | None, "folder of checkpoints and log; none for training/MODEL-SIZE"] = None
 
@@ -107,7 +111,7 @@ class TrainConfig(Optimisation):
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if self.synthetic_size is not None:
-            self._refuse("synthetic_size", "learns from no archive", ("split", "crop", "rain_candidates"))
+            self._refuse("synthetic_size", "does not learn from the archive", ("split", "crop", "rain_candidates"))
         if self.valid == "none":
             self._refuse("valid none", "validates on nothing", ("valid_limit", "patience"))
 

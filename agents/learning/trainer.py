@@ -1,4 +1,4 @@
-"""Offline training of any network on any source of batches, which can be stopped at any step and goes on.
+"""Offline training of any network on any source of batches, which can be stopped at any step and continued.
 
 Whatever changes the weights is a function of (seed, step): the data, the learning rate and, on the CPU, the arithmetic.
 So a training that is stopped and continued ends with the same weights as one that is not.
@@ -44,11 +44,11 @@ class Trainer:
     Args:
         net: The network.
         source: Provides the batch of each step.
-        loss: Gives the loss of a batch, from a way to call the network and the batch.
+        loss: Returns the loss of a batch, given a function that calls the network, and the batch.
         config: How to optimise.
         out: The folder; it is made when something is written.
-        metadata: What the weights are tied to and what the training is made of, stored in checkpoints.
-        validate: Gives a score of the network as it stands, lower is better.
+        metadata: What the weights are made for and from, stored in checkpoints; all of it must match to continue.
+        validate: Returns the score of the network with its current weights; lower is better.
         ranks: The processes that share the training.
         compiled: Compile the network.
         graph: Record the loss and its gradients as one CUDA graph.
@@ -56,7 +56,7 @@ class Trainer:
 
     Raises:
         CheckpointError: If the folder holds another training or is damaged; nothing is changed then.
-        OptionError: If there can be no graph.
+        OptionError: If a step cannot be recorded as a graph.
         ValueError: If the network has no parameters to which an option applies.
     """
 
@@ -102,7 +102,7 @@ class Trainer:
         """Train and save.
 
         Args:
-            stop: Asked before each step; True ends the training early.
+            stop: Called before each step; the training is saved and ends early if it returns True.
 
         Returns:
             True if the training is finished: all steps are done, or ``patience`` is used up.
@@ -228,7 +228,7 @@ class Trainer:
 
 
 def _groups(net: Network, config: Optimisation) -> list[dict[str, Any]]:
-    """Groups of parameters for Adam. Raises ValueError if the network has no links and a rate of their own is asked."""
+    """Groups of parameters for Adam. Raises ValueError if a rate of the links is set but there are none."""
     groups = net.parameter_groups(config.link_rate_share)
     if any(group["share"] != 1 and not group["params"] for group in groups):
         raise ValueError("link_rate_share applies to layers with links, such as TrajGRU, and this network has none")

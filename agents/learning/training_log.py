@@ -103,7 +103,8 @@ class TrainingLog:
                 raise ValueError("a row is incomplete, or steps are not in order")
         except (ValueError, csv.Error, IsADirectoryError) as error:
             raise CheckpointError(
-                f"{self.path} is no log of a training, or damaged ({error}): move it away, and the same command goes on"
+                f"{self.path} is no log of a training, or damaged ({error}): "
+                "move it away and give the same command again"
             ) from error
         return rows
 

@@ -29,7 +29,9 @@ class Validation:
             raise ValueError(f"at least 1 sequence must be validated on, got {limit}")
         count = len(view.schedule)
         if count == 0:
-            raise ValueError(f"{view.archive.name}, split {view.split}, holds no sequence to validate on")
+            raise ValueError(
+                f"{view.archive.name}, split {view.split}, holds no sequence to validate on: choose another, or none"
+            )
         self.view, self.net, self.ranks = view, net, ranks
         self.chosen = evenly(count, limit or count)
 

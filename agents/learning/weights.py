@@ -30,8 +30,8 @@ def load_weights(net: Network, path: Path, wanted: dict[str, Any] | None = None)
         The metadata of the checkpoint.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        CheckpointError: It is damaged, or its weights do not fit the network.
+        MissingCheckpointError: If there is no such file.
+        CheckpointError: If it is damaged, or its weights do not fit the network.
     """
     tensors, found = read(path)
     check_metadata(found, net.metadata if wanted is None else wanted, path)
@@ -43,21 +43,21 @@ def check_metadata(found: dict[str, Any], wanted: dict[str, Any], path: Path) ->
     """Check that all of ``wanted`` is in ``found``, the metadata of the checkpoint at ``path``.
 
     Raises:
-        CheckpointError: It is not; the message names the difference and the remedy.
+        CheckpointError: If something differs; the message names the difference and the remedy.
     """
     for name, value in wanted.items():
         if name not in found:
-            raise CheckpointError(f"{path} does not say its {name}, needed is {value}: train the network again")
+            raise CheckpointError(f"{path} does not say its {name}, {value} is needed: train the network again")
         if found[name] != value:
             remedy = _REMEDIES.get(name, "train the network again").format(found=found[name])
-            raise CheckpointError(f"{path} has {name} {found[name]}, needed is {value}: {remedy}")
+            raise CheckpointError(f"{path} has {name} {found[name]}, but {value} is needed: {remedy}")
 
 
 def find_shipped_weights(model: str, size: str) -> Path:
     """The weights of a network that come with the package.
 
     Raises:
-        OptionError: There are none; the message says what to do.
+        OptionError: If there are none; the message says what to do.
     """
     path = WEIGHTS / f"{model}-{size}.safetensors"
     if not path.is_file():

@@ -1,13 +1,13 @@
-"""MovingMNIST++: what fixes a sequence, drawn at random.
+"""MovingMNIST++: the parameters of sequences, drawn at random.
 
 A sequence is twenty frames of 64 x 64 px with three digits that move, rotate and change size while the brightness of
-all changes. It is fixed by a few parameters. They are drawn here from a counter, so any batch can be had without those
+all changes. A few parameters determine it. They are drawn here from a counter, so any batch can be drawn without those
 before it, or read from the official file by :mod:`agents.moving_mnist.files`; :mod:`agents.moving_mnist.rendering`
 makes the frames.
 
 The rule is that of the released code of Shi et al. 2017, with which the official test file was made. The paper prints
-half the rotation (Table 6) and one brightness factor for every frame. It mentions neither the box that digits stay in
-nor that the brightest digit shows and pixels above 1 occur.
+half the rotation (Table 6) and one brightness factor for every frame. It does not mention the
+box in which digits stay, that the brightest digit is shown where digits overlap, or that pixels exceed 1.
 """
 
 from dataclasses import dataclass, fields
@@ -32,7 +32,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
-    """What fixes B sequences of D digits, apart from the images of the digits; x is to the right, y down.
+    """What determines B sequences of D digits, apart from the images of the digits; x is to the right, y down.
 
     A slice such as ``parameters[10:20]`` gives the parameters of some sequences.
 

@@ -113,7 +113,7 @@ def build_network(
 
 
 def describe_digit_weights(model: str, widths: list[int] | None) -> dict[str, Any]:
-    """What weights are tied to; the keys are those stored in checkpoints."""
+    """What weights were made for; the keys are those stored in checkpoints."""
     rows = shape_digest(narrow_network(model, widths))
     return {"data": DATA, "rule": RULE_VERSION, "model": model, "narrow": widths, "table": rows}
 

@@ -26,7 +26,7 @@ def read_official(path: str | Path | None = None) -> Parameters:
         path: The file or its folder; default: the folder in the environment variable HKO7ENV_MNIST.
 
     Raises:
-        FileNotFoundError: If the file is not there.
+        FileNotFoundError: If there is no such file.
         ValueError: If it is damaged or another file.
     """
     file = _find_file(path, OFFICIAL, "it is in mnist_data of github.com/sxjscience/HKO-7")
@@ -96,7 +96,7 @@ def read_mnist(path: str | Path | None = None) -> npt.NDArray[np.uint8]:
         (N, 28, 28) uint8, in the order of the file.
 
     Raises:
-        FileNotFoundError: If the file is not there.
+        FileNotFoundError: If there is no such file.
         ValueError: If it is damaged or another file.
     """
     source = "mirrors of MNIST have it, such as ossci-datasets.s3.amazonaws.com/mnist"

@@ -49,8 +49,8 @@ def render(images: npt.NDArray[np.uint8], parameters: Parameters, device: str | 
     """Render sequences.
 
     Black rows and columns of a digit are removed, inside it too; what remains is its box. It is rotated and scaled
-    about the centre of the box by bilinear interpolation, with 0 outside; where digits overlap the brightest shows. A
-    sequence does not depend on the others of its batch.
+    about the centre of the box by bilinear interpolation, with 0 outside; where digits overlap the brightest is shown.
+    A sequence does not depend on the others of its batch.
 
     Args:
         images: (N, 28, 28) uint8, black around the digits.

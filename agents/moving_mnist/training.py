@@ -20,7 +20,7 @@ class DigitConfig:
     """Options of a training on MovingMNIST++; the defaults are the paper's, with the data of the released code."""
 
     seed: Annotated[int, "seed of initial weights and sequences"] = 0
-    schedule: Annotated[Literal["paper", "short"], "200000 steps, CNNs 100000; or a fifth of them"] = "paper"
+    schedule: Annotated[Literal["paper", "short"], "paper: 200000 steps, CNNs 100000; short: a fifth of them"] = "paper"
     steps: Annotated[int | None, "number of steps, with the decay of the rate scaled to it; none: by schedule"] = None
     batch: Annotated[int | None, "sequences in a step; none: 4, CNNs 32"] = None
     rate: Annotated[float, "learning rate of Adam"] = RATE

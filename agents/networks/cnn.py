@@ -16,16 +16,16 @@ LINEAR = ("vid5", "vid6", "vid7")  # rows without leaky ReLU
 
 
 class CNN(Network):
-    """Convolutions down, transposed convolutions up.
+    """Strided convolutions, then transposed convolutions; arguments as for :class:`Network`.
 
     In two dimensions the frames are channels, in three they are the depth of the maps.
 
     Raises:
-        ValueError: If the rows of a three-dimensional network make other numbers of frames.
+        ValueError: If a three-dimensional table is not for ``inputs`` and ``leads`` frames.
     """
 
     sums_leads = True  # in the released code leads are channels of one map that is summed
-    balanced_scale = 5e-5  # balanced or not; with the sum over 20 leads 100 times the loss of the recurrent networks
+    balanced_scale = 5e-5  # as plain_scale; with the sum over 20 leads 100 times the loss of the recurrent networks
     epsilon = 1e-7  # MXNet's default, which the released code changes for the recurrent networks only
     gain = 1.0  # Xavier, where appendix A of the paper prints MSRA
 
@@ -34,7 +34,7 @@ class CNN(Network):
         if not three_dimensional:
             table = (table[0]._replace(channels_in=inputs), *table[1:-1], table[-1]._replace(channels_out=leads))
         elif (own := (_depth(table[0].size_in), _depth(table[-1].size_out))) != (inputs, leads):
-            raise ValueError(f"the rows of this 3D CNN make {own[0]} -> {own[1]} frames, not {inputs} -> {leads}")
+            raise ValueError(f"the rows of this 3D CNN turn {own[0]} frames into {own[1]}, not {inputs} into {leads}")
         super().__init__(table, inputs, leads, low_precision=low_precision)
         self.three_dimensional = three_dimensional
         self.layers = nn.ModuleDict({row.name: make_convolution(row) for row in table})
@@ -48,7 +48,7 @@ class CNN(Network):
             frames: (B, J, H, W) pixels.
 
         Returns:
-            (B, K, H, W) of the same type.
+            (B, K, H, W) pixels of the same type, not bounded.
 
         Raises:
             ValueError: If H or W is no multiple of the total stride.

@@ -15,10 +15,12 @@ Tensor = torch.Tensor
 
 
 class EncoderForecaster(Network):
-    """Encoder and forecaster, the latter in reversed order; states are handed over level by level (figure 1).
+    """An encoder from the finest level to the coarsest and a forecaster back (figure 1).
 
-    It is evaluated layer by layer over the whole sequence: forecasts are not fed back, so all inputs of a layer are
-    known when it starts. The encoder ends with the middle one of the recurrent rows; the rest is the forecaster.
+    The last state of the encoder at each level is the first state of the forecaster at that level. Each layer runs over
+    the whole sequence before the next one: no forecast is fed back, so all inputs of a layer are known when it starts.
+    The first half of the recurrent rows, with the rows before and between them, is the encoder. Arguments are those of
+    :class:`Network`.
     """
 
     def __init__(self, table: Table, inputs: int, leads: int, *, low_precision: bool = False) -> None:
@@ -40,7 +42,7 @@ class EncoderForecaster(Network):
             frames: (B, J, H, W) pixels, for any J.
 
         Returns:
-            (B, K, H, W) float32.
+            (B, K, H, W) float32 pixels, not bounded.
 
         Raises:
             ValueError: If H or W is no multiple of the total stride.
@@ -66,7 +68,7 @@ class EncoderForecaster(Network):
         return states
 
     def forecast(self, states: list[Tensor], newest: Tensor) -> Tensor:
-        """The forecasts (K B, 1, H, W) from the encoder's ``states`` and the ``newest`` frame (B, H, W)."""
+        """The time-major forecasts (K B, 1, H, W) from the encoder's ``states`` and the ``newest`` frame (B, H, W)."""
         sequence: Any = None  # the first layer has no input
         states = list(states)
         for row in self.table[len(self.encoder) :]:
@@ -92,7 +94,10 @@ class EncoderForecaster(Network):
 
 
 def add_coordinates(frames: Tensor) -> Tensor:
-    """Frames (B, J, H, W) as a sequence (J B, 4, H, W): frame, x and y in [-1, 1], ones; channels last in memory."""
+    """Frames (B, J, H, W) as a time-major sequence (J B, 4, H, W), channels last in memory.
+
+    The channels are the frame, x and y in [-1, 1] and ones, as in the released code.
+    """
     batch, inputs, height, width = frames.shape
     sequence = frames.new_ones(inputs, batch, height, width, 4)
     sequence[..., 0] = frames.transpose(0, 1)
@@ -102,11 +107,13 @@ def add_coordinates(frames: Tensor) -> Tensor:
 
 
 def apply_dynamic_filters(frame: Tensor, logits: Tensor) -> Tensor:
-    """Forecasts of the dynamic filter network (De Brabandere et al. 2016): a frame filtered K times in succession.
+    """Forecasts of the dynamic filter network (De Brabandere et al. 2016; Shi et al. 2017, Table 11).
+
+    The frame is filtered K times in succession, each time with other filters.
 
     Args:
         frame: (B, H, W); outside of it is 0.
-        logits: (K B, k k, H, W); their softmax weights the k x k window around each location.
+        logits: (K B, k k, H, W), time-major; their softmax weights the k x k window around each location.
 
     Returns:
         (K B, 1, H, W).

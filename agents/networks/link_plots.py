@@ -16,11 +16,11 @@ MARGIN, GAP = 18, 4  # px above a panel, for its title, and beside it
 
 
 def record_links(net: torch.nn.Module, frames: torch.Tensor) -> tuple[torch.Tensor, dict[str, Flow]]:
-    """Forecast, and record the links meanwhile.
+    """Forecast, and record the links of each step.
 
     Args:
         net: A network; without TrajGRU layers it has no links.
-        frames: (B, J, H, W).
+        frames: (B, J, H, W) pixels.
 
     Returns:
         The forecast (B, K, H, W), and for each TrajGRU layer, by the name of its row, the flow (S, B, L, 2, H', W') in

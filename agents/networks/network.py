@@ -1,4 +1,4 @@
-"""What all networks have in common: frames in, forecasts out, and what training code needs to know about them."""
+"""The base class of all networks: its interface, initial weights and the constants of its loss and optimiser."""
 
 import math
 from collections.abc import Iterator
@@ -16,22 +16,23 @@ Tensor = torch.Tensor
 class Network(nn.Module):
     """A network made from the rows of a table: called with frames (B, J, H, W), it gives forecasts (B, K, H, W).
 
-    Frames are pixels in [0, 1]. Forecasts are float32 and not bounded, since the last layer is linear.
+    Frames are pixels, in [0, 1] for radar and up to 1 / 0.6 for MovingMNIST++. Forecasts are float32 pixels and not
+    bounded, since the last layer is linear.
 
     Args:
-        table: Its rows.
-        inputs: J.
-        leads: K.
+        table: Its rows, see :mod:`agents.networks.paper_tables`.
+        inputs: J, number of input frames.
+        leads: K, number of frames to forecast.
         low_precision: Multiply in bfloat16; weights, states and links stay float32.
 
     Attributes:
-        metadata: What the weights are tied to, stored with them; see ``registry.describe_weights``. Whoever builds the
-            network by name sets it.
+        metadata: What the weights were made for, stored with them; see ``registry.describe_weights``. Empty unless the
+            network was built by name.
         sums_leads: Whether the loss sums over leads instead of averaging.
         balanced_scale: Factor of B-MSE + B-MAE in the loss.
         plain_scale: Factor of MSE + MAE in the loss.
-        epsilon: Of AdaGrad in online learning, under the root.
-        gain: Of the initial weights.
+        epsilon: Constant under the root in AdaGrad, for online learning.
+        gain: Factor of the variance of the initial weights, see :meth:`initialise`.
     """
 
     sums_leads: ClassVar[bool] = False
@@ -101,9 +102,9 @@ class Network(nn.Module):
     def initialise(self, seed: int) -> None:
         """Draw all weights anew from ``seed``, independent of PyTorch's global random state.
 
-        As in the released code: normally distributed with variance 2 gain / (fan in + fan out) (MSRA), biases 0, links
-        at the location itself. There only the last layer of the network that generates links is 0, which appendix A
-        of the paper prints of all its layers; these would then have no gradient.
+        As in the released code: normally distributed with variance 2 gain / (fan in + fan out) (MSRA), biases 0.
+        Of the layers that generate links only the last one is 0, so that all links begin without displacement. Appendix
+        A of the paper prints 0 for all of them, but then their weights would have no gradient.
         """
         random = torch.Generator().manual_seed(seed)
         for module in self.modules():
@@ -121,14 +122,14 @@ class Network(nn.Module):
 
 
 def check_grid(table: Table, frames: Tensor) -> None:
-    """Check that the strides of ``table`` divide the frames.
+    """Check that height and width of the frames are multiples of the total stride of ``table``.
 
     Args:
         table: Rows of a network.
         frames: (B, J, H, W).
 
     Raises:
-        ValueError: If they do not divide them, or the frames have another number of axes.
+        ValueError: If H or W is no multiple of the total stride, or the frames are not (B, J, H, W).
     """
     if frames.ndim != 4:
         raise ValueError(f"frames are (batch, frame, row, column), got {tuple(frames.shape)}")

@@ -1,10 +1,11 @@
 """Tables 7-11 (MovingMNIST++) and 13-16 (HKO-7) of Shi et al. 2017, appendix, row by row.
 
-``PRINTED`` has the rows as the paper prints them, ``TABLES`` as the released code has them, which is what the networks
-are built from: for the recurrent networks only these give the parameter counts of the paper's Table 1. Each difference
-is a comment on its row. ``mnist conv3d`` is as printed, with 128 base channels; the options released with the code have
-70, which ``narrow_table(TABLES["mnist conv3d"], (70,))`` gives. Redundant columns are kept as a check. Rows are in the
-order in which data pass; ``frnn1``, the first layer of the forecaster, has no input.
+``TABLES`` has the rows as the released code has them, which is what the networks are built from: for the recurrent
+networks only these give the parameter counts of the paper's Table 1. ``PRINTED`` has the rows of the networks for which
+the paper prints others. Each difference is a comment on its row. ``mnist conv3d`` is as printed, with 128 base
+channels; the options released with the code have 70, which ``narrow_table(TABLES["mnist conv3d"], (70,))`` gives.
+Redundant columns are kept as a check. Rows are in the order in which data pass; ``frnn1``, the first layer of the
+forecaster, has no input.
 """
 
 import hashlib

@@ -26,8 +26,9 @@ GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))  # rad between successive points of 
 class RecurrentCell(nn.Module):
     """A layer with a state. Subclasses are made as ``Cell(row, has_input=...)`` and define two private methods.
 
-    ``_prepare(inputs, steps)`` gives a list with the inputs' contribution to each step, ``_step(given, state)`` the
-    next state. ``has_input`` is False for the first layer of the forecaster, which has no parameters for an input.
+    ``_prepare(inputs, steps)`` returns a list with the contribution of the inputs to each step, ``_step(given, state)``
+    the next state from one item of it. ``has_input`` is False for the first layer of the forecaster, which has no
+    parameters for an input.
     """
 
     def __init__(self, row: Row, *, has_input: bool = True) -> None:
@@ -37,8 +38,8 @@ class RecurrentCell(nn.Module):
         """Advance the state.
 
         Args:
-            inputs: (T B, C', H, W), time-major, or None.
-            state: (B, C, H, W).
+            inputs: (T B, C', H, W), time-major, or None for a layer without input.
+            state: (B, C, H, W), the state before the first step.
             steps: T.
 
         Returns:
@@ -73,7 +74,7 @@ class RecurrentCell(nn.Module):
 
 
 class ConvGRU(RecurrentCell):
-    """A GRU with convolutions of input and state; Shi et al. 2017, eq. 1."""
+    """A GRU with convolutions of input and state; Shi et al. 2017, eq. 1. Order of the gates: reset, update, new."""
 
     def __init__(self, row: Row, *, has_input: bool = True) -> None:
         super().__init__(row, has_input=has_input)
@@ -122,7 +123,7 @@ class TrajGRU(ConvGRU):
 
         Link l starts at distance ``spacing`` sqrt(l), the first at the location itself. The layer then begins as a
         convolution over a neighbourhood; with ``spacing`` 0, as in the released code, all links read the location
-        itself. Weights and biases of the last layer of the generator are overwritten.
+        itself. Weights and biases of the last layer that generates the links are overwritten.
         """
         link = torch.arange(self.links)
         distance, angle = spacing * link.sqrt(), GOLDEN_ANGLE * link

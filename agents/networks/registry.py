@@ -1,4 +1,4 @@
-"""The list of all networks by name: their rows at each size and the training of the released code.
+"""All networks by name: their rows at each size, and steps, batch and clipping of their training.
 
 A new network is an entry here, an agent of the same name in ``agents/`` and, if it has layers of its own, one file with
 a recurrent cell or a subclass of :class:`Network`.
@@ -29,9 +29,9 @@ class NetworkSpec:
     Attributes:
         kind: Its class.
         full: Its rows, as wide as in the paper.
-        small: Its rows at the size of the shipped weights; empty if there is no such size.
+        small: Its rows with fewer channels and links, the size of the shipped weights; empty if there is no such size.
         steps: Optimiser steps.
-        batch: Sequences per step.
+        batch: Windows or sequences per step.
         clip: Largest norm of the gradients of each part of the network.
     """
 
@@ -110,8 +110,8 @@ def build(
         device: As :func:`select_device` takes it.
 
     Raises:
-        OptionError: If a name is unknown, the grid is no multiple of the strides, the device is not there, or the rows
-            cannot make that number of frames.
+        OptionError: If a name is unknown, the grid is no multiple of the total stride, torch cannot use the device
+            here, or the rows are for other numbers of frames.
     """
     spec = find_network(model)
     table = spec.select_table(size)
@@ -140,16 +140,16 @@ def make_network(
 
     Args:
         table: Rows.
-        inputs: J.
-        leads: K.
+        inputs: J, number of input frames.
+        leads: K, number of frames to forecast.
         kind: Class of the network; default: the paper's for such rows.
         seed: Of the weights.
         precision: One of ``PRECISIONS``.
         device: As :func:`select_device` takes it, or "meta" for a network without memory and weights.
 
     Raises:
-        ValueError: If there is no such precision, or the rows cannot make these numbers of frames.
-        OptionError: If the device is not there.
+        ValueError: If there is no such precision, or the rows are for other numbers of frames.
+        OptionError: If torch cannot use the device here.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"there is no precision {precision!r}, only {', '.join(PRECISIONS)}")
@@ -165,9 +165,9 @@ def make_network(
 
 
 def describe_weights(model: str, size: str, task: Task) -> dict[str, Any]:
-    """What weights are tied to: they do not fit another network, size, number of frames or Z-R relation.
+    """What weights were made for: they are refused for another network, size, number of frames or Z-R relation.
 
-    The keys are those stored in checkpoints.
+    The keys are those stored in checkpoints; "table" is the digest of the rows.
     """
     return {
         "model": model,

@@ -1,4 +1,4 @@
-"""The links of TrajGRU: a state sampled along flow fields, and a projection of all links.
+"""The links of TrajGRU: a state sampled along flow fields, and a 1 x 1 convolution of all samples.
 
 A link of location p reads the state at p - flow(p) by bilinear interpolation; each of the four neighbours that lies
 outside the map counts as 0. Shi et al. 2017, eq. 5, print p + flow; the released code has the minus, which makes no
@@ -50,7 +50,7 @@ def _scale(flow: Tensor) -> Tensor:
 
 
 def aggregate(state: Tensor, flow: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Sample a state along links, then project all of them by a 1 x 1 convolution; Shi et al. 2017, eq. 3.
+    """Sample a state along links, then apply a 1 x 1 convolution to all samples; Shi et al. 2017, eq. 3.
 
     The warped states, L times the size of the state, are not kept for the backward pass. Under autocast only the
     convolution has low precision. Second derivatives are not supported.
@@ -58,7 +58,7 @@ def aggregate(state: Tensor, flow: Tensor, weight: Tensor, bias: Tensor) -> Tens
     Args:
         state: (B, C, H, W).
         flow: (B, L, 2, H, W) px.
-        weight: (D, L C, 1, 1).
+        weight: (D, L C, 1, 1); channel l C + c is channel c of the state as link l reads it.
         bias: (D,).
 
     Returns:

@@ -10,8 +10,8 @@ def advect(frame: Tensor, motion: Tensor, steps: int, *, scheme: str = "recursiv
     """Carry a frame along a steady motion field.
 
     Args:
-        frame: (B, H, W).
-        motion: (B, 2, H, W) px per step, down and right.
+        frame: (B, H, W) float, in any unit.
+        motion: (B, 2, H, W) px per step: component 0 is down, 1 is right.
         steps: Number of forecasts.
         scheme: "recursive" interpolates each forecast from the one before, with 0 outside the frame, as in the released
             code of ROVER; "trajectory" follows the path of each location backwards and interpolates once from

@@ -28,14 +28,14 @@ def estimate_flow(first: Tensor, second: Tensor) -> Tensor:
     """Estimate the displacement from one image to another.
 
     Args:
-        first: (B, H, W), levels 0..255.
-        second: The same shape.
+        first: (B, H, W), levels 0 to 255 of any type.
+        second: The later image, of the same shape.
 
     Returns:
-        (B, 2, H, W) float32 px, down and right.
+        (B, 2, H, W) float32 px from ``first`` to ``second``: component 0 is down, 1 is right.
 
     Raises:
-        ValueError: If the shapes differ or have another number of axes.
+        ValueError: If the shapes differ or are not (B, H, W).
     """
     if first.shape != second.shape or first.ndim != 3:
         raise ValueError(f"two batches (B, H, W) of one shape are needed, got {first.shape} and {second.shape}")

@@ -78,7 +78,7 @@ def open_contents(store: Any, name: str) -> Contents:
         ) from error
     _check_values(contents, name)
     if sha256 is None:
-        _log.warning("%s was written without a digest of its metadata: its next commit adds one", name)
+        _log.warning("%s is of an earlier version, without a digest of its metadata; nothing needs to be done", name)
     return contents
 
 

@@ -8,10 +8,16 @@ from typing import Any
 
 from hko7env.command_line import Parser, UsageError
 from hko7env.commands.interrupts import importing
-from hko7env.loading import find
+from hko7env.loading import available, find
 from hko7env.options import add_options, given, options_of
 
 AgentOptions = dict[str, dict[str, Any]]
+
+
+def add_agents(parser: Parser, *, nargs: int | str) -> None:
+    """Add ``AGENT``, of which ``nargs`` are given, to a parser; their names are the argument ``agents``."""
+    help_text = f"{', '.join(available())}, or module[:function] of your own"
+    parser.add_argument("agents", nargs=nargs, metavar="AGENT", help=help_text)
 
 
 def parse_with_agents(

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from hko7env.archive.format import iso
-from hko7env.command_line import Parser, add_agents, add_archive, add_out, add_split, integer
-from hko7env.commands.agent_options import parse_with_agents
+from hko7env.command_line import Parser, add_archive, add_out, add_split, integer
+from hko7env.commands.agent_options import add_agents, parse_with_agents
 from hko7env.contract import Task
 from hko7env.files import write_atomically
 from hko7env.forecast import check_forecast

@@ -7,8 +7,8 @@ options too: ``hko7env evaluate agents.rover --help`` lists those of ROVER. Agen
 
 import argparse
 
-from hko7env.command_line import Parser, add_agents, add_archive, add_out, add_split, add_workers, integer
-from hko7env.commands.agent_options import parse_with_agents
+from hko7env.command_line import Parser, add_archive, add_out, add_split, add_workers, integer
+from hko7env.commands.agent_options import add_agents, parse_with_agents
 from hko7env.evaluation.evaluate import Plan, evaluate
 from hko7env.evaluation.table import table
 

@@ -16,7 +16,7 @@ COMMANDS = {
     "animate": Command("hko7env.commands.animate", "animate one forecast beside what was observed"),
     "links": Command("agents.commands.links", "draw the locations that the links of a TrajGRU read"),
     "moving-mnist": Command("agents.commands.moving_mnist", "train and test networks on MovingMNIST++", RESUMES),
-    "benchmark": Command("agents.commands.benchmark", "measure speed and memory beside plain references"),
+    "benchmark": Command("agents.commands.benchmark", "measure speed and memory, compared with plain references"),
 }
 
 

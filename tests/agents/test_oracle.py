@@ -26,7 +26,7 @@ def moving(tmp_path_factory):
 
 def test_an_oracle_of_another_archive_is_refused(moving, small_archive):
     task = NowcastingEnv(archive=str(small_archive), split="test").task
-    with pytest.raises(ValueError, match="choose as truth the archive that is evaluated"):
+    with pytest.raises(ValueError, match="give the archive that is evaluated as the option truth"):
         load("agents.oracle", task, truth=moving)
 
 

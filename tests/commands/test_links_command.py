@@ -71,7 +71,7 @@ def test_a_wrong_option_is_named(command, archive, tmp_path, options, status, me
 
 def test_a_wrong_checkpoint_is_named(command, archive, tmp_path):
     other = checkpoint(tmp_path / "other", "convgru")
-    for given, message in ((other, "has model convgru, needed is trajgru"), ("nowhere", "no checkpoint at nowhere")):
+    for given, message in ((other, "but trajgru is needed"), ("nowhere", "no checkpoint at nowhere")):
         done = command("links", given, "--archive", archive)
         assert done.status == 1
         assert message in done.err

@@ -186,6 +186,7 @@ def test_the_animation_has_all_frames(tool, model, columns):
         ([], 2, "required: COMMAND"),
         (["trian"], 2, "there is no command 'trian', did you mean 'train'?"),
         (["train", "trajgruL13"], 1, "there is no network 'trajgruL13', did you mean 'trajgru-L13'?"),
+        (["train", "convgru", "--mnist", "nowhere"], 1, "did you mean 'convgru-K7D1'?"),
         (["train", "dfn", "--schedule", "shrt"], 2, "--schedule is one of paper, short"),
         (["train", "dfn", "--narrow", "1", "1"], 1, "takes 4 widths"),
         (["train", "conv2d", "--narrow", "0"], 1, "widths are at least 1"),

@@ -175,6 +175,7 @@ def test_two_processes_agree_with_one(archive, tmp_path, command):
     "given, status, message",
     [
         (["agents.trajgr", "--archive", "x"], 1, "did you mean 'agents.trajgru'?"),
+        (["agents.rover", "--archive", "x"], 1, "cannot be trained, only agents.conv2d, agents.conv3d, agents.convgru"),
         (["agents.convgru", "--archive", "nowhere.zarr"], 1, "no archive at nowhere.zarr"),
         (["--split", "tran"], 1, "did you mean 'train'?"),
         (["--size", "smal"], 1, "did you mean 'small'?"),
@@ -187,7 +188,7 @@ def test_two_processes_agree_with_one(archive, tmp_path, command):
         (["--valid-limit", "0"], 1, "valid_limit must be at least 1"),
         (["--weight-averaging", "1"], 1, "weight_averaging must be at least 0 and below 1"),
         (["--checkpoint", "lost.safetensors"], 1, "no checkpoint at lost.safetensors"),
-        (["--checkpoint", str(find_shipped_weights("trajgru", "small"))], 1, "has model trajgru, needed is convgru"),
+        (["--checkpoint", str(find_shipped_weights("trajgru", "small"))], 1, "but convgru is needed"),
         (["--link-rate-share", "-1"], 1, "link_rate_share must be at least 0"),
         (["--link-rate-share", "0.5"], 1, "link_rate_share applies to layers with links"),
         (["--link-spacing", "1"], 1, "link_spacing applies to layers with links, such as TrajGRU"),

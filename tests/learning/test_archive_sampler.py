@@ -98,7 +98,7 @@ def test_what_windows_cannot_be_had_is_said(archive):
         ArchiveSampler(view, range(1), stride=120)
     with pytest.raises(ValueError, match="choose a crop of 64"):
         ArchiveSampler(view, range(1), stride=32)
-    with pytest.raises(ValueError, match="multiple of 30 px and at most 90, got 45"):
+    with pytest.raises(ValueError, match="multiple of 30 px, the total stride of the network, and at most 90, got 45"):
         ArchiveSampler(view, range(1), crop=45, stride=30)
     with pytest.raises(ValueError, match="at most 90, got 120"):
         ArchiveSampler(view, range(1), crop=120, stride=30)

@@ -103,11 +103,11 @@ def test_foreign_files_are_said_to_be(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"model": "trajgru"}, "has model trajgru, needed is convgru: use it with the agent agents.trajgru"),
+        ({"model": "trajgru"}, "has model trajgru, but convgru is needed: use it with the agent agents.trajgru"),
         ({"size": "full"}, "choose the size full"),
         ({"table": "0"}, "layers have changed"),
         ({"zr": [200.0, 1.6]}, "same relation of level to rain"),
-        ({"leads": 7}, "has leads 7, needed is 20"),
+        ({"leads": 7}, "has leads 7, but 20 is needed"),
     ],
 )
 def test_what_is_another_networks_is_refused(saved, change, message):
@@ -144,7 +144,7 @@ def test_weights_decide_the_forecast_and_the_seed_no_longer(saved):
 
 def test_restore_takes_its_own_kind_only(saved, tmp_path):
     agent = load("agents.convgru", SOME, checkpoint="none")
-    with pytest.raises(CheckpointError, match="has kind weights, needed is online"):
+    with pytest.raises(CheckpointError, match="has kind weights, but online is needed"):
         agent.restore(saved)
     other = task(60, 90)
     large = load("agents.convgru", other, checkpoint="none")

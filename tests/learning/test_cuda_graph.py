@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from agents.learning.batch import Batch
-from agents.learning.cuda_graph import Captured
+from agents.learning.cuda_graph import GraphedLoss
 from agents.learning.loss import rain_loss
 from agents.learning.train_config import Optimisation
 from agents.learning.trainer import Trainer
@@ -43,7 +43,7 @@ def gradients(net):
 def test_every_batch_has_its_own_loss_and_gradients(model):
     net = build(model, "small", SOME, seed=1)
     value = rain_loss(net, SOME)
-    captured = Captured(net, lambda windows: value(net, windows), again)
+    captured = GraphedLoss(net, lambda windows: value(net, windows), again)
     for seed, rows in ((1, 2), (2, 2), (3, 1), (4, 2)):
         ours = captured(batch(seed, rows)), gradients(net)
         net.zero_grad(set_to_none=False)
@@ -60,7 +60,7 @@ def test_each_shape_is_recorded_once():
         records.append(work)
         return work
 
-    captured = Captured(net, lambda parts: net(*parts).sum(), record)
+    captured = GraphedLoss(net, lambda parts: net(*parts).sum(), record)
     for rows in (3, 3, 5, 3, 5):
         captured((torch.ones(rows, 2),))
     assert len(records) == 2
@@ -86,7 +86,7 @@ def learn(graph, device="cpu"):
 
 
 def test_training_and_online_learning_by_graphs_end_with_the_same_weights(tmp_path, monkeypatch):
-    monkeypatch.setattr("agents.learning.cuda_graph.Captured", partial(Captured, record=again))
+    monkeypatch.setattr("agents.learning.cuda_graph.GraphedLoss", partial(GraphedLoss, record=again))
     for one, other in (
         (train(tmp_path / "graph", True), train(tmp_path / "plain", False)),
         (learn(True), learn(False)),
@@ -99,7 +99,7 @@ def test_where_there_is_no_graph_it_is_said():
         load("agents.convgru", SOME, checkpoint="none", graph=True, device="cpu")
     rows = narrow_table(TABLES["hko7 conv2d"], (2,))
     with pytest.raises(OptionError, match="batch normalisation"):
-        Captured(make_network(rows, 5, 20), lambda: torch.zeros(()), again)
+        GraphedLoss(make_network(rows, 5, 20), lambda: torch.zeros(()), again)
 
 
 @pytest.mark.gpu
@@ -108,7 +108,7 @@ def test_where_there_is_no_graph_it_is_said():
 def test_a_graph_gives_the_gradients_of_plain_steps(model):
     net = build(model, "small", SOME, seed=1, device="cuda")
     value = rain_loss(net, SOME)
-    captured = Captured(net, lambda windows: value(net, windows))
+    captured = GraphedLoss(net, lambda windows: value(net, windows))
     for seed in range(3):
         loss, graph = captured(batch(seed, 2, "cuda")), gradients(net)
         net.zero_grad(set_to_none=False)

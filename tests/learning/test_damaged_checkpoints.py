@@ -295,12 +295,12 @@ def test_what_a_checkpoint_does_not_say_is_named(tmp_path):
     tensors, found = read(path)
     del found["size"]
     write(path, tensors, found)
-    with pytest.raises(CheckpointError, match="does not say its size, needed is small: train the network again"):
+    with pytest.raises(CheckpointError, match="does not say its size, small is needed: train the network again"):
         load("agents.convgru", SOME, checkpoint=str(path))
 
 
 @pytest.mark.parametrize("size", [None, "huge", 3])
 def test_links_are_not_drawn_of_a_checkpoint_of_no_size(tmp_path, size):
     write(tmp_path / "a", {}, {"model": "trajgru", "size": size})
-    with pytest.raises(CheckpointError, match=r"/a has size .* needed is small or full"):
+    with pytest.raises(CheckpointError, match=r"/a has size .* but small or full is needed"):
         read_links(tmp_path / "a", SOME, np.zeros((5, 60, 60), np.uint8))

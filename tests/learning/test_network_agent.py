@@ -14,6 +14,7 @@ from agents.learning.network_agent import Config, NetworkAgent
 from agents.networks.paper_tables import TABLES, narrow_table
 from agents.networks.recurrent import TrajGRU
 from agents.networks.registry import NETWORKS, SIZES, build, make_network
+from hko7env.contract import OptionError
 from hko7env.loading import load
 from hko7env.scores import scored
 from hko7env.testing import AgentTests, forecast, observation, task
@@ -284,7 +285,7 @@ def test_what_cannot_be_made_is_said(monkeypatch):
         load("agents.trajgru", SOME, checkpoint="none", online_rate=float("nan"))
     with pytest.raises(ValueError, match="there is no device 'gpu'"):
         load("agents.trajgru", SOME, checkpoint="none", device="gpu")
-    with pytest.raises(FileNotFoundError, match="no checkpoint at nowhere"):
+    with pytest.raises(OptionError, match="no checkpoint at nowhere"):
         load("agents.trajgru", SOME, checkpoint="nowhere")
     monkeypatch.setattr("agents.learning.weights.WEIGHTS", Path("nowhere"))
     with pytest.raises(ValueError, match=r"train agents\.trajgru"):

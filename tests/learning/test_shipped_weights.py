@@ -37,7 +37,7 @@ def test_the_card_tells_how_the_file_was_made(model, card):
     assert path.stat().st_size < 3e6
     assert hashlib.sha256(path.read_bytes()).hexdigest() in card
     _, metadata = read(path)
-    commands = re.findall(rf"^python tools/train.py (agents.{model} .+)$", card, re.MULTILINE)
+    commands = re.findall(rf"^hko7env train (agents.{model} .+)$", card, re.MULTILINE)
     stages = [parse(command.split())[2] for command in commands]
     assert stages[0].checkpoint is None
     for before, after in itertools.pairwise(stages):

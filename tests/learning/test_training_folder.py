@@ -34,7 +34,7 @@ def test_a_log_that_is_torn_or_foreign_is_named_before_anything_is_learned(tmp_p
     tiny_trainer(tmp_path, steps=1).run()
     log, last = tmp_path / "log.csv", (tmp_path / "last.safetensors").read_bytes()
     log.write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(CheckpointError, match=r"log\.csv is no log .*: move it away, and the same command goes on"):
+    with pytest.raises(CheckpointError, match=r"log\.csv is no log .*: move it away and give the same command again"):
         tiny_trainer(tmp_path, steps=2)
     assert log.read_bytes() == text.encode(errors="surrogateescape")
     assert (tmp_path / "last.safetensors").read_bytes() == last

@@ -222,7 +222,7 @@ def test_a_grid_that_does_not_fit_is_refused_with_the_remedy():
 
 
 def test_what_cannot_be_made_is_refused():
-    with pytest.raises(ValueError, match=r"make 5 -> 20 frames, not 5 -> 10"):
+    with pytest.raises(ValueError, match=r"turn 5 frames into 20, not 5 into 10"):
         make_network(TABLES["hko7 conv3d"], 5, 10, device="meta")
     with pytest.raises(ValueError, match="no precision 'fp8', only float32, bf16"):
         make_network(TABLES["hko7 convgru"], 5, 20, precision="fp8", device="meta")
