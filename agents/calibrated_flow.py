@@ -66,8 +66,7 @@ class CalibratedFlow:
         features: Class of the features, for experiments.
 
     Raises:
-        FileNotFoundError: If there is no such prior.
-        OptionError: If an option or the prior cannot be used.
+        OptionError: If an option has a value that it cannot have, or the prior is missing or cannot be used.
     """
 
     def __init__(self, task: Task, config: Config, features: type[Features] = Features) -> None:

@@ -71,8 +71,7 @@ def read(path: Path, zr: ZR) -> Prior:
         zr: Relation between level and rain rate of the archive that it is used on.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        OptionError: If it is damaged, no prior of these features, or of another relation.
+        OptionError: If there is no such file, or it is damaged, no prior of these features, or of another relation.
     """
     try:
         tensors, metadata = checkpoint.read(path)

@@ -52,7 +52,7 @@ def test_a_prior_that_cannot_serve_is_refused_with_the_remedy(tmp_path):
     for path, message in cases:
         with pytest.raises(OptionError, match=rf"(?s)({message}).*hko7env calibrate"):
             make(some, Config(prior=(path)))
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.safetensors"):
+    with pytest.raises(OptionError, match=r"nowhere\.safetensors"):
         make(some, Config(prior=(tmp_path / "nowhere.safetensors")))
 
 
