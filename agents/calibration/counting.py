@@ -93,14 +93,15 @@ def make_prior(sources: Sequence[Source], out: Path, cache: Path) -> list[dict[s
 
 
 def settings() -> dict[str, Any]:
-    """The constants that define the bins, by module."""
+    """The constants that define the bins, by the names that a prior stores them under."""
+    modules = {"motion": segment_motion, "features": features}
     return {
-        module.__name__.rpartition(".")[2]: {
+        stored: {
             name: value
             for name, value in vars(module).items()
             if name.isupper() and isinstance(value, int | float | tuple)
         }
-        for module in (segment_motion, features)
+        for stored, module in modules.items()
     }
 
 

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 
 from agents.calibrated_flow import Config, make
 from agents.calibration import prior
+from agents.calibration.counting import settings
 from agents.calibration.features import BINS
 from agents.learning import checkpoint
 from hko7env.contract import OptionError
@@ -65,3 +67,8 @@ def test_the_shipped_prior_is_the_one_on_the_card_and_left_the_transfer_archives
     sources = " ".join(one["source"] for one in made.metadata["archives"])
     assert not re.search("CASCM|Finnish|Netherlands", sources)
     assert {one["split"] for one in made.metadata["archives"]} == {"train"}
+
+
+def test_the_shipped_prior_was_counted_with_the_present_settings():
+    made = prior.read(prior.SHIPPED, HKO7)
+    assert made.metadata["settings"] == json.loads(json.dumps(settings()))
