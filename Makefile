@@ -8,7 +8,7 @@ DOCS_READY := $(VENV)/.docs
 .PHONY: evaluate test lint docs clean
 
 evaluate: $(READY)
-	$(BIN)/python tools/evaluate.py agents.last_frame agents.rover agents.convgru agents.trajgru --env both $(WORDS)
+	$(BIN)/python tools/evaluate.py agents.last_frame agents.rover agents.calibrated_flow agents.convgru agents.trajgru --env both $(WORDS)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile

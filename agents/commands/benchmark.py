@@ -6,6 +6,7 @@ Rounds of all competitors alternate and the median is printed, because machines 
 import argparse
 import importlib
 import json
+from pathlib import Path
 from typing import Any
 
 from hko7env.command_line import Parser, integer
@@ -20,6 +21,11 @@ TOPICS = {  # name: module of ..benchmarks, what it measures
     "denoise": ("denoise", "counting levels by location, and finding outliers"),
     "moving-mnist": ("moving_mnist", "rendering MovingMNIST++; with --mnist also errors of trivial forecasts"),
     "flow": ("flow", "time and skill of the last frame, ROVER and its variants, on each --archive"),
+    "calibrated-flow": ("calibrated_flow", "time and memory of an online step of agents.calibrated_flow and of ROVER"),
+    "calibrated-flow-scores": (
+        "calibrated_flow_scores",
+        "scores of agents.calibrated_flow and its ratios to ROVER's on each --archive, or with --ablation of variants",
+    ),
     "nets": ("nets", "forecast, training step and online step of every network, or of --models"),
 }
 
@@ -46,8 +52,9 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("topics", nargs="+", metavar="TOPIC", help="what to measure, from the list above")
     add("--rounds", type=integer(1), default=15, metavar="N", help="timed rounds of each competitor; default: 15")
-    help_text = "for flow: paths or URLs of archives; default: the synthetic archive"
+    help_text = "for flow and calibrated-flow-scores: paths or URLs of archives; default: the synthetic archive"
     add("--archive", nargs="+", metavar="PATH", help=help_text)
+    _add_scores(add)
     add(
         "--mnist",
         metavar="FOLDER",
@@ -59,3 +66,12 @@ def _parser() -> Parser:
     help_text = "for nets: print the number of parameters of each network and measure nothing; default: no"
     add("--list", action=argparse.BooleanOptionalAction, default=False, help=help_text)
     return parser
+
+
+def _add_scores(add: Any) -> None:
+    """Add the options of the topic calibrated-flow-scores."""
+    topic = "for calibrated-flow-scores:"
+    add("--split", help=f"{topic} split of each archive, or all; default: test, or all if an archive has no splits")
+    help_text = f"{topic} vary the parts of the agent instead of comparing agents; default: no"
+    add("--ablation", action=argparse.BooleanOptionalAction, default=False, help=help_text)
+    add("--out", type=Path, default=Path("results"), metavar="PATH", help=f"{topic} run folders; default: results")

@@ -39,40 +39,67 @@ def estimate_flow(first: Tensor, second: Tensor) -> Tensor:
     """
     if first.shape != second.shape or first.ndim != 3:
         raise ValueError(f"two batches (B, H, W) of one shape are needed, got {first.shape} and {second.shape}")
-    pyramid = [_tensor_terms(first.float(), second.float())]
-    while len(pyramid) < LEVELS and min(pyramid[-1].shape[-2:]) // 2 >= SMALLEST:
-        pyramid.append(_resize(pyramid[-1], [size // 2 for size in pyramid[-1].shape[-2:]]))
-    field = torch.zeros_like(pyramid[-1][:, :2])
-    for level in reversed(range(len(pyramid))):
-        if field.shape[-2:] != pyramid[level].shape[-2:]:
-            field = _resize(field, pyramid[level].shape[-2:])
-        sweeps = COARSE_SWEEPS if level == len(pyramid) - 1 else SWEEPS
-        field = _sweep(field, pyramid[level] * (4.0**level / ALPHA), sweeps)
+    first, second = smooth(torch.stack([first.float(), second.float()], 1), SIGMA).unbind(1)
+    field = solve(smooth(tensor_terms(first, second - first), RHO))
     return torch.stack([-field[:, 1], field[:, 0]], 1)  # solved as (right, up)
 
 
-def _tensor_terms(first: Tensor, second: Tensor) -> Tensor:
-    """Smoothed products of derivatives of the smoothed images, y up.
+def tensor_terms(images: Tensor, change: Tensor) -> Tensor:
+    """Products of the derivatives of images in space and time; y points up.
+
+    Args:
+        images: (B, H, W).
+        change: (B, H, W), the derivative in time.
 
     Returns:
         (B, 5, H, W): fx fx, fx fy, fy fy, fx ft, fy ft.
     """
-    first, second = _smooth(torch.stack([first, second], 1), SIGMA).unbind(1)
-    fx = _correlate(first[:, None], DERIVATIVE, across=True)[:, 0]
-    fy = -_correlate(first[:, None], DERIVATIVE, across=False)[:, 0]
-    ft = second - first
-    return _smooth(torch.stack([fx * fx, fx * fy, fy * fy, fx * ft, fy * ft], 1), RHO)
+    fx = correlate(images[:, None], DERIVATIVE, across=True)[:, 0]
+    fy = -correlate(images[:, None], DERIVATIVE, across=False)[:, 0]
+    return torch.stack([fx * fx, fx * fy, fy * fy, fx * change, fy * change], 1)
 
 
-def _smooth(images: Tensor, sigma: float) -> Tensor:
+def solve(
+    terms: Tensor,
+    *,
+    alpha: float = ALPHA,
+    levels: int = LEVELS,
+    coarse_sweeps: int = COARSE_SWEEPS,
+    sweeps: int = SWEEPS,
+) -> Tensor:
+    """Solve for the flow of smoothed tensor terms, from the coarsest level of a pyramid to the finest.
+
+    Args:
+        terms: (B, 5, H, W), see :func:`tensor_terms`.
+        alpha: Weight of the smoothness of the flow.
+        levels: Greatest number of levels.
+        coarse_sweeps: Gauss-Seidel sweeps on the coarsest level.
+        sweeps: Gauss-Seidel sweeps on each finer level.
+
+    Returns:
+        (B, 2, H, W) px, right and up.
+    """
+    pyramid = [terms]
+    while len(pyramid) < levels and min(pyramid[-1].shape[-2:]) // 2 >= SMALLEST:
+        pyramid.append(resize(pyramid[-1], [size // 2 for size in pyramid[-1].shape[-2:]]))
+    field = torch.zeros_like(pyramid[-1][:, :2])
+    for level in reversed(range(len(pyramid))):
+        if field.shape[-2:] != pyramid[level].shape[-2:]:
+            field = resize(field, pyramid[level].shape[-2:])
+        count = coarse_sweeps if level == len(pyramid) - 1 else sweeps
+        field = sweep(field, pyramid[level] * (4.0**level / alpha), count)
+    return field
+
+
+def smooth(images: Tensor, sigma: float) -> Tensor:
     """Smooth images (B, C, H, W) by a Gaussian of ``sigma`` px; borders are replicated."""
     size = round(8 * sigma + 1) | 1
     taps = [math.exp(-((i - size // 2) ** 2) / (2 * sigma**2)) for i in range(size)]
     taps = [tap / sum(taps) for tap in taps]
-    return _correlate(_correlate(images, taps, across=True), taps, across=False)
+    return correlate(correlate(images, taps, across=True), taps, across=False)
 
 
-def _correlate(images: Tensor, taps: Sequence[float], *, across: bool) -> Tensor:
+def correlate(images: Tensor, taps: Sequence[float], *, across: bool) -> Tensor:
     """Correlate images (B, C, H, W) with ``taps`` along rows (``across``) or columns; borders are replicated.
 
     It is computed as a product with a band matrix, one block of rows at a time, which is faster than torch's
@@ -102,7 +129,7 @@ def _band(taps: tuple[float, ...], size: int) -> Tensor:
     return band
 
 
-def _resize(images: Tensor, size: Any) -> Tensor:
+def resize(images: Tensor, size: Any) -> Tensor:
     """Resize images (B, C, H, W) to ``size`` bilinearly; halving gives the mean of 2 x 2 pixels."""
     return F.interpolate(images, size=list(size), mode="bilinear", align_corners=False)
 
@@ -122,7 +149,7 @@ def _equations(terms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return terms[:, 1], terms[:, 3:5], 1 / (inside + terms[:, [0, 2]])
 
 
-def _sweep(field: Tensor, terms: Tensor, sweeps: int) -> Tensor:
+def sweep(field: Tensor, terms: Tensor, sweeps: int) -> Tensor:
     """Improve the flow by Gauss-Seidel sweeps in row order.
 
     Locations on one anti-diagonal do not depend on each other, and a sweep may follow two diagonals behind the one

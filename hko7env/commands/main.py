@@ -12,6 +12,7 @@ COMMANDS = {
     "evaluate": Command("hko7env.commands.evaluate", "evaluate agents and print the table of scores", RESUMES),
     "archive": Command("hko7env.commands.archive.main", "make, inspect and change archives of radar frames"),
     "train": Command("agents.commands.train", "train a network on an archive or on synthetic rain", RESUMES),
+    "calibrate": Command("agents.commands.calibrate", "make a prior for agents.calibrated_flow from archives", RESUMES),
     "animate": Command("hko7env.commands.animate", "animate one forecast beside what was observed"),
     "links": Command("agents.commands.links", "draw the locations that the links of a TrajGRU read"),
     "moving-mnist": Command("agents.commands.moving_mnist", "train and test networks on MovingMNIST++", RESUMES),

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from agents.optical_flow.variational import DERIVATIVE, _correlate, _resize, _smooth, _sweep, estimate_flow
+from agents.optical_flow.variational import DERIVATIVE, correlate, estimate_flow, resize, smooth, sweep
 
 
 def bumps(cx, cy):
@@ -54,7 +54,7 @@ def test_sweeping_by_diagonals_equals_the_two_loops(height, width, sweeps, seed,
     terms = rng.standard_normal((batch, 5, height, width))
     terms[:, [0, 2]] **= 2
     field = rng.standard_normal((batch, 2, height, width))
-    got = _sweep(torch.tensor(field), torch.tensor(terms), sweeps).numpy()
+    got = sweep(torch.tensor(field), torch.tensor(terms), sweeps).numpy()
     for b in range(batch):
         np.testing.assert_allclose(got[b], slow_sweeps(field[b].copy(), terms[b], sweeps), rtol=1e-9, atol=1e-9)
 
@@ -63,17 +63,17 @@ def test_sweeping_by_diagonals_equals_the_two_loops(height, width, sweeps, seed,
 def test_filters_equal_scipys(shape):
     image = np.random.default_rng(0).random(shape)
     tensor = torch.tensor(image)[None, None]
-    smooth = ndimage.gaussian_filter(image, 4.5, radius=18, mode="nearest")
-    np.testing.assert_allclose(_smooth(tensor, 4.5)[0, 0], smooth, rtol=1e-9)
+    expected = ndimage.gaussian_filter(image, 4.5, radius=18, mode="nearest")
+    np.testing.assert_allclose(smooth(tensor, 4.5)[0, 0], expected, rtol=1e-9)
     for across, axis in ((True, 1), (False, 0)):
         expected = ndimage.correlate1d(image, DERIVATIVE, axis=axis, mode="nearest")
-        np.testing.assert_allclose(_correlate(tensor, DERIVATIVE, across=across)[0, 0], expected, atol=1e-12)
+        np.testing.assert_allclose(correlate(tensor, DERIVATIVE, across=across)[0, 0], expected, atol=1e-12)
 
 
 def test_halving_is_the_mean_of_four():
     image = torch.rand(1, 1, 8, 12)
     expected = image.view(1, 1, 4, 2, 6, 2).mean(dim=(3, 5))
-    torch.testing.assert_close(_resize(image, (4, 6)), expected)
+    torch.testing.assert_close(resize(image, (4, 6)), expected)
 
 
 def rain(shape=(96, 128), seed=0, shift=(0, 0)):

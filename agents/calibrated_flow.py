@@ -1,0 +1,184 @@
+"""Optical flow calibrated by how often its forecasts came true; it needs neither a GPU nor an archive to train on.
+
+The newest frame is extrapolated along the motion of the last segment. For each lead time, counts tell how often a
+location with that arriving level, and with that much rain around it, reached each threshold of rain rate. The forecast
+is the highest class whose probability makes it worth forecasting for CSI, and within the class the mean that the
+balanced errors ask for. The counts begin with those of a prior; online, the frames that become visible are added.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from hko7env.contract import Observation, OptionError, Task
+from hko7env.scores import scored
+
+from .calibration.counts import Array, combine, count, exceedance, shift_odds, smooth
+from .calibration.decisions import AIMS, Aim, choose_thresholds, forecast_pixels
+from .calibration.features import Features
+from .calibration.prior import SHIPPED, SUM, read
+from .learning import checkpoint
+
+LEAST_WEIGHT = 5000.0  # least weight, in counts, of the probabilities of a bin: a single storm is no climate
+KIND = "calibrated_flow state"  # stored in the file
+
+
+@dataclass(frozen=True)
+class Config:
+    """Where the calibration comes from and which score it serves; the defaults were chosen on validation splits."""
+
+    prior: Annotated[Path | None, "file made by hko7env calibrate; none: the prior that comes with the package"] = None
+    aim: Annotated[
+        Aim, "what to serve: csi, CSI and both balanced errors; mse or mae, the balanced squared or absolute error"
+    ] = "csi"
+    prior_weight: Annotated[float, "weight of the prior's probabilities, in sequences"] = 40.0
+    shift_weight: Annotated[float, "weight of the prior's odds of each class, in sequences"] = 5.0
+    occurrence_weight: Annotated[
+        float, "weight of past sequences beside the present one in the choice of thresholds, in sequences"
+    ] = 0.2
+    half_life: Annotated[float, "number of sequences after which counts weigh half; 0: learn nothing online"] = 60.0
+
+
+@dataclass(frozen=True, eq=False)
+class Issued:
+    """A forecast that is not verified yet.
+
+    Attributes:
+        time: Issue time, minutes since 1970-01-01.
+        bins: (K, h, w) int16, the bins that it was made from.
+    """
+
+    time: int
+    bins: npt.NDArray[np.int16]
+
+
+class CalibratedFlow:
+    """Extrapolates the newest frame and forecasts what such echo has mostly become.
+
+    Args:
+        task: The frames to forecast.
+        config: The calibration.
+        features: Class of the features, for experiments.
+
+    Raises:
+        OptionError: If an option has a value that it cannot have, or the prior is missing or cannot be used.
+    """
+
+    def __init__(self, task: Task, config: Config, features: type[Features] = Features) -> None:
+        _check(config)
+        self.task, self.config = task, config
+        self.features = features(task.scored, task.zr)
+        prior = read(config.prior or SHIPPED, task.zr)
+        counts = prior.at(task.leads, task.cadence)
+        self._cells = self.features.shape[0] * self.features.shape[1]
+        self._means = prior.means
+        self._prior_probabilities = smooth(counts)
+        self._prior_occurrence = counts.sum(-1) * np.float32(self._cells / SUM)  # (K, N) cells of a mean sequence
+        self._counts = np.zeros_like(counts)  # (K, N, 6), learned online
+        self._calibrate()
+        self._issued: deque[Issued] = deque()
+        self._frames = np.zeros((task.inputs, task.height, task.width), np.uint8)
+        self._present = np.zeros(task.inputs, bool)
+        self._times = np.zeros(task.inputs, np.int64)
+
+    def store(self, observation: Observation) -> None:
+        """Keep the J frames."""
+        self._frames = observation["frames"].copy()
+        self._present = observation["present"].astype(bool)
+        self._times = observation["time"].copy()
+        if observation["new_episode"]:
+            self._issued.clear()
+
+    def update(self) -> None:
+        """Decay the counts and add what the newest frames say about earlier forecasts."""
+        if self.config.half_life == 0:
+            return
+        span = self.task.leads * self.task.cadence
+        while self._issued and self._issued[0].time + span < self._times[0]:
+            self._issued.popleft()
+        self._counts *= np.float32(0.5 ** (1 / self.config.half_life))
+        for slot in np.flatnonzero(self._present):
+            truth = self.features.subsample(self._frames[slot])
+            seen = self.features.subsample(scored(self._frames[slot], self.task.scored))
+            for issued in self._issued:
+                lead, rest = divmod(int(self._times[slot]) - issued.time, self.task.cadence)
+                if rest == 0 and 1 <= lead <= self.task.leads:
+                    self._counts[lead - 1] += count(issued.bins[lead - 1], truth, seen, self.task.zr)
+        self._calibrate()
+
+    def _calibrate(self) -> None:
+        """Compute the probabilities of classes and events by the prior and by what was learned."""
+        weight = self.config.prior_weight * self._prior_occurrence[..., None] + LEAST_WEIGHT
+        shifted = shift_odds(self._prior_probabilities, self._counts, self.config.shift_weight * self._cells)
+        self._probabilities = combine(self._counts, shifted, weight)  # (K, N, 6)
+        self._reached = exceedance(self._probabilities)  # (K, N, 5)
+
+    def predict(self) -> npt.NDArray[np.float32]:
+        """The forecast, (K, H, W) float32 pixels in [0, 1]."""
+        bins = self.features.bins(self._frames, self._present, self.task.leads)
+        if not self._issued or self._issued[-1].time != self._times[-1]:
+            self._issued.append(Issued(int(self._times[-1]), bins))
+        thresholds = self._choose_thresholds(bins)
+        table = forecast_pixels(
+            self._probabilities, self._reached, thresholds, self._means, self.task.zr, self.config.aim
+        )
+        cells = np.empty(bins.shape, np.float32)
+        for lead, out, pixels in zip(bins, cells, table, strict=True):
+            np.take(pixels, lead, out=out, mode="clip")
+        return self.features.expand(cells)
+
+    def _choose_thresholds(self, bins: npt.NDArray[np.int16]) -> Array:
+        """Probabilities (K, 5) from which on events are forecast, for the present map and a share of past ones."""
+        size = self._probabilities.shape[1]
+        present = np.stack([np.bincount(lead.reshape(-1), minlength=size) for lead in bins])
+        learned = self._counts.sum(-1)
+        weight = self.config.prior_weight
+        sequences = weight + learned.sum() / len(learned) / self._cells + 1e-9
+        usual = (weight * self._prior_occurrence + learned) / sequences
+        return choose_thresholds(self._reached, present + self.config.occurrence_weight * usual)
+
+    def save(self, path: Path) -> None:
+        """Write the state: counts, frames and forecasts that are not verified yet. Raises OSError."""
+        arrays = {"counts": self._counts, "frames": self._frames, "present": self._present, "times": self._times}
+        arrays |= {f"issued.{n}": issued.bins for n, issued in enumerate(self._issued)}
+        metadata = {"kind": KIND, "task": self._task_metadata(), "issued": [issued.time for issued in self._issued]}
+        checkpoint.write(path, {name: torch.from_numpy(array) for name, array in arrays.items()}, metadata)
+
+    def restore(self, path: Path) -> None:
+        """Continue as the agent that was saved.
+
+        Raises:
+            CheckpointError: If the file is damaged, or of another agent or task.
+        """
+        tensors, metadata = checkpoint.read(path)
+        if metadata.get("kind") != KIND or metadata.get("task") != self._task_metadata():
+            raise checkpoint.CheckpointError(
+                f"{path} was not saved by this agent for this grid, cadence and number of leads: start the run anew"
+            )
+        arrays: dict[str, npt.NDArray[Any]] = {name: tensor.numpy() for name, tensor in tensors.items()}
+        self._counts, self._frames = arrays["counts"], arrays["frames"]
+        self._present, self._times = arrays["present"], arrays["times"]
+        self._issued = deque(Issued(time, arrays[f"issued.{n}"]) for n, time in enumerate(metadata["issued"]))
+        self._calibrate()
+
+    def _task_metadata(self) -> list[int]:
+        task = self.task
+        return [task.inputs, task.leads, task.height, task.width, task.cadence]
+
+
+def _check(config: Config) -> None:
+    if config.aim not in AIMS:
+        raise OptionError(f"there is no aim {config.aim!r}, only {', '.join(AIMS)}")
+    for name in ("prior_weight", "shift_weight", "occurrence_weight", "half_life"):
+        if not 0 <= getattr(config, name) < np.inf:
+            raise OptionError(f"{name} must be at least 0 and finite, got {getattr(config, name)}")
+
+
+def make(task: Task, config: Config) -> CalibratedFlow:
+    """Make the agent for ``task``."""
+    return CalibratedFlow(task, config)

@@ -1,0 +1,91 @@
+"""Motion of echo over a whole segment of frames, and backward trajectories along it.
+
+The flow is that of :mod:`.variational`, except that the tensor terms of all pairs of successive frames are averaged
+before they are solved: one steady motion for the segment. It is solved at a quarter of the resolution, because the two
+finest levels of a pyramid cost most and the smoothness of the flow leaves little for them to add.
+
+Motion and points are in the coordinates of ``grid_sample`` (``align_corners=False``), x before y: -1 is the left or
+upper edge of the frame and 1 the right or lower one, at any resolution.
+"""
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+
+from . import variational
+
+Tensor = torch.Tensor
+
+REDUCTION = 4  # px of a frame in one cell of the motion's grid
+SIGMA, RHO = 1.5, 1.5  # cells: standard deviations of the smoothing of frames and of tensor terms
+ALPHA = 1000.0  # weight of the smoothness of the flow
+LEVELS = 5  # of the pyramid at most
+COARSE_SWEEPS, SWEEPS = 30, 8  # Gauss-Seidel sweeps on the coarsest level, on each finer one
+
+
+def estimate_motion(frames: Tensor, present: npt.NDArray[np.bool_]) -> Tensor:
+    """Estimate one motion from all pairs of successive frames.
+
+    A pair with missing frames between its two contributes its mean motion a step. With fewer than two frames, or on a
+    grid too small for the flow, the motion is 0.
+
+    Args:
+        frames: (J, H, W) float32 levels; H and W are multiples of REDUCTION.
+        present: (J,), False where a frame is missing.
+
+    Returns:
+        (1, H / REDUCTION, W / REDUCTION, 2) motion a step, right and down.
+    """
+    height, width = (size // REDUCTION for size in frames.shape[-2:])
+    slots = np.flatnonzero(present)
+    if len(slots) < 2 or min(height, width) < variational.SMALLEST:
+        return frames.new_zeros(1, height, width, 2)
+    images = variational.smooth(F.avg_pool2d(frames[slots], REDUCTION)[None], SIGMA)[0]
+    steps = torch.from_numpy(np.diff(slots)).to(images)[:, None, None]
+    terms = variational.tensor_terms(images[:-1], images.diff(dim=0) / steps).mean(0, keepdim=True)
+    field = variational.solve(
+        variational.smooth(terms, RHO), alpha=ALPHA, levels=LEVELS, coarse_sweeps=COARSE_SWEEPS, sweeps=SWEEPS
+    )
+    return field.permute(0, 2, 3, 1) * field.new_tensor([2 / width, -2 / height])  # solved in cells, right and up
+
+
+def departure_points(motion: Tensor, steps: int) -> Tensor:
+    """Follow each cell back along a steady motion: where the echo that arrives after 1 to ``steps`` steps comes from.
+
+    The rule is Adams and Bashforth's of two steps: second order with one evaluation of the motion a step.
+
+    Args:
+        motion: (1, h, w, 2) a step.
+        steps: Their number.
+
+    Returns:
+        (steps, h, w, 2) points, which may lie outside the frame.
+    """
+    _, height, width, _ = motion.shape
+    images = motion.permute(0, 3, 1, 2)
+    rows, columns = ((2 * torch.arange(size, dtype=motion.dtype) + 1) / size - 1 for size in (height, width))
+    here = torch.stack(torch.broadcast_tensors(columns[None, :], rows[:, None]), -1)[None]
+    before, points = motion, []
+    for _ in range(steps):
+        now = sample(images, here).permute(0, 2, 3, 1)
+        here = here - 1.5 * now + 0.5 * before
+        before = now
+        points.append(here)
+    return torch.cat(points)
+
+
+def sample(images: Tensor, points: Tensor, outside: Literal["border", "zeros"] = "border") -> Tensor:
+    """Interpolate images bilinearly.
+
+    Args:
+        images: (B, C, H, W).
+        points: (B, h, w, 2).
+        outside: What lies outside the images: the nearest border pixel, or 0.
+
+    Returns:
+        (B, C, h, w).
+    """
+    return F.grid_sample(images, points, mode="bilinear", padding_mode=outside, align_corners=False)

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from agents.benchmarks.calibrated_flow import OURS, ROVER, walk
+from agents.benchmarks.calibrated_flow_scores import (
+    AGENTS,
+    VARIANTS,
+    LevelOnly,
+    NoMotion,
+    ablation,
+    compare_agents,
+    merge,
+)
+from agents.calibration.features import BINS, SHAPE, Features
+from hko7env.testing import observation, task
+
+
+def test_agents_are_compared_with_rover(small_archive, tmp_path):
+    found = list(compare_agents([str(small_archive)], None, tmp_path))
+    assert [line["name"].split("/")[1].split()[0] for line in found] == [name for name, _ in AGENTS]
+    (rover,) = [line for line in found if ROVER in line["name"]]
+    assert rover["b_mse ratio"] == rover["b_mae ratio"] == 1
+    assert set(rover["csi ratio"]) <= {1, None}
+    ours = found[-1]
+    assert ours["b_mse ratio"] == pytest.approx(ours["b_mse"] / rover["b_mse"], abs=0.003)
+
+
+def test_every_variant_differs_from_the_shipped_agent(small_archive):
+    found = {line["name"].removeprefix("ablation/"): line for line in ablation([str(small_archive)], None)}
+    assert list(found) == list(VARIANTS)
+    shipped = found.pop("as shipped")
+    for name, line in found.items():
+        assert any(line[score] != shipped[score] for score in ("csi ratio", "b_mse ratio", "b_mae ratio")), name
+
+
+def test_a_feature_is_left_out_by_adding_up_its_bins():
+    counts = np.random.default_rng(0).integers(0, 9, (2, BINS, 6)).astype(np.float32)
+    merged = merge(counts, LevelOnly.kept).reshape(2, *SHAPE, 6)
+    np.testing.assert_array_equal(merged[:, :, 0, 0], counts.reshape(2, *SHAPE, 6).sum((2, 3)))
+    assert merged.sum() == counts.sum()
+    some = task(48, 64)
+    one = observation(some)
+    bins = LevelOnly(some.scored, some.zr).bins(one["frames"], one["present"].astype(bool), 3)
+    whole = Features(some.scored, some.zr).bins(one["frames"], one["present"].astype(bool), 3)
+    np.testing.assert_array_equal(bins, whole // (SHAPE[1] * SHAPE[2]) * SHAPE[1] * SHAPE[2])
+
+
+def test_without_motion_every_lead_has_the_same_bins():
+    some = task(48, 64)
+    one = observation(some)
+    bins = NoMotion(some.scored, some.zr).bins(one["frames"], one["present"].astype(bool), 3)
+    assert len(np.unique(bins)) > 1
+    np.testing.assert_array_equal(bins, np.broadcast_to(bins[:1], bins.shape))
+
+
+def test_the_benchmark_runs_online_steps():
+    for name in (ROVER, OURS):
+        steps = walk(name, side=64)
+        for _ in range(3):
+            next(steps)
