@@ -31,7 +31,7 @@ COLOURS = (  # of classes 1 to 15, dBZ = 12 + 3 class
     (254, 132, 0), (255, 62, 1), (211, 0, 0), (181, 3, 3), (203, 0, 204),
 )  # fmt: skip
 NO_ECHO = (255, 255, 255)
-SPLITS = {  # whole days; later days are kept for an examination that nothing here has seen
+SPLITS = {  # whole days; later days belong to no split
     "train": [("2026-07-16T00:00", "2026-07-23T00:00"), ("2026-07-24T00:00", "2026-08-06T00:00")],
     "valid": [("2026-07-23T00:00", "2026-07-24T00:00"), ("2026-08-06T00:00", "2026-08-07T00:00")],
     "test": [("2026-08-07T00:00", "2026-08-16T00:00")],
