@@ -1,4 +1,4 @@
-"""The ARSO importer: colours, map ink, the grid, and splits that leave the examination days alone."""
+"""The ARSO importer: colours, map ink, the grid, and splits of whole days that end on 15 August."""
 
 import numpy as np
 import pytest
@@ -70,7 +70,7 @@ def test_colours_become_rates_under_lines_of_the_map(source, tmp_path):
     assert (archive.x[205], archive.y[145]) == (1000, -1000)
 
 
-def test_splits_are_whole_days_and_leave_the_examination_out(source, tmp_path):
+def test_splits_are_whole_days_and_end_on_15_august(source, tmp_path):
     archive, _ = import_radar("arso", source, tmp_path / "a.zarr")
     days = {name: sorted({iso(time)[:10] for time in archive.select(name)}) for name in archive.splits}
     assert days == {"train": [DAYS[0], DAYS[2]], "valid": [DAYS[1], DAYS[3]], "test": [DAYS[4], DAYS[5]]}
