@@ -6,8 +6,9 @@ import struct
 
 import h5py
 import numpy as np
+from PIL import Image
 
-from hko7env.importers.formats import eccc
+from hko7env.importers.formats import arso, eccc
 
 
 def level_of(rate):
@@ -110,3 +111,12 @@ def plain_eccc(path):
         result[(rgb == colour).all(axis=-1)] = level_of(np.sqrt(low * high))
     result[eccc.static_mask() == 2] = 0
     return result
+
+
+def plain_arso(path):
+    """Every cell by itself: the largest class of its four px."""
+    rgb = np.asarray(Image.open(path).convert("RGB"))[48:650, 9:811]
+    found = np.zeros(rgb.shape[:2])
+    for number, colour in enumerate(arso.COLOURS, 1):
+        found[(rgb == colour).all(axis=-1)] = level_of((10 ** ((12 + 3 * number) / 10) / 200) ** (1 / 1.6))
+    return np.maximum.reduce([found[y::2, x::2] for y in (0, 1) for x in (0, 1)])

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from hko7env.archive.format import iso, minutes
-from hko7env.importers.formats import eccc
+from hko7env.importers.formats import arso, eccc
 
 LAND = (153, 153, 102)
 FMI_HEADER = """P5
@@ -115,3 +115,22 @@ def write_hko7(folder, frames, static, start="2015-01-07T00:00"):
         Image.fromarray(frame).save(folder / "radarPNG" / day / f"{name}.png")
         mask = (static == 0) & ~((frame > 0) & (frame < 71))
         (folder / "radarPNG_mask" / day / f"{name}.mask").write_bytes(zlib.compress(mask.tobytes(), 2))
+
+
+def draw_arso(folder, time, cells=(), ink=(), lines=10_086):
+    """A map of Slovenia with ``cells`` (row, column, class) and ``lines`` px of ink, those at ``ink`` (row, column) too."""
+    rgb = np.full((660, 821, 3), 200, np.uint8)  # title and legend have other colours
+    field = rgb[48:650, 9:811]
+    field[:] = 255
+    for row, column, number in cells:
+        field[2 * row : 2 * row + 2, 2 * column : 2 * column + 2] = arso.COLOURS[number - 1]
+    one_px_a_cell = ((row, column) for row in range(1, 602, 2) for column in range(1, 802, 2))
+    dark = dict.fromkeys(ink)
+    while len(dark) < lines:
+        dark[next(one_px_a_cell)] = None
+    for place in dark:
+        field[place] = (120, 120, 120)
+    path = folder / time[:4] / time[5:7] / time[8:10] / f"{time[11:13]}h{time[14:16]}m.webp"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(rgb).save(path, lossless=True)
+    return path

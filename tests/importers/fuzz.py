@@ -24,9 +24,10 @@ from hko7env.archive.format import minutes  # noqa: E402
 from hko7env.damage import DAMAGE  # noqa: E402
 from hko7env.importers import dataset, load_format  # noqa: E402
 from hko7env.importers.formats import cf, hko7  # noqa: E402
-from tests.helpers.plain_decoders import plain_cf, plain_eccc, plain_fmi, plain_knmi, plain_odim  # noqa: E402
+from tests.helpers.plain_decoders import plain_arso, plain_cf, plain_eccc, plain_fmi, plain_knmi, plain_odim  # noqa: E402
 from tests.helpers.radar_files import (  # noqa: E402
     cf_dataset,
+    draw_arso,
     draw_eccc,
     write_fmi,
     write_hko7,
@@ -75,6 +76,8 @@ def samples(folder):
     yield "cf", path, plain_cf
     cells = [(100, 200, (255, 153, 0)), (300, 150, (153, 204, 255))]
     yield "eccc", draw_eccc(folder, minutes("2024-07-10T19:06"), cells), plain_eccc
+    cells = [(5, 6, 2), (300, 400, 15), (7, 8, 9)]
+    yield "arso", draw_arso(folder, "2026-07-16T12:05", cells), plain_arso
     frame = np.zeros((480, 480), np.uint8)
     frame[200:240, 100:160] = rng.integers(0, 256, (40, 60))
     write_hko7(folder, [frame], np.zeros((480, 480)))

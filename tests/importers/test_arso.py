@@ -11,24 +11,9 @@ from hko7env.importers.formats import arso
 from hko7env.importers.testing import FormatTests, Written
 from hko7env.units import HKO7
 from tests.helpers.plain_decoders import level_of
+from tests.helpers.radar_files import draw_arso as draw
 
-INK = (120, 120, 120)
 DAYS = ("2026-07-16", "2026-07-23", "2026-08-05", "2026-08-06", "2026-08-07", "2026-08-15", "2026-08-16")
-
-
-def draw(folder, time, cells=(), ink=()):
-    """A map with ``cells`` (row, column, class) and single px of ``ink`` (row, column in px of the map)."""
-    rgb = np.full((660, 821, 3), 200, np.uint8)  # title and legend have other colours
-    field = rgb[48:650, 9:811]
-    field[:] = 255
-    for row, column, number in cells:
-        field[2 * row : 2 * row + 2, 2 * column : 2 * column + 2] = arso.COLOURS[number - 1]
-    for row, column in ink:
-        field[row, column] = INK
-    path = folder / time[:4] / time[5:7] / time[8:10] / f"{time[11:13]}h{time[14:16]}m.webp"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(rgb).save(path, lossless=True)
-    return path
 
 
 @pytest.fixture
@@ -68,6 +53,14 @@ def test_colours_become_rates_under_lines_of_the_map(source, tmp_path):
     assert np.argwhere(archive.mask == OUT_OF_RANGE).tolist() == [[10, 15]], "the cell that ink hides"
     assert (archive.x[204], archive.y[144]) == (0, 0)
     assert (archive.x[205], archive.y[145]) == (1000, -1000)
+
+
+def test_a_map_without_its_lines_is_damaged(source, tmp_path):
+    path = draw(source, "2026-07-16T13:00", lines=10_085)
+    with pytest.raises(RadarImportError, match=r"13h00m\.webp cannot be read \(lines and names .* 10085 px"):
+        import_radar("arso", source, tmp_path / "a.zarr")
+    _, problems = import_radar("arso", source, tmp_path / "b.zarr", keep_going=True)
+    assert [str(path) in problem for problem in problems] == [True]
 
 
 def test_splits_are_whole_days_and_end_on_15_august(source, tmp_path):
