@@ -118,7 +118,7 @@ def write_hko7(folder, frames, static, start="2015-01-07T00:00"):
 
 
 def draw_arso(folder, time, cells=(), ink=(), lines=10_086):
-    """A map of Slovenia with ``cells`` (row, column, class) and ``lines`` px of ink, those at ``ink`` (row, column) too."""
+    """A map of Slovenia with ``cells`` (row, column, class) and ``lines`` px of ink, also at ``ink`` (row, column)."""
     rgb = np.full((660, 821, 3), 200, np.uint8)  # title and legend have other colours
     field = rgb[48:650, 9:811]
     field[:] = 255
