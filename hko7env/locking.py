@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 WAIT_SECONDS = 5.0  # longer than a commit takes, so that short writes of two processes do not fail
 
 
@@ -29,6 +27,8 @@ def sole_writer(target: Path) -> Iterator[None]:
         LockedError: If another process or thread holds the lock for longer than WAIT_SECONDS; the message has its
             process, machine and time.
     """
+    from filelock import FileLock, Timeout  # readers need no lock, so importing this package does not load it
+
     target = target.resolve()
     holder = target.with_name(f".{target.name}.writer")
     lock = FileLock(target.with_name(f".{target.name}.lock"), is_singleton=True)
