@@ -25,13 +25,8 @@ from hko7env.archive.format import (
 )
 from hko7env.archive.georeference import crs_of
 from hko7env.archive.store import is_local
+from hko7env.damage import DAMAGE
 from hko7env.units import ZR
-
-# What zarr raises for a metadata file that is damaged
-_DAMAGE = (
-    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, NotImplementedError, OSError, TypeError,
-    ValueError, RecursionError,
-)  # fmt: skip
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +66,7 @@ def open_contents(store: Any, name: str) -> Contents:
         contents = _read_contents(group, record, name)
     except ArchiveError:
         raise
-    except _DAMAGE as error:
+    except DAMAGE as error:
         why = f"{type(error).__name__}: {error}"
         raise ArchiveError(
             f"{name} lacks a sound part of an archive ({why}): restore its zarr.json, or import the radar again"
@@ -92,7 +87,7 @@ def _read_record(store: Any, name: str) -> tuple[zarr.Group, Record, str | None]
         raise FileNotFoundError(f"no archive at {name}: check the path, or import radar into it") from error
     except ImportError as error:
         raise ArchiveError(f"{name} needs a package that is not installed: {error}") from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ArchiveError(
             f"{name} holds no finished archive ({type(error).__name__}: {error}): it is damaged or foreign, or its "
             "creation was stopped; restore its zarr.json, or import the radar into another archive"
