@@ -1,6 +1,7 @@
 """Parsing of command lines: one kind of parser and one form of the arguments that several commands share."""
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -89,6 +90,20 @@ def add_archive(parser: Any, *, required: bool = False) -> None:
 def add_archive_positional(parser: Any) -> None:
     """Add ``ARCHIVE``, the archive that the command is about."""
     parser.add_argument("archive", metavar="ARCHIVE", help="path or URL of the archive")
+
+
+def weighted_archive(word: str) -> tuple[str, float]:
+    """The name and weight of ``name=weight``; a weight that is not given is 1. Raises ArgumentTypeError."""
+    name, equals, text = word.rpartition("=")
+    if not equals:
+        return word, 1.0
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = math.nan
+    if not name or not 0 < weight < math.inf:
+        raise argparse.ArgumentTypeError(f"expects ARCHIVE or ARCHIVE=WEIGHT with a weight above 0, got {word!r}")
+    return name, weight
 
 
 def add_split(parser: Any) -> None:

@@ -4,13 +4,11 @@ It counts what became of the echo that the agent extrapolates. Counts are kept i
 is interrupted continues when it is given again, and archives that were counted before are not counted again.
 """
 
-import argparse
 import hashlib
-import math
 from pathlib import Path
 
 from hko7env.archive import Archive
-from hko7env.command_line import Parser, add_out
+from hko7env.command_line import Parser, add_out, weighted_archive
 from hko7env.split_view import SplitView
 
 from ..calibration.counting import Source, make_prior
@@ -40,23 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser("hko7env calibrate", __doc__ or "")
     help_text = "path or URL of an archive, and the weight of its mean sequence; without a weight: 1"
-    parser.add_argument("archives", nargs="+", type=_weighted, metavar="ARCHIVE[=WEIGHT]", help=help_text)
+    parser.add_argument("archives", nargs="+", type=weighted_archive, metavar="ARCHIVE[=WEIGHT]", help=help_text)
     parser.add_argument("--split", default="train", help="split of every archive, or all; default: train")
     help_text = "folder in which counts are kept; default: calibration"
     parser.add_argument("--cache", type=Path, default=Path("calibration"), metavar="PATH", help=help_text)
     add_out(parser, "file of the prior")
     return parser
-
-
-def _weighted(word: str) -> tuple[str, float]:
-    """The name and weight of ``name=weight``; a weight that is not given is 1."""
-    name, equals, text = word.rpartition("=")
-    if not equals:
-        return word, 1.0
-    try:
-        weight = float(text)
-    except ValueError:
-        weight = math.nan
-    if not name or not 0 < weight < math.inf:
-        raise argparse.ArgumentTypeError(f"expects ARCHIVE or ARCHIVE=WEIGHT with a weight above 0, got {word!r}")
-    return name, weight

@@ -9,17 +9,16 @@ import os
 import torch
 
 from hko7env.archive import Archive
-from hko7env.command_line import Parser, add_archive
+from hko7env.command_line import Parser, weighted_archive
 from hko7env.loading import available
 from hko7env.naming import suggest
 from hko7env.options import add_options, given
 
 from ..learning.distributed import Ranks, join_processes, leave_processes
 from ..learning.interrupts import interruptible
-from ..learning.radar_training import make_trainer
+from ..learning.radar_training import TRAINABLE, make_trainer
 from ..learning.train_config import TrainConfig
 from ..learning.trainer import BEST, LAST, Trainer
-from ..networks.registry import NETWORKS
 
 PROGRAM = "hko7env train"
 RENAMED = {
@@ -47,14 +46,14 @@ def main(arguments: list[str] | None = None) -> int:
         FloatingPointError: If a gradient is not finite.
         KeyboardInterrupt: If a second signal comes.
     """
-    model, archive, config = parse(arguments)
+    model, archives, config = parse(arguments)
     torchrun = "LOCAL_RANK" in os.environ  # it passes on a signal that its processes have received already
     try:
         with interruptible(once=not torchrun) as stopped:
             if config.threads:
                 torch.set_num_threads(config.threads)
             config = dataclasses.replace(config, device=join_processes(config.device))
-            trainer = make_trainer(model, Archive(archive), config, Ranks())
+            trainer = make_trainer(model, [(Archive(name), share) for name, share in archives], config, Ranks())
             finished = trainer.run(stopped)
     finally:
         leave_processes()
@@ -63,8 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if finished else 130
 
 
-def parse(arguments: list[str] | None = None) -> tuple[str, str, TrainConfig]:
-    """The name of the network, the archive and the options of a command line.
+def parse(arguments: list[str] | None = None) -> tuple[str, list[tuple[str, float]], TrainConfig]:
+    """The name of the network, the archives with their shares and the options of a command line.
 
     Raises:
         UsageError: If the command line is wrong.
@@ -72,8 +71,8 @@ def parse(arguments: list[str] | None = None) -> tuple[str, str, TrainConfig]:
     """
     args = make_parser().parse_args(arguments)
     model = args.agent.removeprefix("agents.")
-    if model not in NETWORKS:
-        networks = [f"agents.{name}" for name in NETWORKS]
+    if model not in TRAINABLE:
+        networks = [f"agents.{name}" for name in TRAINABLE]
         hint = f"only {', '.join(networks)} can" if args.agent in available() else suggest(args.agent, networks)
         raise ValueError(f"{args.agent!r} cannot be trained, {hint}")
     return model, args.archive, TrainConfig.for_model(model, given(args, TrainConfig))
@@ -82,8 +81,11 @@ def parse(arguments: list[str] | None = None) -> tuple[str, str, TrainConfig]:
 def make_parser() -> Parser:
     """The arguments of the command."""
     parser = Parser(PROGRAM, __doc__ or "", renamed=RENAMED)
-    parser.add_argument("agent", metavar="AGENT", help=", ".join(f"agents.{name}" for name in NETWORKS))
-    add_archive(parser, required=True)
+    parser.add_argument("agent", metavar="AGENT", help=", ".join(f"agents.{name}" for name in TRAINABLE))
+    help_text = "paths or URLs of archives, each with its share of the windows to learn from; without a share: 1"
+    parser.add_argument(
+        "--archive", nargs="+", required=True, type=weighted_archive, metavar="PATH[=SHARE]", help=help_text
+    )
     add_options(parser, TrainConfig)
     return parser
 

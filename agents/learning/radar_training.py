@@ -1,5 +1,6 @@
 """A training on radar frames, made from its options."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from hko7env.split_view import SplitView
 from ..networks.devices import select_device
 from ..networks.network import Network
 from ..networks.paper_tables import total_stride
-from ..networks.registry import build, find_network
+from ..networks.flow_net import FLOW_NET
+from ..networks.registry import NETWORKS, build, find_network
+from . import flow_training
 from .archive_sampler import ArchiveSampler
 from .batch import Source
 from .checkpoint import digest
@@ -24,8 +27,12 @@ from .trainer import Trainer
 from .validation import Validation
 from .weights import load_weights
 
+TRAINABLE = (*NETWORKS, FLOW_NET)
 
-def make_trainer(model: str, archive: Archive, config: TrainConfig, ranks: Ranks | None = None) -> Trainer:
+
+def make_trainer(
+    model: str, archives: Sequence[tuple[Archive, float]], config: TrainConfig, ranks: Ranks | None = None
+) -> Trainer:
     """Make the trainer of a network on radar frames; ``run`` of the result trains.
 
     Args:
@@ -44,6 +51,9 @@ def make_trainer(model: str, archive: Archive, config: TrainConfig, ranks: Ranks
         CheckpointError: If a checkpoint cannot be used, or the folder holds another training.
     """
     ranks = ranks or Ranks()
+    if model == FLOW_NET:
+        return flow_training.make_trainer(archives, config, ranks)
+    ((archive, _),) = archives
     side = config.synthetic_size or config.crop
     shape = (side, side) if side else archive.shape
     task = Task(INPUTS, LEADS, *shape, archive.cadence, np.ones(shape, bool), archive.zr)

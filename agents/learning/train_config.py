@@ -1,13 +1,27 @@
 """All options of a training: one definition for the command, the metadata of checkpoints and the documentation."""
 
+import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
+from ..networks.flow_net import FLOW_NET
 from ..networks.registry import find_network
 from .clipping import CLIP_NORM
+
+FLOW_NET_DEFAULTS: dict[str, Any] = {
+    "steps": 6000,
+    "batch": 8,
+    "crop": 160,
+    "rate": 2e-3,
+    "schedule": "one-cycle",
+    "clip_norm": 5.0,
+    "weight_averaging": 0.998,
+    "valid_every": 500,
+}
+WARM_UP = 0.1  # share of the steps of one cycle in which the learning rate rises
 
 
 class Stored(NamedTuple):
@@ -36,6 +50,11 @@ class Optimisation:
     decay: Annotated[float, "factor of the learning rate, applied after every decay_every steps", Stored()] = 0.7
     decay_every: Annotated[int, "steps between decays of the learning rate", Stored()] = 20_000
     rate_floor: Annotated[float, "learning rate below which it does not decay", Stored("floor")] = 1e-6
+    schedule: Annotated[
+        Literal["decay", "one-cycle"],
+        "decay in steps, or one cycle: up to the learning rate in the first tenth of the steps, then down to 0",
+        Stored(),
+    ] = "decay"
     clip_norm: Annotated[float, "largest norm of the gradients of each part of the network", Stored("clip")] = CLIP_NORM
     weight_averaging: Annotated[
         float,
@@ -57,12 +76,21 @@ class Optimisation:
             raise ValueError(f"weight_averaging must be at least 0 and below 1, got {self.weight_averaging}")
 
     def rate_at(self, step: int) -> float:
-        """The learning rate of ``step``, counted from 0."""
+        """The learning rate of ``step``, counted from 0; one cycle rises linearly and falls as a cosine."""
+        if self.schedule == "one-cycle":
+            done = (step + 1) / self.steps
+            falling = (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
+            return self.rate * (done / WARM_UP if done < WARM_UP else falling)
         return max(self.rate * self.decay ** (step // self.decay_every), min(self.rate_floor, self.rate))
 
     def metadata(self) -> dict[str, Any]:
         """The options that determine the weights a training ends with, by their names in checkpoints."""
-        return {stored: getattr(self, name) for name, stored in stored_names(type(self)).items()}
+        values = {stored: getattr(self, name) for name, stored in stored_names(type(self)).items()}
+        if self.schedule == "decay":  # earlier versions had no other and did not store it
+            del values["schedule"]
+        else:
+            values["steps"] = self.steps
+        return values
 
 
 @dataclass(frozen=True)
@@ -134,6 +162,8 @@ class TrainConfig(Optimisation):
         Raises:
             ValueError: If there is no such network, or as the class raises it.
         """
+        if model == FLOW_NET:
+            return cls(**(FLOW_NET_DEFAULTS | given))
         network = find_network(model)
         return cls(**{"steps": network.steps, "batch": network.batch, **given})
 

@@ -80,7 +80,7 @@ class Trainer:
         self.ranks = ranks or Ranks()
         self.metadata = {**metadata, **config.metadata()}
         self.device = next(net.parameters()).device
-        self.adam = torch.optim.Adam(_groups(net, config), lr=config.rate, betas=(0.5, 0.999), eps=1e-8)
+        self.adam = torch.optim.Adam(_groups(net, config), lr=config.rate, betas=net.betas, eps=1e-8)
         self.step, self.best, self.waited, self.seconds = 0, float("inf"), 0, 0.0
         self.average = WeightAverage(net, config.weight_averaging)
         if out.exists() and not out.is_dir():

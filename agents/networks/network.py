@@ -32,6 +32,7 @@ class Network(nn.Module):
         balanced_scale: Factor of B-MSE + B-MAE in the loss.
         plain_scale: Factor of MSE + MAE in the loss.
         epsilon: Constant under the root in AdaGrad, for online learning.
+        betas: Decay of the moments in Adam, for training.
         gain: Factor of the variance of the initial weights, see :meth:`initialise`.
     """
 
@@ -39,6 +40,7 @@ class Network(nn.Module):
     balanced_scale: ClassVar[float] = 1e-5
     plain_scale: ClassVar[float] = 5e-5
     epsilon: ClassVar[float] = 1e-8
+    betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
     gain: ClassVar[float] = 2 / (1 + SLOPE**2)
 
     def __init__(self, table: Table, inputs: int, leads: int, *, low_precision: bool = False) -> None:

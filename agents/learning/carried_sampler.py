@@ -1,0 +1,194 @@
+"""Carried frames and their truth to learn from, drawn from several archives; each batch depends on seed and step alone."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from hko7env.schedule import INPUTS, LEADS, valid_starts
+from hko7env.scores import scored
+from hko7env.split_view import SplitView
+
+from ..optical_flow.carried import GRID, Carried, Carrier
+from ..optical_flow.segment_motion import REDUCTION
+from .augmentation import Variation, draw_variation
+
+WINDOW = INPUTS + LEADS
+LEADS_DRAWN = 3  # lead times of each window, one from each third
+LONG_STEPS = 0.15  # probability of taking every second frame only
+EVEN = 0.2  # share of windows drawn evenly; the others are drawn in proportion to the root of their rain
+CROPS = 3  # corners drawn, of which the rainiest is taken
+KNOWN_MOTIONS = 10_000
+
+
+class CarriedBatch(NamedTuple):
+    """Parts of frames carried to one lead time each, and what was observed there.
+
+    Attributes:
+        newest: (B, h, w) float32, see :class:`agents.optical_flow.carried.Carried`.
+        context: (B, C, h / 2, w / 2) float32, as there.
+        truth: (B, h, w) uint8 levels.
+        mask: (B, h, w) bool, True = scored.
+    """
+
+    newest: torch.Tensor
+    context: torch.Tensor
+    truth: npt.NDArray[np.uint8]
+    mask: npt.NDArray[np.bool_]
+
+
+class Windows:
+    """The windows of one split, the rain of each one's newest frame, and their motions.
+
+    Args:
+        view: The split.
+
+    Raises:
+        ValueError: If the split has no valid window.
+    """
+
+    def __init__(self, view: SplitView) -> None:
+        archive = view.archive
+        self.view, self.cadence = view, archive.cadence
+        self.starts = valid_starts(view.times, archive.cadence)
+        if len(self.starts) == 0:
+            raise ValueError(
+                f"{archive.name}, split {view.split}, holds no window of {WINDOW} frames to learn from: choose another "
+                "split"
+            )
+        rain = np.array([self._rain(start) for start in self.starts])
+        roots = np.sqrt(rain) + 1e-9
+        self._chances = np.cumsum(EVEN / len(rain) + (1 - EVEN) * roots / roots.sum())
+        self._motions: dict[tuple[int, int], torch.Tensor] = {}
+
+    def _rain(self, start: np.int64) -> float:
+        frames, present = self.view.frames_at(np.array([start + self.cadence * (INPUTS - 1)]))
+        return float(self.weight(frames[0])) if present[0] else 0.0
+
+    def weight(self, levels: npt.NDArray[np.uint8]) -> float:
+        """Sum of the rain rates, in mm/h, of levels (h, w)."""
+        return float(self.view.archive.zr.rates[levels].sum())
+
+    def draw(self, random: np.random.Generator) -> np.int64:
+        """The time of the first frame of a window, in minutes since 1970-01-01."""
+        index = int(np.searchsorted(self._chances, random.random() * self._chances[-1], side="right"))
+        start: np.int64 = self.starts[min(index, len(self.starts) - 1)]
+        return start
+
+    def carrier(self, start: np.int64, stride: int, table: npt.NDArray[np.uint8]) -> tuple[Carrier, npt.NDArray[np.uint8]]:
+        """Read the input frames of a window.
+
+        Args:
+            start: Time of the first one.
+            stride: Take every first, or every second frame.
+            table: (256,) uint8 replacements of levels.
+
+        Returns:
+            Their carrier, and the newest frame (H, W).
+        """
+        cadence, archive = self.cadence * stride, self.view.archive
+        frames, present = self.view.frames_at(start + cadence * np.arange(INPUTS))
+        replaced, key = table[np.stack(frames)], (int(start), stride)
+        known = self._motions.get(key)
+        carrier = Carrier(replaced, present, archive.scored, cadence, count_leads(stride), motion=known)
+        if known is None and len(self._motions) < KNOWN_MOTIONS:
+            self._motions[key] = carrier.motion
+        return carrier, replaced[-1]
+
+
+def count_leads(stride: int) -> int:
+    """Number of lead times in a window of which every ``stride``-th frame is taken."""
+    return (WINDOW - 1) // stride - (INPUTS - 1)
+
+
+class CarriedSampler:
+    """Batches of carried frames.
+
+    Args:
+        views: Splits of archives with one relation of level to rain rate, and the share of the windows that each one
+            provides.
+        rows: The windows of the batch that this process works on; each provides LEADS_DRAWN lead times.
+        seed: Seed of the draws.
+        crop: Side of the part of a frame in px.
+        varied: Whether to vary orientation, intensity, classes and cadence.
+
+    Raises:
+        ValueError: If a split has no valid window, or the crop is no multiple of 16 px or larger than a frame.
+    """
+
+    def __init__(
+        self,
+        views: Sequence[tuple[SplitView, float]],
+        rows: range,
+        *,
+        seed: int = 0,
+        crop: int = 160,
+        varied: bool = True,
+    ) -> None:
+        if crop < GRID or crop % GRID:
+            raise ValueError(f"a crop is a multiple of {GRID} px, got {crop}")
+        if not views:
+            raise ValueError("there is no archive to draw windows from")
+        for view, _ in views:
+            if crop > min(view.archive.shape):
+                raise ValueError(f"a crop of {crop} px is larger than the frames of {view.archive.name}")
+        self.windows = [Windows(view) for view, _ in views]
+        shares = np.array([share for _, share in views], np.float64)
+        self._shares = np.cumsum(shares / shares.sum())
+        self.rows, self.seed, self.crop, self.varied = rows, seed, crop, varied
+
+    def batch(self, step: int) -> CarriedBatch:
+        """The rows of the batch of ``step``."""
+        with torch.inference_mode():
+            parts = [part for row in self.rows for part in self._row(step, row)]
+        newest, context, truth, mask = zip(*parts, strict=True)
+        return CarriedBatch(torch.stack(newest), torch.stack(context), np.stack(truth), np.stack(mask))
+
+    def _row(self, step: int, row: int) -> list[tuple[Any, ...]]:
+        random = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, row, step]))
+        index = int(np.searchsorted(self._shares, random.random(), side="right"))
+        windows = self.windows[min(index, len(self.windows) - 1)]
+        start = windows.draw(random)
+        variation = draw_variation(random)
+        stride = 2 if random.random() < LONG_STEPS else 1
+        if not self.varied:
+            stride, variation = 1, Variation(np.arange(256, dtype=np.uint8), 0, False)
+        carrier, newest = windows.carrier(start, stride, variation.table)
+        here = self._place(random, windows, newest)
+        edges = np.linspace(0, count_leads(stride), LEADS_DRAWN + 1).round().astype(int)
+        leads = [int(random.integers(a + 1, b + 1)) for a, b in zip(edges, edges[1:], strict=False)]
+        carried = carrier.carry(leads, here)
+        return self._cut(windows, start, stride, leads, here, carried, variation)
+
+    def _place(
+        self, random: np.random.Generator, windows: Windows, newest: npt.NDArray[np.uint8]
+    ) -> tuple[slice, slice]:
+        """The rainiest of a few places in the newest frame."""
+        places = []
+        for _ in range(CROPS):
+            y, x = (REDUCTION * int(random.integers((size - self.crop) // REDUCTION + 1)) for size in newest.shape)
+            places.append((slice(y, y + self.crop), slice(x, x + self.crop)))
+        return max(places, key=lambda place: windows.weight(newest[place]))
+
+    def _cut(
+        self,
+        windows: Windows,
+        start: np.int64,
+        stride: int,
+        leads: list[int],
+        here: tuple[slice, slice],
+        carried: Carried,
+        variation: Variation,
+    ) -> list[tuple[Any, ...]]:
+        slots = start + windows.cadence * stride * (INPUTS - 1 + np.array(leads))
+        frames, present = windows.view.frames_at(slots)
+        result = []
+        for frame, ok, newest, context in zip(frames, present, carried.newest, carried.context, strict=True):
+            truth = frame[here]
+            mask = scored(truth, windows.view.scored[here]) & ok
+            maps = [variation.orient(part) for part in (newest.numpy(), context.numpy(), variation.table[truth], mask)]
+            copies = [np.ascontiguousarray(part) for part in maps]
+            result.append((torch.from_numpy(copies[0]), torch.from_numpy(copies[1]), copies[2], copies[3]))
+        return result

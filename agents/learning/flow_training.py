@@ -1,0 +1,120 @@
+"""A training of the network that corrects carried frames, on several archives."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+
+from hko7env.archive import Archive
+from hko7env.split_view import SplitView
+from hko7env.units import ZR
+
+from ..networks.flow_net import FlowNet, build_flow_net
+from .batch import Source, Tensors
+from .carried_sampler import CarriedBatch, CarriedSampler
+from .distributed import Ranks
+from .loss import Loss
+from .train_config import TrainConfig
+from .trainer import Trainer
+from .weights import load_weights
+
+Tensor = torch.Tensor
+
+EVENT_WEIGHTS = (1.0, 1.0, 2.0, 3.0, 5.0)  # of the log loss of each threshold: the higher, the rarer
+ERROR_WEIGHT = 10.0  # of the balanced errors of pixels beside the log loss
+
+CROP = 160  # px
+VALIDATION_BATCHES = 40
+
+
+def carried_loss(zr: ZR) -> Loss:
+    """The loss: balanced errors of the pixels, and the log loss of the probability that each threshold is reached.
+
+    Both are means over the scored locations.
+
+    Args:
+        zr: Relation of level to rain rate.
+
+    Returns:
+        A function ``loss(forward, batch)`` that returns a scalar; ``batch`` is a :class:`CarriedBatch` of tensors.
+    """
+    weights = torch.from_numpy(zr.weights.copy())
+    events = torch.from_numpy(zr.threshold_levels.copy())
+    shares = torch.tensor(EVENT_WEIGHTS)
+
+    def value(forward: Any, batch: Tensors) -> Tensor:
+        newest, context, truth, mask = batch
+        pixels, logits = forward(newest, context)
+        count = mask.sum().clamp(min=1)
+        error = torch.where(mask, pixels - truth / 255, 0).abs()
+        balanced = ((error.square() + error) * weights[truth.int()]).sum() / count
+        reached = (truth[:, None] >= events[:, None, None]).float()
+        surprise = F.binary_cross_entropy_with_logits(logits, reached, reduction="none") * shares[:, None, None]
+        return ERROR_WEIGHT * balanced + (surprise * mask[:, None]).sum() / count
+
+    return value
+
+
+class CarriedValidation:
+    """The loss on fixed batches of the validation splits, which are drawn without variations.
+
+    Args:
+        source: Provides the batches.
+        net: The network.
+        loss: As of :func:`carried_loss`.
+        batches: Their number.
+    """
+
+    def __init__(self, source: Source, net: FlowNet, loss: Loss, batches: int) -> None:
+        self.net, self.loss = net, loss
+        self.batches = [CarriedBatch(*(torch.as_tensor(part) for part in source.batch(n))) for n in range(batches)]
+
+    def __call__(self) -> float:
+        """The mean loss; lower is better."""
+        self.net.train(False)
+        with torch.inference_mode():
+            return float(np.mean([float(self.loss(self.net, batch)) for batch in self.batches]))
+
+
+def make_trainer(
+    archives: Sequence[tuple[Archive, float]], config: TrainConfig, ranks: Ranks | None = None
+) -> Trainer:
+    """Make the trainer; ``run`` of the result trains.
+
+    Args:
+        archives: What to learn from, and the share of the windows that each one provides. Those that have the
+            validation split are validated on.
+        config: The options.
+        ranks: The processes that share the training.
+
+    Returns:
+        A trainer, which continues what is in the folder ``config.out``.
+
+    Raises:
+        ValueError: If options and archives do not fit.
+        CheckpointError: If a checkpoint cannot be used, or the folder holds another training.
+    """
+    ranks = ranks or Ranks()
+    zr = archives[0][0].zr
+    if any(archive.zr != zr for archive, _ in archives):
+        raise ValueError("the archives have different relations of level to rain rate: train on each by itself")
+    crop = config.crop or CROP
+    net = build_flow_net(zr, seed=config.seed, precision=config.precision, device=config.device)
+    if config.checkpoint is not None:
+        load_weights(net, config.checkpoint)
+    loss = carried_loss(zr)
+    learned = [(SplitView(archive, config.split), share) for archive, share in archives]
+    source = CarriedSampler(learned, ranks.share(config.batch), seed=config.seed, crop=crop)
+    validate = None
+    if config.valid != "none":
+        held = [(SplitView(a, config.valid), share) for a, share in archives if config.valid in a.splits]
+        fixed = CarriedSampler(held, range(4), seed=1, crop=crop, varied=False)
+        validate = CarriedValidation(fixed, net, loss, VALIDATION_BATCHES)
+    metadata = {**net.metadata, "archives": [[a.fingerprint, share] for a, share in archives]}
+    return Trainer(
+        net, source, loss, config, config.out or Path("training") / "flow_net", metadata, validate=validate, ranks=ranks,
+        remedy=f"choose a batch below {config.batch} or a crop below {crop}",
+    )
