@@ -29,6 +29,7 @@ TOPICS = {  # name: module of ..benchmarks, what it measures
     "online-learning": ("online_learning", "scores of ways to learn online, on the split valid of each --archive"),
     "nets": ("nets", "forecast, training step and online step of every network, or of --models"),
 }
+SCORED = "calibrated-flow-scores"
 MODELS_HELP = (
     "for nets: networks such as 'hko7 trajgru'; default: all; for online-learning: networks such as trajgru; default: "
     "trajgru and convgru"
@@ -57,8 +58,8 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("topics", nargs="+", metavar="TOPIC", help="what to measure, from the list above")
     add("--rounds", type=integer(1), default=15, metavar="N", help="timed rounds of each competitor; default: 15")
-    help_text = "for flow, calibrated-flow-scores and online-learning: paths or URLs of archives; default: the synthetic archive"
-    add("--archive", nargs="+", metavar="PATH", help=help_text)
+    help_text = "paths or URLs of archives; default: the synthetic archive"
+    add("--archive", nargs="+", metavar="PATH", help=f"for flow, {SCORED} and online-learning: {help_text}")
     _add_scores(add)
     add(
         "--mnist",

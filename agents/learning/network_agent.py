@@ -8,6 +8,7 @@ weights to learn, a new start in each episode, and a correction of the amplitude
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -210,13 +211,13 @@ class NetworkAgent:
         frames = tensors.get("frames", torch.zeros(0)).numpy()
         if frames.shape != self._frames.shape or frames.dtype != np.uint8:
             raise CheckpointError(f"{path} is of frames {frames.shape}, not {self._frames.shape}: resume its run")
-        kept = _unpack("stored frames", lambda: self.buffer.unpack(under("buffer", tensors)), path)
+        kept = _unpack("stored frames", partial(self.buffer.unpack, under("buffer", tensors)), path)
         if due not in (0, *range(self._least, self.buffer.span + 1)) or due > len(kept):
             raise CheckpointError(f"{path} has {due} of {len(kept)} segments due: remove it, and the run starts anew")
         bias, unverified = self._bias, False
-        if bias:
+        if self._bias:
             unverified = bool(number(found, "unverified", path))
-            bias = _unpack("stored forecasts", lambda: bias.unpack(under("bias", tensors)), path)
+            bias = _unpack("stored forecasts", partial(self._bias.unpack, under("bias", tensors)), path)
         fill(self.net, under("net", tensors), path)
         for name, total in sums.items():
             total.copy_(held[name])
