@@ -28,8 +28,8 @@ VARIANTS: dict[str, Mapping[str, Any]] = {  # options of the online run; "offlin
     "last layers alone": {"learn": "last"},
     "last layers alone at ten times the rate": {"learn": "last", "online_rate": 1e-3},
     "last layers, leads that are due": {"learn": "last", "due_leads": True, "online_rate": 1e-3},
-    "bias by lead alone": {"lead_bias": True, "learn": "last", "online_rate": 0.0},
-    "last layers, leads that are due, bias by lead": {
+    "frequency bias by lead alone": {"lead_bias": True, "learn": "last", "online_rate": 0.0},
+    "last layers, leads that are due, frequency bias by lead": {
         "lead_bias": True,
         "learn": "last",
         "due_leads": True,

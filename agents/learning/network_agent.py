@@ -3,7 +3,7 @@
 After each segment, the five frames of one observation, AdaGrad takes one step on the newest 25 consecutive frames: five
 inputs and twenty to forecast. Missing frames and locations that are not scored are left out of the loss. Weights and
 the state of the optimiser are kept across episodes. Options go beyond the paper: other windows to learn from, fewer
-weights to learn, a new start in each episode, and a correction of the amplitude at each lead time.
+weights to learn, a new start in each episode, and a correction of the frequency bias at each lead time.
 """
 
 from collections.abc import Callable, Mapping
@@ -68,7 +68,10 @@ class Config:
         bool, "also learn from the windows of the newest 10, 15 and 20 frames, whose later leads are not yet there"
     ] = False
     reset: Annotated[bool, "return to the trained weights when an episode begins"] = False
-    lead_bias: Annotated[bool, "multiply the forecast of each lead by what has made past forecasts right"] = False
+    lead_bias: Annotated[
+        bool,
+        "match how often each level is forecast, lead by lead, to how often it was observed when forecasts came due",
+    ] = False
     replay_windows: Annotated[int, "earlier windows to learn from together with the newest"] = 0
     updates: Annotated[int, "steps of learning after each segment"] = 1
     replay_megabytes: Annotated[float, "MB of compressed frames kept for replay"] = 64.0
