@@ -22,19 +22,14 @@ VARIANTS: dict[str, Mapping[str, Any]] = {  # options of the online run; "offlin
     "offline": {},
     "Algorithm 1": {},
     "Algorithm 1 at ten times the rate": {"online_rate": 1e-3},
-    "leads that are due": {"due_leads": True},
-    "replay of two windows": {"replay_windows": 2},
-    "reset in each episode": {"reset": True},
+    "Algorithm 1 at thirty times the rate": {"online_rate": 3e-3},
+    "frequency bias by lead alone": {"lead_bias": True, "learn": "last", "online_rate": 0.0},
+    "Algorithm 1 at ten times the rate, frequency bias by lead": {"lead_bias": True, "online_rate": 1e-3},
     "last layers alone": {"learn": "last"},
     "last layers alone at ten times the rate": {"learn": "last", "online_rate": 1e-3},
-    "last layers, leads that are due": {"learn": "last", "due_leads": True, "online_rate": 1e-3},
-    "frequency bias by lead alone": {"lead_bias": True, "learn": "last", "online_rate": 0.0},
-    "last layers, leads that are due, frequency bias by lead": {
-        "lead_bias": True,
-        "learn": "last",
-        "due_leads": True,
-        "online_rate": 1e-3,
-    },
+    "reset in each episode": {"reset": True},
+    "leads that are due": {"due_leads": True},
+    "replay of two windows": {"replay_windows": 2},
 }
 
 
