@@ -27,7 +27,7 @@ LAYERS = (
     "agents.optical_flow agents.networks",
     "agents.learning",
     "agents.moving_mnist agents.calibration agents.oracle agents.last_frame agents.rover",
-    "agents.convgru agents.trajgru agents.conv2d agents.conv3d agents.calibrated_flow",
+    "agents.convgru agents.trajgru agents.conv2d agents.conv3d agents.calibrated_flow agents.flow_net",
     "agents.benchmarks",
     "agents.commands",
     "hko7env.commands",

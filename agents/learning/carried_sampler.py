@@ -1,5 +1,6 @@
-"""Carried frames and their truth to learn from, drawn from several archives; each batch depends on seed and step alone."""
+"""Carried frames and their truth to learn from, of several archives; each batch depends on seed and step alone."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -77,7 +78,9 @@ class Windows:
         start: np.int64 = self.starts[min(index, len(self.starts) - 1)]
         return start
 
-    def carrier(self, start: np.int64, stride: int, table: npt.NDArray[np.uint8]) -> tuple[Carrier, npt.NDArray[np.uint8]]:
+    def carrier(
+        self, start: np.int64, stride: int, table: npt.NDArray[np.uint8]
+    ) -> tuple[Carrier, npt.NDArray[np.uint8]]:
         """Read the input frames of a window.
 
         Args:
@@ -158,7 +161,7 @@ class CarriedSampler:
         carrier, newest = windows.carrier(start, stride, variation.table)
         here = self._place(random, windows, newest)
         edges = np.linspace(0, count_leads(stride), LEADS_DRAWN + 1).round().astype(int)
-        leads = [int(random.integers(a + 1, b + 1)) for a, b in zip(edges, edges[1:], strict=False)]
+        leads = [int(random.integers(a + 1, b + 1)) for a, b in itertools.pairwise(edges)]
         carried = carrier.carry(leads, here)
         return self._cut(windows, start, stride, leads, here, carried, variation)
 

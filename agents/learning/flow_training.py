@@ -12,9 +12,9 @@ from hko7env.archive import Archive
 from hko7env.split_view import SplitView
 from hko7env.units import ZR
 
-from ..networks.flow_net import FlowNet, build_flow_net
+from ..networks.flow_net import Corrected, FlowNet, build_flow_net
 from .batch import Source, Tensors
-from .carried_sampler import CarriedBatch, CarriedSampler
+from .carried_sampler import CarriedSampler
 from .distributed import Ranks
 from .loss import Loss
 from .train_config import TrainConfig
@@ -30,30 +30,46 @@ CROP = 160  # px
 VALIDATION_BATCHES = 40
 
 
-def carried_loss(zr: ZR) -> Loss:
-    """The loss: balanced errors of the pixels, and the log loss of the probability that each threshold is reached.
+class CorrectedError:
+    """What the network learns to make small, the mean over the scored locations of two terms.
 
-    Both are means over the scored locations.
+    They are the balanced errors of the pixels, as B-MSE and B-MAE weigh them, and the log loss of the probability that
+    each threshold is reached.
 
     Args:
         zr: Relation of level to rain rate.
-
-    Returns:
-        A function ``loss(forward, batch)`` that returns a scalar; ``batch`` is a :class:`CarriedBatch` of tensors.
+        device: Where.
     """
-    weights = torch.from_numpy(zr.weights.copy())
-    events = torch.from_numpy(zr.threshold_levels.copy())
-    shares = torch.tensor(EVENT_WEIGHTS)
+
+    def __init__(self, zr: ZR, device: torch.device) -> None:
+        self._weights = torch.from_numpy(zr.weights.copy()).to(device)
+        self._events = torch.from_numpy(zr.threshold_levels.copy()).to(device)[:, None, None]
+        self._shares = torch.tensor(EVENT_WEIGHTS, device=device)[:, None, None]
+
+    def __call__(self, corrected: Corrected, truth: Tensor, mask: Tensor) -> Tensor:
+        """The error, a scalar.
+
+        Args:
+            corrected: Output of the network for B frames.
+            truth: (B, H, W) uint8 levels.
+            mask: (B, H, W) bool, True = scored.
+        """
+        count = mask.sum().clamp(min=1)
+        error = torch.where(mask, corrected.pixels - truth / 255, 0).abs()
+        balanced = ((error.square() + error) * self._weights[truth.int()]).sum() / count
+        reached = (truth[:, None] >= self._events).float()
+        surprise = F.binary_cross_entropy_with_logits(corrected.logits, reached, reduction="none") * self._shares
+        total: Tensor = ERROR_WEIGHT * balanced + (surprise * mask[:, None]).sum() / count
+        return total
+
+
+def carried_loss(zr: ZR, device: torch.device) -> Loss:
+    """The loss of a training: ``loss(forward, batch)`` returns a scalar, ``batch`` is a :class:`CarriedBatch`."""
+    error = CorrectedError(zr, device)
 
     def value(forward: Any, batch: Tensors) -> Tensor:
         newest, context, truth, mask = batch
-        pixels, logits = forward(newest, context)
-        count = mask.sum().clamp(min=1)
-        error = torch.where(mask, pixels - truth / 255, 0).abs()
-        balanced = ((error.square() + error) * weights[truth.int()]).sum() / count
-        reached = (truth[:, None] >= events[:, None, None]).float()
-        surprise = F.binary_cross_entropy_with_logits(logits, reached, reduction="none") * shares[:, None, None]
-        return ERROR_WEIGHT * balanced + (surprise * mask[:, None]).sum() / count
+        return error(forward(newest, context), truth, mask)
 
     return value
 
@@ -70,7 +86,8 @@ class CarriedValidation:
 
     def __init__(self, source: Source, net: FlowNet, loss: Loss, batches: int) -> None:
         self.net, self.loss = net, loss
-        self.batches = [CarriedBatch(*(torch.as_tensor(part) for part in source.batch(n))) for n in range(batches)]
+        device = next(net.parameters()).device
+        self.batches = [tuple(torch.as_tensor(part).to(device) for part in source.batch(n)) for n in range(batches)]
 
     def __call__(self) -> float:
         """The mean loss; lower is better."""
@@ -79,9 +96,7 @@ class CarriedValidation:
             return float(np.mean([float(self.loss(self.net, batch)) for batch in self.batches]))
 
 
-def make_trainer(
-    archives: Sequence[tuple[Archive, float]], config: TrainConfig, ranks: Ranks | None = None
-) -> Trainer:
+def make_trainer(archives: Sequence[tuple[Archive, float]], config: TrainConfig, ranks: Ranks | None = None) -> Trainer:
     """Make the trainer; ``run`` of the result trains.
 
     Args:
@@ -105,7 +120,7 @@ def make_trainer(
     net = build_flow_net(zr, seed=config.seed, precision=config.precision, device=config.device)
     if config.checkpoint is not None:
         load_weights(net, config.checkpoint)
-    loss = carried_loss(zr)
+    loss = carried_loss(zr, next(net.parameters()).device)
     learned = [(SplitView(archive, config.split), share) for archive, share in archives]
     source = CarriedSampler(learned, ranks.share(config.batch), seed=config.seed, crop=crop)
     validate = None
@@ -115,6 +130,13 @@ def make_trainer(
         validate = CarriedValidation(fixed, net, loss, VALIDATION_BATCHES)
     metadata = {**net.metadata, "archives": [[a.fingerprint, share] for a, share in archives]}
     return Trainer(
-        net, source, loss, config, config.out or Path("training") / "flow_net", metadata, validate=validate, ranks=ranks,
+        net,
+        source,
+        loss,
+        config,
+        config.out or Path("training") / "flow_net",
+        metadata,
+        validate=validate,
+        ranks=ranks,
         remedy=f"choose a batch below {config.batch} or a crop below {crop}",
     )

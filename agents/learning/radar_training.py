@@ -11,9 +11,9 @@ from hko7env.schedule import INPUTS, LEADS
 from hko7env.split_view import SplitView
 
 from ..networks.devices import select_device
+from ..networks.flow_net import FLOW_NET
 from ..networks.network import Network
 from ..networks.paper_tables import total_stride
-from ..networks.flow_net import FLOW_NET
 from ..networks.registry import NETWORKS, build, find_network
 from . import flow_training
 from .archive_sampler import ArchiveSampler
@@ -37,8 +37,8 @@ def make_trainer(
 
     Args:
         model: One of :data:`agents.networks.registry.NETWORKS`.
-        archive: What to learn from and to validate on. With ``synthetic_size`` it gives cadence, relation of level to
-            rain rate and validation only.
+        archives: What to learn from and to validate on, with their shares of the windows. With ``synthetic_size`` they
+            give cadence, relation of level to rain rate and validation only.
         config: The options.
         ranks: The processes that share the training.
 

@@ -163,7 +163,7 @@ class TrainConfig(Optimisation):
             ValueError: If there is no such network, or as the class raises it.
         """
         if model == FLOW_NET:
-            return cls(**(FLOW_NET_DEFAULTS | given))
+            return cls(**{**FLOW_NET_DEFAULTS, **given})
         network = find_network(model)
         return cls(**{"steps": network.steps, "batch": network.batch, **given})
 
