@@ -1,6 +1,6 @@
-"""A small network that starts from optical flow: it corrects frames that were carried along their motion.
+"""A small network that starts from optical flow: it corrects frames that were advected along their motion.
 
-For each lead time the five frames are carried to that time. A network, the same for all lead times, adds to the newest
+For each lead time the five frames are advected to that time. A network, the same for all lead times, adds to the newest
 of them what motion cannot know, growth and decay, and gives the probability that each threshold of rain rate is
 reached. Counts of how often such probabilities came true say from which one on an event is forecast. Online, the frames
 that become visible are counted too, and the last layer of the network learns.
@@ -23,7 +23,7 @@ from .calibration import reliability
 from .calibration.corrected_forecast import Decision
 from .calibration.network_counting import read_counts, read_network
 from .learning import checkpoint
-from .learning.carried_forecast import correct_frames
+from .learning.advected_forecast import correct_frames
 from .learning.last_layer import LastLayer
 from .learning.replay import ReplayBuffer
 from .learning.weights import check_metadata
@@ -75,7 +75,7 @@ class Issued:
 
 
 class FlowNetAgent:
-    """Corrects carried frames by a network, and forecasts the events that have come true at such odds.
+    """Corrects advected frames by a network, and forecasts the events that have come true at such odds.
 
     Args:
         task: The frames to forecast.

@@ -1,4 +1,4 @@
-"""The forecast of a network that corrects carried frames: its pixels, kept inside the class that its odds choose."""
+"""The forecast of a network that corrects advected frames: its pixels, kept inside the class that its odds choose."""
 
 import torch
 

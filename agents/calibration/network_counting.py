@@ -1,4 +1,4 @@
-"""Counting over whole archives how often the probabilities of the network that corrects carried frames came true."""
+"""Counting over whole archives how often the probabilities of the network that corrects advected frames came true."""
 
 import hashlib
 import io
@@ -21,7 +21,7 @@ from hko7env.split_view import SplitView
 from hko7env.units import ZR
 
 from ..learning import checkpoint
-from ..learning.carried_forecast import correct_frames
+from ..learning.advected_forecast import correct_frames
 from ..learning.weights import check_metadata
 from ..networks.flow_net import FlowNet, build_flow_net
 from . import reliability

@@ -1,4 +1,4 @@
-"""A training of the network that corrects carried frames, on several archives."""
+"""A training of the network that corrects advected frames, on several archives."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +12,9 @@ from hko7env.archive import Archive
 from hko7env.split_view import SplitView
 from hko7env.units import ZR
 
-from ..networks.flow_net import Corrected, FlowNet, build_flow_net
+from ..networks.flow_net import FLOW_NET, Corrected, FlowNet, build_flow_net
+from .advected_sampler import AdvectedSampler
 from .batch import Source, Tensors
-from .carried_sampler import CarriedSampler
 from .distributed import Ranks
 from .loss import Loss
 from .train_config import TrainConfig
@@ -28,6 +28,10 @@ ERROR_WEIGHT = 10.0  # of the balanced errors of pixels beside the log loss
 
 CROP = 160  # px
 VALIDATION_BATCHES = 40
+UNUSED = (  # options of other networks
+    "valid_limit", "rain_candidates", "synthetic_size", "size", "update_gate_bias", "link_spacing", "link_rate_share",
+    "balanced", "lead_weighting", "compile", "graph",
+)  # fmt: skip
 
 
 class CorrectedError:
@@ -63,8 +67,8 @@ class CorrectedError:
         return total
 
 
-def carried_loss(zr: ZR, device: torch.device) -> Loss:
-    """The loss of a training: ``loss(forward, batch)`` returns a scalar, ``batch`` is a :class:`CarriedBatch`."""
+def advected_loss(zr: ZR, device: torch.device) -> Loss:
+    """The loss of a training: ``loss(forward, batch)`` returns a scalar, ``batch`` is a :class:`AdvectedBatch`."""
     error = CorrectedError(zr, device)
 
     def value(forward: Any, batch: Tensors) -> Tensor:
@@ -74,13 +78,13 @@ def carried_loss(zr: ZR, device: torch.device) -> Loss:
     return value
 
 
-class CarriedValidation:
+class AdvectedValidation:
     """The loss on fixed batches of the validation splits, which are drawn without variations.
 
     Args:
         source: Provides the batches.
         net: The network.
-        loss: As of :func:`carried_loss`.
+        loss: As of :func:`advected_loss`.
         batches: Their number.
     """
 
@@ -116,18 +120,21 @@ def make_trainer(archives: Sequence[tuple[Archive, float]], config: TrainConfig,
     zr = archives[0][0].zr
     if any(archive.zr != zr for archive, _ in archives):
         raise ValueError("the archives have different relations of level to rain rate: train on each by itself")
+    config.refuse_for(FLOW_NET, UNUSED)
     crop = config.crop or CROP
     net = build_flow_net(zr, seed=config.seed, precision=config.precision, device=config.device)
     if config.checkpoint is not None:
         load_weights(net, config.checkpoint)
-    loss = carried_loss(zr, next(net.parameters()).device)
+    loss = advected_loss(zr, next(net.parameters()).device)
     learned = [(SplitView(archive, config.split), share) for archive, share in archives]
-    source = CarriedSampler(learned, ranks.share(config.batch), seed=config.seed, crop=crop)
+    source = AdvectedSampler(learned, ranks.share(config.batch), seed=config.seed, crop=crop)
     validate = None
     if config.valid != "none":
         held = [(SplitView(a, config.valid), share) for a, share in archives if config.valid in a.splits]
-        fixed = CarriedSampler(held, range(4), seed=1, crop=crop, varied=False)
-        validate = CarriedValidation(fixed, net, loss, VALIDATION_BATCHES)
+        if not held:
+            raise ValueError(f"no archive has a split {config.valid!r} to validate on: choose another, or none")
+        fixed = AdvectedSampler(held, range(4), seed=1, crop=crop, varied=False)
+        validate = AdvectedValidation(fixed, net, loss, VALIDATION_BATCHES)
     metadata = {**net.metadata, "archives": [[a.fingerprint, share] for a, share in archives]}
     return Trainer(
         net,

@@ -1,4 +1,4 @@
-"""Online learning of the last layer of the network that corrects carried frames."""
+"""Online learning of the last layer of the network that corrects advected frames."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from hko7env.scores import scored
 
 from ..networks.devices import explain_out_of_memory
 from ..networks.flow_net import FlowNet
-from ..optical_flow.carried import Carrier
+from ..optical_flow.segment_advection import SegmentAdvection
 from .checkpoint import check
 from .flow_training import CorrectedError
 
@@ -61,9 +61,9 @@ class LastLayer:
             return
         with explain_out_of_memory("choose precision bf16"):
             with torch.no_grad():
-                carrier = Carrier(frames[:inputs], present[:inputs], task.scored, task.cadence, task.leads)
-                carried = carrier.carry([lead + 1 for lead in leads])
-            corrected = self.net(carried.newest.to(self.device), carried.context.to(self.device))
+                advection = SegmentAdvection(frames[:inputs], present[:inputs], task.scored, task.cadence, task.leads)
+                advected = advection.at([lead + 1 for lead in leads])
+            corrected = self.net(advected.newest.to(self.device), advected.context.to(self.device))
             observed = [torch.from_numpy(part).to(self.device) for part in (truth, mask)]
             error = self._error(corrected.crop(task.height, task.width), *observed)
             gradients = torch.autograd.grad(error, list(self._parameters.values()))

@@ -143,6 +143,10 @@ class TrainConfig(Optimisation):
         if self.valid == "none":
             self._refuse("valid none", "validates on nothing", ("valid_limit", "patience"))
 
+    def refuse_for(self, model: str, options: tuple[str, ...]) -> None:
+        """Raise ValueError if one of ``options``, which a network has no use for, does not have its default."""
+        self._refuse(model, "has no use for it", options)
+
     def _refuse(self, chosen: str, reason: str, others: tuple[str, ...]) -> None:
         """Raise ValueError if one of ``others`` does not have its default."""
         for field in fields(self):

@@ -1,4 +1,4 @@
-"""The network that starts from the flow: a small U-Net corrects carried frames, one lead time like another."""
+"""The network that starts from the flow: a small U-Net corrects advected frames, one lead time like another."""
 
 import itertools
 from typing import ClassVar, NamedTuple
@@ -17,14 +17,14 @@ Tensor = torch.Tensor
 
 FLOW_NET = "flow_net"  # its name
 SLOPE = 0.1  # of the leaky ReLU
-WIDTHS = (16, 32, 48, 64)  # channels at 1/2, 1/4, 1/8 and 1/16 of the resolution
+WIDTHS = (16, 32, 64, 96)  # channels at 1/2, 1/4, 1/8 and 1/16 of the resolution
 FINE = 2  # px of the newest frame in a cell, along each side
 EVENTS = len(THRESHOLDS)
 INITIAL_ODDS = -4.0  # log odds of each event before the training
 
 
 class Corrected(NamedTuple):
-    """What the network makes of a carried frame.
+    """What the network makes of a advected frame.
 
     Attributes:
         pixels: (B, H, W) the forecast for the balanced errors, pixels, not bounded.
@@ -40,10 +40,10 @@ class Corrected(NamedTuple):
 
 
 class FlowNet(Network):
-    """Corrects frames that were carried to a lead time; see :class:`agents.optical_flow.carried.Carried`.
+    """Corrects frames that were advected to a lead time, see :mod:`agents.optical_flow.segment_advection`.
 
     It works at half the resolution, whose cells hold the four pixels of the newest frame as channels, so that no detail
-    is lost. The correction is added to the carried newest frame.
+    is lost. The correction is added to the advected newest frame.
 
     Args:
         inputs: J, number of input frames.
@@ -73,7 +73,7 @@ class FlowNet(Network):
 
     @property
     def total_stride(self) -> int:
-        """Height and width of carried frames must be multiples of this many px."""
+        """Height and width of advected frames must be multiples of this many px."""
         stride: int = FINE * 2 ** (len(WIDTHS) - 1)
         return stride
 
@@ -88,11 +88,11 @@ class FlowNet(Network):
             self.head.bias[pixels:] = INITIAL_ODDS
 
     def forward(self, newest: Tensor, context: Tensor) -> Corrected:
-        """Correct carried frames.
+        """Correct advected frames.
 
         Args:
-            newest: (B, H, W) the carried newest frame, pixels.
-            context: (B, J + 2, H / 2, W / 2), see :class:`agents.optical_flow.carried.Carried`.
+            newest: (B, H, W) the advected newest frame, pixels.
+            context: (B, J + 2, H / 2, W / 2), see :class:`agents.optical_flow.segment_advection.AdvectedFrames`.
         """
         first = torch.cat([F.pixel_unshuffle(newest[:, None], FINE), context], 1)
         first = first.contiguous(memory_format=torch.channels_last)

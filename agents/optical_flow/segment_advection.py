@@ -1,6 +1,6 @@
-"""Frames carried along their own motion to the lead times of a forecast: the input of a network that corrects them.
+"""Frames advected along their own motion to the lead times of a forecast: the input of a network that corrects them.
 
-For each lead time all input frames are carried to that time along one steady motion. Where the motion is right and
+For each lead time all input frames are advected to that time along one steady motion. Where the motion is right and
 echo neither grows nor decays, they all show what will be seen.
 """
 
@@ -18,13 +18,13 @@ from .segment_motion import REDUCTION, departure_points, estimate_motion, sample
 
 Tensor = torch.Tensor
 
-GRID = 16  # px: carried frames are padded to multiples of this
+GRID = 16  # px: advected frames are padded to multiples of this
 FINE = 2  # px in a cell of the older frames and of the coverage
 HOUR = 60.0  # minutes
 
 
-class Carried(NamedTuple):
-    """Frames carried to L lead times, for a grid padded to (H', W'), multiples of GRID.
+class AdvectedFrames(NamedTuple):
+    """Frames advected to L lead times, for a grid padded to (H', W'), multiples of GRID.
 
     Attributes:
         newest: (L, H', W') the newest frame, pixels in [0, 1].
@@ -36,8 +36,8 @@ class Carried(NamedTuple):
     context: Tensor
 
 
-class Carrier:
-    """Carries the frames of one segment.
+class SegmentAdvection:
+    """Advects the frames of one segment.
 
     A missing frame is replaced by the nearest earlier one, or else the nearest later one. Motion is estimated on a
     quarter of the resolution; locations that are not scored or have no data count as no echo.
@@ -77,8 +77,8 @@ class Carrier:
         seen = F.pad(torch.from_numpy(static.astype(np.float32)), padding)
         self._seen = F.avg_pool2d(seen[None, None], FINE)
 
-    def carry(self, leads: Sequence[int], window: tuple[slice, slice] | None = None) -> Carried:
-        """Carry the frames.
+    def at(self, leads: Sequence[int], window: tuple[slice, slice] | None = None) -> AdvectedFrames:
+        """Advect the frames.
 
         Args:
             leads: Lead times in steps, from 1 on.
@@ -107,7 +107,7 @@ class Carrier:
         minutes = torch.tensor([lead * self.cadence / HOUR for lead in leads])
         channels.append(minutes[:, None, None, None].expand(-1, 1, *half))
         channels.append(torch.full((1, 1, 1, 1), self.cadence / HOUR).expand(len(leads), 1, *half))
-        return Carried(newest, torch.cat(channels, 1))
+        return AdvectedFrames(newest, torch.cat(channels, 1))
 
 
 def _nearest_present(present: npt.NDArray[np.bool_]) -> list[int]:

@@ -1,4 +1,4 @@
-"""The forecast of the network that corrects carried frames, a few lead times at once."""
+"""The forecast of the network that corrects advected frames, a few lead times at once."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from hko7env.contract import Task
 
 from ..networks.devices import explain_out_of_memory
 from ..networks.flow_net import Corrected, FlowNet
-from ..optical_flow.carried import Carrier
+from ..optical_flow.segment_advection import SegmentAdvection
 
 GROUP = 4  # lead times that the network corrects at once: more are slower, as they exceed the cache of a processor
 
@@ -18,7 +18,7 @@ GROUP = 4  # lead times that the network corrects at once: more are slower, as t
 def correct_frames(
     net: FlowNet, frames: npt.NDArray[np.uint8], present: npt.NDArray[np.bool_], task: Task
 ) -> Iterator[tuple[slice, Corrected]]:
-    """Carry frames to all lead times and correct them.
+    """Advect frames to all lead times and correct them.
 
     Args:
         net: The network.
@@ -35,9 +35,9 @@ def correct_frames(
     device = next(net.parameters()).device
     net.train(False)
     with torch.inference_mode(), explain_out_of_memory("choose precision bf16"):
-        carrier = Carrier(frames, present, task.scored, task.cadence, task.leads)
+        advection = SegmentAdvection(frames, present, task.scored, task.cadence, task.leads)
         for first in range(0, task.leads, GROUP):
             leads = slice(first, min(first + GROUP, task.leads))
-            carried = carrier.carry(range(leads.start + 1, leads.stop + 1))
-            corrected = net(carried.newest.to(device), carried.context.to(device))
+            advected = advection.at(range(leads.start + 1, leads.stop + 1))
+            corrected = net(advected.newest.to(device), advected.context.to(device))
             yield leads, corrected.crop(task.height, task.width)
