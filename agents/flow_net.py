@@ -183,8 +183,14 @@ class FlowNetAgent:
                 f"{path} was not saved by this agent for this grid, cadence and number of leads: start the run anew"
             )
         arrays: dict[str, Array] = {name: tensor.numpy() for name, tensor in tensors.items()}
+        try:
+            segments = self._buffer.unpack(checkpoint.under("buffer", tensors))
+        except ValueError as error:
+            raise checkpoint.CheckpointError(
+                f"{path} holds stored frames that cannot be read ({error}): remove it, and the run starts anew"
+            ) from error
         self._last_layer.restore(checkpoint.under("last_layer", tensors), metadata["steps"], path)
-        self._buffer.segments = self._buffer.unpack(checkpoint.under("buffer", tensors))
+        self._buffer.segments = segments
         self._counts, self._frames = arrays["counts"], arrays["frames"]
         self._present, self._times = arrays["present"], arrays["times"]
         self._issued = deque(Issued(time, arrays[f"issued.{n}"]) for n, time in enumerate(metadata["issued"]))

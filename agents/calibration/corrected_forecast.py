@@ -18,7 +18,7 @@ class Decision:
     """
 
     def __init__(self, zr: ZR, device: torch.device) -> None:
-        edges = torch.from_numpy(zr.threshold_pixels).float()
+        edges = torch.from_numpy(zr.threshold_pixels.copy()).float()
         self._lowest = torch.cat([torch.zeros(1), edges + 1e-4]).to(device)
         self._highest = torch.cat([edges - 1e-4, torch.ones(1)]).to(device)
 

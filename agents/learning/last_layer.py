@@ -40,12 +40,15 @@ class LastLayer:
         self._optimiser = torch.optim.Adagrad(self._parameters.values(), lr=rate)
         self._error = CorrectedError(task.zr, self.device)
 
-    def learn(self, frames: npt.NDArray[np.uint8], present: npt.NDArray[np.bool_]) -> None:
+    def learn(self, frames: npt.NDArray[np.uint8], present: npt.NDArray[np.bool_]) -> float:
         """Take one step.
 
         Args:
             frames: (J + K, H, W) uint8 levels.
             present: (J + K,) bool.
+
+        Returns:
+            The error before the step; 0 if there is no truth.
 
         Raises:
             FloatingPointError: If the loss is not finite; the weights are unchanged.
@@ -58,7 +61,7 @@ class LastLayer:
         truth = frames[[inputs + lead for lead in leads]]
         mask = scored(truth, task.scored) & present[[inputs + lead for lead in leads], None, None]
         if not mask.any():
-            return
+            return 0.0
         with explain_out_of_memory("choose precision bf16"):
             with torch.no_grad():
                 advection = SegmentAdvection(frames[:inputs], present[:inputs], task.scored, task.cadence, task.leads)
@@ -72,6 +75,7 @@ class LastLayer:
         for parameter, gradient in zip(self._parameters.values(), gradients, strict=True):
             parameter.grad = gradient
         self._optimiser.step()
+        return float(error.detach())
 
     def state(self) -> dict[str, Tensor]:
         """Copies of the weights and of AdaGrad's sums, by name."""
