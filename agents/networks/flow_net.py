@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import nn
 
-from hko7env.schedule import INPUTS, LEADS
+from hko7env.schedule import INPUTS
 from hko7env.units import THRESHOLDS, ZR
 
 from .devices import select_device
-from .network import Network
+from .network import TrainableNetwork
 
 Tensor = torch.Tensor
 
@@ -39,7 +39,7 @@ class Corrected(NamedTuple):
         return Corrected(self.pixels[..., :height, :width], self.logits[..., :height, :width])
 
 
-class FlowNet(Network):
+class FlowNet(TrainableNetwork):
     """Corrects frames that were advected to a lead time, see :mod:`agents.optical_flow.segment_advection`.
 
     It works at half the resolution, whose cells hold the four pixels of the newest frame as channels, so that no detail
@@ -47,7 +47,6 @@ class FlowNet(Network):
 
     Args:
         inputs: J, number of input frames.
-        leads: Not used: all lead times share the weights.
         low_precision: Multiply in bfloat16.
 
     Attributes:
@@ -57,19 +56,19 @@ class FlowNet(Network):
     betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
     last_layer_only = False
 
-    def __init__(self, table: tuple[()], inputs: int, leads: int, *, low_precision: bool = False) -> None:
-        super().__init__(table, inputs, leads, low_precision=low_precision)
+    def __init__(self, inputs: int, *, low_precision: bool = False) -> None:
+        super().__init__()
+        self.low_precision = low_precision
         first = FINE * FINE + inputs + 2  # channels of the newest frame and of the context
-        widths = WIDTHS
         self.down = nn.ModuleList(
             nn.Conv2d(a, b, 3, padding=1, stride=1 if level == 0 else 2)
-            for level, (a, b) in enumerate(itertools.pairwise((first, *widths)))
+            for level, (a, b) in enumerate(itertools.pairwise((first, *WIDTHS)))
         )
-        self.same = nn.ModuleList(nn.Conv2d(b, b, 3, padding=1) for b in widths)
-        self.deep = nn.ModuleList(nn.Conv2d(widths[-1], widths[-1], 3, padding=1) for _ in range(2))
-        self.lift = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(widths))
-        self.merge = nn.ModuleList(nn.Conv2d(a, a, 3, padding=1) for a in widths[:-1])
-        self.head = nn.Conv2d(widths[0] + first, FINE * FINE * (1 + EVENTS), 3, padding=1)
+        self.same = nn.ModuleList(nn.Conv2d(b, b, 3, padding=1) for b in WIDTHS)
+        self.deep = nn.ModuleList(nn.Conv2d(WIDTHS[-1], WIDTHS[-1], 3, padding=1) for _ in range(2))
+        self.lift = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(WIDTHS))
+        self.merge = nn.ModuleList(nn.Conv2d(a, a, 3, padding=1) for a in WIDTHS[:-1])
+        self.head = nn.Conv2d(WIDTHS[0] + first, FINE * FINE * (1 + EVENTS), 3, padding=1)
 
     @property
     def total_stride(self) -> int:
@@ -131,7 +130,7 @@ def build_flow_net(zr: ZR, *, seed: int = 0, precision: str = "float32", device:
         OptionError: If torch cannot use the device here.
     """
     with torch.device("meta"):
-        net = FlowNet((), INPUTS, LEADS, low_precision=precision == "bf16")
+        net = FlowNet(INPUTS, low_precision=precision == "bf16")
     net.to_empty(device=select_device(device))
     net.initialise(seed)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

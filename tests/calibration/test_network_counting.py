@@ -63,7 +63,7 @@ def test_calibration_keeps_the_weights_and_stores_a_mean_sequence(archive, weigh
     command = [str(archive), "--split", "train", "--network", str(weights), "--out", str(out)]
     assert main([*command, "--cache", str(tmp_path / "cache")]) == 0
     assert "out/flow_net.safetensors" in capsys.readouterr().out
-    net, tensors, metadata = read_network(out, HKO7)
+    _, tensors, metadata = read_network(out, HKO7)
     before, _ = checkpoint.read(weights)
     assert all(np.array_equal(tensors[name], before[name]) for name in before if name != "counts")
     assert metadata["calibrated"][0]["split"] == "train"
