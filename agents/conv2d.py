@@ -6,5 +6,5 @@ from .learning.network_agent import Config, NetworkAgent, make_agent
 
 
 def make(task: Task, config: Config) -> NetworkAgent:
-    """Make the agent for ``task``, whose grid must be a multiple of the total stride of the network."""
+    """Make the agent for ``task``."""
     return make_agent("conv2d", task, config)

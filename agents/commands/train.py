@@ -91,7 +91,7 @@ def make_parser() -> Parser:
 
 
 def _report(trainer: Trainer, finished: bool) -> None:
-    best = "" if trainer.best == float("inf") else f", best validation B-MSE + B-MAE {trainer.best:.1f}"
+    best = "" if trainer.best == float("inf") else f", best validation score {trainer.best:.6g}"
     state = "finished" if finished else "stopped; the same command continues from there"
     print(f"{state}: {trainer.step} steps in {trainer.seconds:.0f} s{best}")
     weights = next(path for path in (trainer.out / BEST, trainer.out / LAST) if path.exists())

@@ -6,10 +6,14 @@ import torch
 
 from ..networks.network import Network
 from .loss import Forward
+from .padding import pad_maps
 
 
 def forecast_frames(net: Network, forward: Forward, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Forecast from the newest frames, with batch normalisation by the statistics of the training.
+
+    Frames whose height or width is no multiple of the network's total stride are padded with no echo at the south and
+    east edge, and the forecast is cropped.
 
     Args:
         net: The network.
@@ -21,8 +25,9 @@ def forecast_frames(net: Network, forward: Forward, frames: npt.NDArray[np.uint8
     """
     net.train(False)
     device = next(net.parameters()).device
+    height, width = frames.shape[1:]
     with torch.no_grad():
-        pixels = torch.from_numpy(frames).to(device)[None] / 255
-        ahead = forward(pixels)[0].clamp_(0, 1)
+        pixels = pad_maps(torch.from_numpy(frames).to(device)[None], net.total_stride) / 255
+        ahead = forward(pixels)[0, :, :height, :width].clamp_(0, 1)
     forecast: npt.NDArray[np.float32] = ahead.float().contiguous().cpu().numpy()
     return forecast

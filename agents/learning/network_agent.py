@@ -18,12 +18,14 @@ from hko7env.contract import Observation, OptionError, Task
 
 from ..networks.devices import explain_out_of_memory
 from ..networks.network import Network
-from ..networks.registry import build
+from ..networks.paper_tables import total_stride
+from ..networks.registry import build, find_network
 from .checkpoint import CheckpointError, check, fill, named, number, read, under, write
 from .clipping import CLIP_NORM, clip_gradients
 from .cuda_graph import loss_and_gradients
 from .forecasting import forecast_frames
 from .loss import Forward, window_loss
+from .padding import pad_maps, pad_task
 from .replay import ReplayBuffer, Segment
 from .weights import check_metadata, find_shipped_weights, load_weights
 
@@ -73,7 +75,8 @@ class NetworkAgent:
     """A network that forecasts from the newest J frames and learns online from the newest J + K.
 
     Batch normalisation keeps the statistics of the training. On the CPU a restored agent equals the saved one bit by
-    bit.
+    bit. On a grid that is no multiple of the network's total stride, frames are padded with no echo at the south and
+    east edge; the padding is not scored in the loss and cut off the forecast.
 
     Args:
         task: The frames to forecast.
@@ -87,7 +90,7 @@ class NetworkAgent:
         self.device = next(net.parameters()).device
         self._forward: Forward = torch.compile(net) if config.compile else net
         self._loss_and_gradients = loss_and_gradients(net, self._loss, graph=config.graph)
-        self._static = torch.from_numpy(task.scored.copy()).to(self.device)
+        self._static = pad_maps(torch.from_numpy(task.scored.copy()).to(self.device), net.total_stride)
         self._optimiser = torch.optim.Adagrad(
             net.parameters(), lr=config.online_rate, lr_decay=0, initial_accumulator_value=net.epsilon, eps=0
         )  # MXNet has epsilon under the root: the sums of squares begin with it
@@ -125,7 +128,7 @@ class NetworkAgent:
         pairs = [self.buffer.frames(window) for window in windows]
         frames, present = (torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*pairs, strict=True))
         self.net.train(False)
-        self._loss_and_gradients((frames, present))
+        self._loss_and_gradients((pad_maps(frames, self.net.total_stride), present))
         clip_gradients(self.net, CLIP_NORM)
         self._optimiser.step()
         self._steps += 1
@@ -191,14 +194,16 @@ def make_agent(model: str, task: Task, config: Config) -> NetworkAgent:
 
     Args:
         model: One of :data:`agents.networks.registry.NETWORKS`.
-        task: The frames to forecast; the grid must be a multiple of the network's total stride.
+        task: The frames to forecast, on any grid.
         config: The options; ``checkpoint`` names the weights.
 
     Raises:
-        OptionError: If grid, device or checkpoint do not fit.
+        OptionError: If device or checkpoint do not fit.
         MissingCheckpointError: If there is no such checkpoint; it is an OptionError too.
     """
-    net = build(model, config.size, task, seed=config.seed, precision=config.precision, device=config.device)
+    stride = total_stride(find_network(model).select_table(config.size))
+    grid = pad_task(task, stride)
+    net = build(model, config.size, grid, seed=config.seed, precision=config.precision, device=config.device)
     if config.checkpoint != "none":
         load_weights(net, Path(config.checkpoint) if config.checkpoint else find_shipped_weights(model, config.size))
     return NetworkAgent(task, net, config, net.metadata)

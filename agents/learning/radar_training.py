@@ -1,14 +1,16 @@
 """A training on radar frames, made from its options."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hko7env.archive import Archive
 from hko7env.contract import Task
+from hko7env.naming import suggest
 from hko7env.schedule import INPUTS, LEADS
-from hko7env.split_view import SplitView
+from hko7env.split_view import ALL, DEFAULT_SPLIT, SplitView
 
 from ..networks.devices import select_device
 from ..networks.flow_net import FLOW_NET
@@ -16,7 +18,7 @@ from ..networks.network import Network
 from ..networks.paper_tables import total_stride
 from ..networks.registry import NETWORKS, build, find_network
 from . import flow_training
-from .archive_sampler import ArchiveSampler
+from .archive_sampler import ArchiveSampler, MixedSampler
 from .batch import Source
 from .checkpoint import digest
 from .distributed import Ranks
@@ -24,7 +26,7 @@ from .loss import rain_loss
 from .torch_rain import TorchRain
 from .train_config import TrainConfig
 from .trainer import Trainer
-from .validation import Validation
+from .validation import Validation, average_relative
 from .weights import load_weights
 
 TRAINABLE = (*NETWORKS, FLOW_NET)
@@ -37,8 +39,9 @@ def make_trainer(
 
     Args:
         model: One of :data:`agents.networks.registry.NETWORKS`.
-        archives: What to learn from and to validate on, with their shares of the windows. With ``synthetic_size`` they
-            give cadence, relation of level to rain rate and validation only.
+        archives: What to learn from, each with its share of the windows. Those that have the validation split are
+            validated on. With ``synthetic_size`` the only archive gives cadence, relation of level to rain rate and
+            validation.
         config: The options.
         ranks: The processes that share the training.
 
@@ -46,28 +49,26 @@ def make_trainer(
         A trainer, which continues what is in the folder ``config.out``.
 
     Raises:
-        ValueError: If options, archive and network do not fit.
+        ValueError: If options, archives and network do not fit.
         MissingCheckpointError: If there is no checkpoint at ``config.checkpoint``.
         CheckpointError: If a checkpoint cannot be used, or the folder holds another training.
     """
     ranks = ranks or Ranks()
+    _check_archives([archive for archive, _ in archives], config)
     if model == FLOW_NET:
         return flow_training.make_trainer(archives, config, ranks)
-    ((archive, _),) = archives
+    archive = archives[0][0]
     side = config.synthetic_size or config.crop
     shape = (side, side) if side else archive.shape
     task = Task(INPUTS, LEADS, *shape, archive.cadence, np.ones(shape, bool), archive.zr)
     stride = total_stride(find_network(model).select_table(config.size))
-    source = _make_source(archive, config, stride, ranks)
+    source = _make_source(archives, config, stride, ranks)
     net = build(model, config.size, task, seed=config.seed, precision=config.precision, device=config.device)
     metadata = dict(net.metadata)
-    metadata |= {"checkpoint": _begin(net, config), "cadence": archive.cadence, "archive": archive.fingerprint}
+    metadata |= {"checkpoint": _begin(net, config), **_describe(archives)}
     if net.sums_leads:  # earlier versions averaged: their trainings cannot be continued
         metadata["loss"] = "sum over leads"
     net = ranks.share_batch_statistics(net)
-    validate = None
-    if config.valid != "none":
-        validate = Validation(SplitView(archive, config.valid), net, ranks, config.valid_limit)
     return Trainer(
         net,
         source,
@@ -75,7 +76,7 @@ def make_trainer(
         config,
         config.out or Path("training") / f"{model}-{config.size}",
         metadata,
-        validate=validate,
+        validate=_make_validation([archive for archive, _ in archives], net, config, ranks),
         ranks=ranks,
         compiled=config.compile,
         graph=config.graph,
@@ -83,17 +84,65 @@ def make_trainer(
     )
 
 
-def _make_source(archive: Archive, config: TrainConfig, stride: int, ranks: Ranks) -> Source:
+def _check_archives(archives: Sequence[Archive], config: TrainConfig) -> None:
+    """Raise ValueError if the archives cannot be learned from together, or the split test would be used."""
+    if not archives:
+        raise ValueError("there is no archive to learn from")
+    if any(archive.zr != archives[0].zr for archive in archives):
+        names = ", ".join(f"{archive.name} a {archive.zr.a} b {archive.zr.b}" for archive in archives)
+        raise ValueError(f"the archives have different relations of level to rain rate ({names}): train on each alone")
+    if config.synthetic_size is not None and len(archives) > 1:
+        raise ValueError("with synthetic_size the archive only validates: give one archive")
+    for archive in archives:
+        if ALL in (config.split, config.valid) and DEFAULT_SPLIT in archive.splits:
+            raise ValueError(
+                f"all frames of {archive.name} include its split {DEFAULT_SPLIT}, which is kept for evaluation: choose "
+                f"one of its other splits, {', '.join(name for name in archive.splits if name != DEFAULT_SPLIT)}"
+            )
+
+
+def _describe(archives: Sequence[tuple[Archive, float]]) -> dict[str, Any]:
+    """The archives in the metadata of checkpoints; those of one archive are as in earlier versions."""
+    if len(archives) == 1:
+        return {"cadence": archives[0][0].cadence, "archive": archives[0][0].fingerprint}
+    return {
+        "cadence": [archive.cadence for archive, _ in archives],
+        "archives": [[archive.fingerprint, share] for archive, share in archives],
+    }
+
+
+def _make_validation(
+    archives: Sequence[Archive], net: Network, config: TrainConfig, ranks: Ranks
+) -> Callable[[], float] | None:
+    """The validation on those archives that have the split; on several of them it is relative to the last frame."""
+    if config.valid == "none":
+        return None
+    held = [archive for archive in archives if config.valid in (*archive.splits, ALL)] if archives[1:] else archives
+    if not held:
+        names = sorted({name for archive in archives for name in archive.splits})
+        raise ValueError(f"no archive has the split {config.valid!r} to validate on, {suggest(config.valid, names)}")
+    found = [Validation(SplitView(archive, config.valid), net, ranks, config.valid_limit) for archive in held]
+    return average_relative(found) if archives[1:] else found[0]
+
+
+def _make_source(archives: Sequence[tuple[Archive, float]], config: TrainConfig, stride: int, ranks: Ranks) -> Source:
     rows = ranks.share(config.batch)
+    archive = archives[0][0]
     if config.synthetic_size is None:
-        return ArchiveSampler(
-            SplitView(archive, config.split),
-            rows,
-            seed=config.seed,
-            crop=config.crop,
-            stride=stride,
-            candidates=config.rain_candidates,
-        )
+        samplers = [
+            ArchiveSampler(
+                SplitView(archive, config.split),
+                rows,
+                seed=config.seed,
+                crop=config.crop,
+                stride=stride,
+                candidates=config.rain_candidates,
+                varied=config.varied,
+            )
+            for archive, _ in archives
+        ]
+        shares = [share for _, share in archives]
+        return samplers[0] if len(samplers) == 1 else MixedSampler(samplers, shares, rows, seed=config.seed)
     shape = (config.synthetic_size, config.synthetic_size)
     own = config.seed * ranks.count + ranks.rank  # other rain in each process
     device = str(select_device(config.device))

@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
+from hko7env.split_view import DEFAULT_SPLIT
+
 from ..networks.flow_net import FLOW_NET
 from ..networks.registry import find_network
 from .clipping import CLIP_NORM
@@ -101,12 +103,17 @@ class TrainConfig(Optimisation):
         ValueError: If a value is out of range, or two options do not go together.
     """
 
-    split: Annotated[str, "split of the archive to learn from", Stored()] = "train"
-    valid: Annotated[str, "split of the archive to validate on, or none", Stored()] = "valid"
+    split: Annotated[str, "split of each archive to learn from", Stored()] = "train"
+    valid: Annotated[str, "split to validate on, of those archives that have it, or none", Stored()] = "valid"
     valid_limit: Annotated[int | None, "sequences to validate on, evenly spaced; none for all", Stored()] = None
     batch: Annotated[int, "windows in a step, of all processes together (CNNs: 8)", Stored()] = 4
     crop: Annotated[int | None, "side in px of the part of a frame to learn from; none for all of it", Stored()] = None
     rain_candidates: Annotated[int, "windows to draw, of which the rainiest is learned from", Stored("draws")] = 1
+    varied: Annotated[
+        bool,
+        "vary orientation, intensity, classes and time step of the windows (flow_net always does)",
+        Stored(),
+    ] = False
     synthetic_size: Annotated[
         int | None,
         "learn from synthetic rain made during the training, this many px a side; validate on the archive",
@@ -138,8 +145,16 @@ class TrainConfig(Optimisation):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        for name in ("split", "valid"):
+            if getattr(self, name) == DEFAULT_SPLIT:
+                raise ValueError(
+                    f"{name} {DEFAULT_SPLIT!r}: that split is kept for evaluation, a network neither learns from it nor is "
+                    "chosen by it; choose another split"
+                )
         if self.synthetic_size is not None:
-            self._refuse("synthetic_size", "does not learn from the archive", ("split", "crop", "rain_candidates"))
+            self._refuse(
+                "synthetic_size", "does not learn from the archive", ("split", "crop", "rain_candidates", "varied")
+            )
         if self.valid == "none":
             self._refuse("valid none", "validates on nothing", ("valid_limit", "patience"))
 
@@ -155,6 +170,13 @@ class TrainConfig(Optimisation):
                     f"{chosen} and {field.name} do not go together: {chosen} {reason}; leave one of them out"
                 )
 
+    def metadata(self) -> dict[str, Any]:
+        """As :meth:`Optimisation.metadata`; earlier versions did not store ``varied``, which they lacked."""
+        values = super().metadata()
+        if not self.varied:
+            del values["varied"]
+        return values
+
     @classmethod
     def for_model(cls, model: str, given: Mapping[str, Any]) -> Self:
         """The options of a training of one network, with the steps and batch of the released code as defaults.
@@ -167,6 +189,8 @@ class TrainConfig(Optimisation):
             ValueError: If there is no such network, or as the class raises it.
         """
         if model == FLOW_NET:
+            if "varied" in given:
+                raise ValueError("flow_net always learns from varied windows: leave varied out")
             return cls(**{**FLOW_NET_DEFAULTS, **given})
         network = find_network(model)
         return cls(**{"steps": network.steps, "batch": network.batch, **given})

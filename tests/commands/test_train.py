@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium
+import numpy as np
 import pytest
 import torch
 
+import hko7env
 from agents.commands.train import RENAMED, make_parser
 from agents.learning.checkpoint import digest, read, under
 from agents.learning.distributed import Ranks
@@ -16,11 +19,16 @@ from agents.learning.train_config import TrainConfig
 from agents.learning.trainer import Trainer
 from agents.learning.validation import Validation
 from agents.learning.weights import find_shipped_weights
+from agents.networks.registry import make_network
 from hko7env.archive import Archive
 from hko7env.loading import load
+from hko7env.scores import Tally
 from hko7env.split_view import SplitView
+from hko7env.synthetic import EpisodeSpec, make
 from hko7env.testing import task
-from tests.helpers.training import content, equal, log, ninety_archive
+from hko7env.units import ZR
+from tests.conftest import SMALL
+from tests.helpers.training import TINY, content, equal, log, ninety_archive
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -84,6 +92,115 @@ def test_it_learns_from_rain_that_is_made_as_it_goes(archive, tmp_path, command)
     assert "crop them to multiples of 30" in done.err
 
 
+# ---------------------------------------------------------------- several archives
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """Path of an archive of 60 x 75 px of other rain, with splits train, valid and test."""
+    path = tmp_path_factory.mktemp("archives") / "wide.zarr"
+    make(path, shape=(60, 75), seed=5, weather=(EpisodeSpec("train", "2013-06-10T00:00", 40), *SMALL[1:]))
+    Archive(str(path), writable=True).update(
+        splits={
+            "train": [("2013-01-01", "2014-01-01")],
+            "valid": [("2015-05-20", "2015-05-21")],
+            "test": [("2015-07-01", "2015-08-01")],
+        }
+    )
+    return path
+
+
+def several(archive, wide, out, **options):
+    """The command of a training on both archives."""
+    given = words(archive, out, varied=None, **options)
+    place = given.index("--archive") + 1
+    return [*given[:place], f"{archive}=3", str(wide), *given[place + 1 :], "--varied"]
+
+
+def test_a_training_on_several_archives_is_stopped_and_goes_on(archive, wide, tmp_path, command, monkeypatch):
+    learn = Trainer._learn
+
+    def interrupted(self, batch, rate):
+        if self.step == 2:
+            signal.raise_signal(signal.SIGINT)
+        return learn(self, batch, rate)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_learn", interrupted)
+        patch.delenv("LOCAL_RANK", raising=False)
+        assert command(*several(archive, wide, "parts")).status == 130
+    for name in ("parts", "whole"):
+        assert command(*several(archive, wide, name)).status == 0
+    for name in ("last", "best"):
+        assert equal(*(content(tmp_path / folder / f"{name}.safetensors") for folder in ("parts", "whole")))
+    _, metadata = read(tmp_path / "whole/best.safetensors")
+    opened = [Archive(str(path)) for path in (archive, wide)]
+    assert metadata["archives"] == [[opened[0].fingerprint, 3.0], [opened[1].fingerprint, 1.0]]
+    assert (metadata["cadence"], metadata["varied"]) == ([6, 6], True)
+    assert "archive" not in metadata
+    done = command(*words(archive, "whole"))
+    assert done.status == 1
+    assert "last.safetensors is of a training with" in done.err
+
+
+def test_several_archives_are_validated_on_relative_to_the_last_frame(archive, wide, tmp_path, command):
+    assert command(*several(archive, wide, "some")).status == 0
+    path = tmp_path / "some/best.safetensors"
+    ratios = []
+    for each in (archive, wide):
+        env = gymnasium.make("HKO7-Offline-v0", archive=str(each), split="valid").unwrapped
+        found = []
+        for agent in (
+            load("agents.convgru", env.task, checkpoint=str(path), device="cpu"),
+            load("agents.last_frame", env.task),
+        ):
+            total = Tally.zero(20)
+            for index in (0, len(env.schedule) - 1):  # valid_limit 2
+                total += hko7env.run(env, agent, options={"start": index, "stop": index + 1})
+            found.append(total.balanced_error)
+        ratios.append(found[0] / found[1])
+    assert read(path)[1]["score"] == pytest.approx(np.mean(ratios), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"crop": None}, "60 x 75 px are no multiple of the network's total stride of 30 px: choose a crop of 60"),
+        ({"crop": 90}, "wide.zarr: a crop is a multiple of 30 px, the total stride of the network, and at most 60"),
+        ({"valid": "valdi"}, "no archive has the split 'valdi' to validate on, did you mean 'valid'?"),
+        ({"split": "all"}, "ninety.zarr include its split test, which is kept for evaluation: choose one of its other"),
+        ({"valid": "test"}, "valid 'test': that split is kept for evaluation"),
+    ],
+)
+def test_what_several_archives_cannot_do_is_named(archive, wide, tmp_path, command, change, message):
+    done = command(*several(archive, wide, "none", **change))
+    assert (done.status, done.out) == (1, "")
+    assert message in done.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_archives_learned_from_together_have_one_relation_of_level_to_rain_rate(archive, new_archive):
+    frames = np.zeros((30, 90, 90), np.uint8)
+    other = new_archive(6 * np.arange(30), frames, zr=ZR(200, 1.6))
+    config = TrainConfig(crop=30, valid="none", device="cpu")
+    with pytest.raises(
+        ValueError, match=r"different relations .* \(.*ninety.zarr a 58.53 b 1.56, .*some.zarr a 200.0 b 1.6\)"
+    ):
+        make_trainer("convgru", [(Archive(str(archive)), 1.0), (other, 1.0)], config)
+    with pytest.raises(ValueError, match="with synthetic_size the archive only validates: give one archive"):
+        twice = [(Archive(str(archive)), 1.0)] * 2
+        make_trainer("convgru", twice, TrainConfig(synthetic_size=60, valid="none", device="cpu"))
+
+
+def test_an_archive_without_rain_cannot_be_compared(archive, new_archive):
+    dry = new_archive(
+        6 * np.arange(30), np.zeros((30, 90, 90), np.uint8), splits={"valid": [("1970-01-01", "1971-01-01")]}
+    )
+    net = make_network(TINY, 5, 20)
+    with pytest.raises(ValueError, match="split valid, holds no rain to validate on"):
+        Validation(SplitView(dry, "valid"), net, Ranks()).relative()
+
+
 def test_it_begins_with_the_weights_of_another(archive, tmp_path, command):
     for seed, name in enumerate(("first", "other")):
         assert command(*words(archive, name, steps=1, seed=seed)).status == 0
@@ -100,7 +217,7 @@ def test_it_begins_with_the_weights_of_another(archive, tmp_path, command):
 def test_the_folder_of_a_training_of_the_former_version_is_continued(archive, tmp_path):
     """All that the former version stored, as it stored it."""
     config = TrainConfig(steps=1, crop=30, valid="none", device="cpu", out=tmp_path, update_gate_bias=2.0)
-    trainer = make_trainer("convgru", Archive(str(archive)), config)
+    trainer = make_trainer("convgru", [(Archive(str(archive)), 1.0)], config)
     former = {
         "archive": Archive(str(archive)).fingerprint, "balanced": True, "batch": 4, "cadence": 6, "checkpoint": None,
         "clip": 50.0, "crop": 30, "decay": 0.7, "decay_every": 20000, "draws": 1, "ema": 0.0, "floor": 1e-06,
@@ -115,7 +232,7 @@ def test_the_folder_of_a_training_of_the_former_version_is_continued(archive, tm
 @pytest.mark.parametrize("model, loss", [("conv2d", "sum over leads"), ("convgru", None)])
 def test_checkpoints_of_cnns_say_that_their_loss_is_a_sum(archive, tmp_path, model, loss):
     config = TrainConfig.for_model(model, {"synthetic_size": 120, "valid": "none", "device": "cpu", "out": tmp_path})
-    assert make_trainer(model, Archive(str(archive)), config).metadata.get("loss") == loss
+    assert make_trainer(model, [(Archive(str(archive)), 1.0)], config).metadata.get("loss") == loss
 
 
 @pytest.mark.parametrize("checkpoint", [{}, {"checkpoint": find_shipped_weights("trajgru", "small")}])

@@ -11,6 +11,7 @@ import torch
 import hko7env
 from agents.learning.loss import forecast_error
 from agents.learning.network_agent import Config, NetworkAgent
+from agents.learning.padding import pad_maps, pad_task
 from agents.networks.paper_tables import TABLES, narrow_table
 from agents.networks.recurrent import TrajGRU
 from agents.networks.registry import NETWORKS, SIZES, build, make_network
@@ -39,20 +40,20 @@ class Untrained(AgentTests):
 
 
 class TestConv2D(Untrained):
-    name, multiple = "conv2d", 120
+    name = "conv2d"
 
 
 class TestConv3D(Untrained):
-    name, multiple, leads = "conv3d", 120, (20,)
+    name, leads = "conv3d", (20,)
 
 
 class TestConvGRU(Untrained):
-    name, multiple, leads = "convgru", 30, (7, 20)
+    name, leads = "convgru", (7, 20)
     options = MappingProxyType({"replay_windows": 2, "updates": 2, "order": "official"})
 
 
 class TestTrajGRU(Untrained):
-    name, multiple, leads = "trajgru", 30, (7, 20)
+    name, leads = "trajgru", (7, 20)
 
 
 SOME = task(60, 60)
@@ -217,6 +218,37 @@ def test_batch_normalisation_keeps_its_statistics():
     assert same(before, agent.net.buffers())
 
 
+# ---------------------------------------------------------------- any grid
+
+
+def test_padding_is_no_echo_that_is_not_scored():
+    """On 50 x 45 px an agent forecasts and learns as on 60 x 60 px with a mask and frames that end there."""
+    some = task(50, 45)
+    wide = pad_task(some, 30)
+    assert (wide.height, wide.width) == (60, 60)
+    assert not wide.scored[50:].any()
+    assert not wide.scored[:, 45:].any()
+    assert np.array_equal(wide.scored[:50, :45], some.scored)
+    one, other = (tiny(each, online_rate=1e-2, replay_windows=1) for each in (some, wide))
+    for shown in stream(7, some):
+        frames = np.zeros((5, 60, 60), np.uint8)
+        frames[:, :50, :45] = shown["frames"]
+        for agent, seen in ((one, shown), (other, {**shown, "frames": frames})):
+            agent.store(seen)
+            agent.update()
+        assert one.predict().shape == (20, 50, 45)
+        assert np.array_equal(one.predict(), other.predict()[:, :50, :45])
+    assert one._steps == 3
+    assert same(weights(one), weights(other))
+
+
+def test_a_grid_that_fits_is_not_copied():
+    maps = torch.zeros(2, 5, 60, 90, dtype=torch.uint8)
+    assert pad_maps(maps, 30) is maps
+    assert pad_maps(maps, 40).shape == (2, 5, 80, 120)
+    assert pad_maps(torch.ones(3, 2, dtype=torch.bool), 4).tolist() == [[True, True, False, False]] * 3 + [[False] * 4]
+
+
 # ---------------------------------------------------------------- whole runs
 
 
@@ -273,8 +305,6 @@ def test_a_run_that_is_stopped_and_goes_on_has_equal_counts(archive, tmp_path):
 
 
 def test_what_cannot_be_made_is_said(monkeypatch):
-    with pytest.raises(ValueError, match="pad the frames to 60 x 60"):
-        load("agents.trajgru", task(), checkpoint="none")
     with pytest.raises(ValueError, match="did you mean 'small'"):
         load("agents.trajgru", SOME, checkpoint="none", size="smal")
     with pytest.raises(ValueError, match="order is one of paper, official, got 'late'"):

@@ -24,6 +24,13 @@ def test_checkpoints_store_options_by_the_names_they_have_always_had():
     assert Optimisation().metadata().items() <= TrainConfig().metadata().items()
 
 
+def test_variations_are_stored_where_they_are_used():
+    assert "varied" not in TrainConfig().metadata()
+    assert TrainConfig(varied=True).metadata()["varied"] is True
+    with pytest.raises(ValueError, match="flow_net always learns from varied windows"):
+        TrainConfig.for_model("flow_net", {"varied": False})
+
+
 def test_what_is_not_stored_may_change_when_a_training_goes_on():
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
     steering = "steps valid_every patience save_seconds size checkpoint device compile graph threads out"
@@ -40,7 +47,8 @@ def test_every_option_says_what_it_does(config):
 @pytest.mark.parametrize(
     "given, names",
     [
-        ({"synthetic_size": 60, "split": "test"}, ("synthetic_size", "split")),
+        ({"synthetic_size": 60, "split": "valid"}, ("synthetic_size", "split")),
+        ({"synthetic_size": 60, "varied": True}, ("synthetic_size", "varied")),
         ({"synthetic_size": 60, "crop": 30}, ("synthetic_size", "crop")),
         ({"synthetic_size": 60, "rain_candidates": 2}, ("synthetic_size", "rain_candidates")),
         ({"valid": "none", "patience": 2}, ("valid none", "patience")),
@@ -61,6 +69,8 @@ def test_options_that_do_not_go_together_are_named(given, names):
         ({"weight_averaging": 1.0}, "weight_averaging must be at least 0 and below 1"),
         ({"link_rate_share": -1.0}, "link_rate_share must be at least 0"),
         ({"rate": float("nan")}, "rate must be at least 0"),
+        ({"split": "test"}, "split 'test': that split is kept for evaluation"),
+        ({"valid": "test"}, "valid 'test': that split is kept for evaluation"),
     ],
 )
 def test_a_value_out_of_range_is_named(given, message):
