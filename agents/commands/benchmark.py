@@ -26,6 +26,8 @@ TOPICS = {  # name: module of ..benchmarks, what it measures
         "calibrated_flow_scores",
         "scores of agents.calibrated_flow and its ratios to ROVER's on each --archive, or with --ablation of variants",
     ),
+    "flow-net": ("flow_net", "what each choice in agents.flow_net is worth: short trainings on each --archive"),
+    "real-rain": ("real_rain", "scores of agents and their ratios to ROVER's on each --archive"),
     "nets": ("nets", "forecast, training step and online step of every network, or of --models"),
 }
 

@@ -63,7 +63,7 @@ class Windows:
         rain = np.array([self._rain(start) for start in self.starts])
         roots = np.sqrt(rain) + 1e-9
         self._chances = np.cumsum(EVEN / len(rain) + (1 - EVEN) * roots / roots.sum())
-        self._motion = functools.lru_cache(maxsize=KNOWN_MOTIONS)(self._estimate)
+        self._motion = functools.lru_cache(maxsize=KNOWN_MOTIONS)(self.estimate)
 
     def _rain(self, start: np.int64) -> float:
         frames, present = self.view.frames_at(np.array([start + self.cadence * (INPUTS - 1)]))
@@ -92,19 +92,20 @@ class Windows:
         Returns:
             Their advection, and the newest frame (H, W).
         """
-        frames, present = self._frames(start, stride)
+        frames, present = self.frames(start, stride)
         replaced, motion = table[frames], self._motion(start, stride)
         cadence, static = self.cadence * stride, self.view.archive.scored
         advection = SegmentAdvection(replaced, present, static, cadence, count_leads(stride), motion=motion)
         return advection, replaced[-1]
 
-    def _frames(self, start: np.int64, stride: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    def frames(self, start: np.int64, stride: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+        """The input frames (J, H, W) uint8 of a window, and (J,) bool which are present."""
         frames, present = self.view.frames_at(start + self.cadence * stride * np.arange(INPUTS))
         return np.stack(frames), present
 
-    def _estimate(self, start: np.int64, stride: int) -> torch.Tensor:
+    def estimate(self, start: np.int64, stride: int) -> torch.Tensor:
         """The motion of the frames as they are, whatever their levels are replaced by."""
-        frames, present = self._frames(start, stride)
+        frames, present = Windows.frames(self, start, stride)
         return SegmentAdvection(frames, present, self.view.archive.scored, self.cadence * stride, 1).motion
 
 
@@ -123,6 +124,7 @@ class AdvectedSampler:
         seed: Seed of the draws.
         crop: Side of the part of a frame in px.
         varied: Whether to vary orientation, intensity, classes and cadence.
+        windows: Class of the windows, for experiments.
 
     Raises:
         ValueError: If a split has no valid window, or the crop is no multiple of 16 px or larger than a frame.
@@ -136,6 +138,7 @@ class AdvectedSampler:
         seed: int = 0,
         crop: int = 160,
         varied: bool = True,
+        windows: type[Windows] = Windows,
     ) -> None:
         if crop < GRID or crop % GRID:
             raise ValueError(f"a crop is a multiple of {GRID} px, got {crop}")
@@ -144,7 +147,7 @@ class AdvectedSampler:
         for view, _ in views:
             if crop > min(view.archive.shape):
                 raise ValueError(f"a crop of {crop} px is larger than the frames of {view.archive.name}")
-        self.windows = [Windows(view) for view, _ in views]
+        self.windows = [windows(view) for view, _ in views]
         shares = np.array([share for _, share in views], np.float64)
         self._shares = np.cumsum(shares / shares.sum())
         self.rows, self.seed, self.crop, self.varied = rows, seed, crop, varied

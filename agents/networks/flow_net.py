@@ -47,6 +47,7 @@ class FlowNet(TrainableNetwork):
 
     Args:
         inputs: J, number of input frames.
+        widths: Channels at 1/2, 1/4, ... of the resolution.
         low_precision: Multiply in bfloat16.
 
     Attributes:
@@ -56,19 +57,19 @@ class FlowNet(TrainableNetwork):
     betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
     last_layer_only = False
 
-    def __init__(self, inputs: int, *, low_precision: bool = False) -> None:
+    def __init__(self, inputs: int, widths: tuple[int, ...] = WIDTHS, *, low_precision: bool = False) -> None:
         super().__init__()
         self.low_precision = low_precision
         first = FINE * FINE + inputs + 2  # channels of the newest frame and of the context
         self.down = nn.ModuleList(
             nn.Conv2d(a, b, 3, padding=1, stride=1 if level == 0 else 2)
-            for level, (a, b) in enumerate(itertools.pairwise((first, *WIDTHS)))
+            for level, (a, b) in enumerate(itertools.pairwise((first, *widths)))
         )
-        self.same = nn.ModuleList(nn.Conv2d(b, b, 3, padding=1) for b in WIDTHS)
-        self.deep = nn.ModuleList(nn.Conv2d(WIDTHS[-1], WIDTHS[-1], 3, padding=1) for _ in range(2))
-        self.lift = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(WIDTHS))
-        self.merge = nn.ModuleList(nn.Conv2d(a, a, 3, padding=1) for a in WIDTHS[:-1])
-        self.head = nn.Conv2d(WIDTHS[0] + first, FINE * FINE * (1 + EVENTS), 3, padding=1)
+        self.same = nn.ModuleList(nn.Conv2d(b, b, 3, padding=1) for b in widths)
+        self.deep = nn.ModuleList(nn.Conv2d(widths[-1], widths[-1], 3, padding=1) for _ in range(2))
+        self.lift = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(widths))
+        self.merge = nn.ModuleList(nn.Conv2d(a, a, 3, padding=1) for a in widths[:-1])
+        self.head = nn.Conv2d(widths[0] + first, FINE * FINE * (1 + EVENTS), 3, padding=1)
 
     @property
     def total_stride(self) -> int:
