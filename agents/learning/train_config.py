@@ -14,12 +14,12 @@ from ..networks.registry import find_network
 from .clipping import CLIP_NORM
 
 FLOW_NET_DEFAULTS: dict[str, Any] = {
-    "steps": 6000,
+    "steps": 5500,
     "batch": 8,
     "crop": 160,
-    "rate": 2e-3,
+    "rate": 1.5e-3,
     "schedule": "one-cycle",
-    "clip_norm": 5.0,
+    "clip_norm": 1.0,
     "weight_averaging": 0.998,
     "valid_every": 500,
 }

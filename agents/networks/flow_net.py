@@ -17,7 +17,7 @@ Tensor = torch.Tensor
 
 FLOW_NET = "flow_net"  # its name
 SLOPE = 0.1  # of the leaky ReLU
-WIDTHS = (16, 32, 64, 96)  # channels at 1/2, 1/4, 1/8 and 1/16 of the resolution
+WIDTHS = (16, 32, 48, 64)  # channels at 1/2, 1/4, 1/8 and 1/16 of the resolution
 FINE = 2  # px of the newest frame in a cell, along each side
 EVENTS = len(THRESHOLDS)
 INITIAL_ODDS = -4.0  # log odds of each event before the training
