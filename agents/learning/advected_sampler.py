@@ -13,8 +13,7 @@ from hko7env.schedule import INPUTS, LEADS, valid_starts
 from hko7env.scores import scored
 from hko7env.split_view import SplitView
 
-from ..optical_flow.segment_advection import GRID, AdvectedFrames, SegmentAdvection
-from ..optical_flow.segment_motion import REDUCTION
+from ..optical_flow.segment_advection import CELL, GRID, AdvectedFrames, SegmentAdvection
 from .augmentation import Variation, draw_variation
 
 WINDOW = INPUTS + LEADS
@@ -181,7 +180,7 @@ class AdvectedSampler:
         """The rainiest of a few places in the newest frame."""
         places = []
         for _ in range(CROPS):
-            y, x = (REDUCTION * int(random.integers((size - self.crop) // REDUCTION + 1)) for size in newest.shape)
+            y, x = (CELL * int(random.integers((size - self.crop) // CELL + 1)) for size in newest.shape)
             places.append((slice(y, y + self.crop), slice(x, x + self.crop)))
         return max(places, key=lambda place: windows.weight(newest[place]))
 

@@ -14,7 +14,7 @@ from ..networks.registry import find_network
 from .clipping import CLIP_NORM
 
 FLOW_NET_DEFAULTS: dict[str, Any] = {
-    "steps": 5500,
+    "steps": 5000,
     "batch": 8,
     "crop": 160,
     "rate": 1.5e-3,

@@ -14,12 +14,13 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 
 from hko7env.scores import scored
 
-from .segment_motion import REDUCTION, departure_points, estimate_motion, sample
+from .segment_motion import REDUCTIONS, departure_points, estimate_motion, sample
 
 Tensor = torch.Tensor
 
 GRID = 16  # px: advected frames are padded to multiples of this
 FINE = 2  # px in a cell of the older frames and of the coverage
+CELL = REDUCTIONS[-1]  # px in a cell of the motion's grid
 HOUR = 60.0  # minutes
 
 
@@ -82,14 +83,14 @@ class SegmentAdvection:
 
         Args:
             leads: Lead times in steps, from 1 on.
-            window: Rows and columns of the padded grid to compute, from and to multiples of REDUCTION; None for all.
+            window: Rows and columns of the padded grid to compute, from and to multiples of CELL; None for all.
         """
         rows, columns = window or (slice(0, self.shape[0]), slice(0, self.shape[1]))
         height, width = rows.stop - rows.start, columns.stop - columns.start
         half = (height // FINE, width // FINE)
         last = len(self._slots) - 1
-        cut = (slice(rows.start // REDUCTION, rows.stop // REDUCTION),
-               slice(columns.start // REDUCTION, columns.stop // REDUCTION))  # fmt: skip
+        cut = (slice(rows.start // CELL, rows.stop // CELL),
+               slice(columns.start // CELL, columns.stop // CELL))  # fmt: skip
 
         def points(slot: int, shape: tuple[int, int]) -> Tensor:
             index = torch.tensor([lead + last - slot - 1 for lead in leads])
