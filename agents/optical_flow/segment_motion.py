@@ -45,9 +45,9 @@ def estimate_motion(frames: Tensor, present: npt.NDArray[np.bool_]) -> Tensor:
     height, width = (size // REDUCTIONS[-1] for size in frames.shape[-2:])
     motion = frames.new_zeros(1, height, width, 2)
     for reduction in REDUCTIONS:
-        images = F.avg_pool2d(frames[slots][None], reduction)
-        if len(slots) > 1 and min(images.shape[-2:]) >= variational.SMALLEST:
-            motion = _improve(motion, variational.smooth(images, SIGMA)[0], steps)
+        if len(slots) > 1 and min(frames.shape[-2:]) >= reduction * variational.SMALLEST:
+            images = variational.smooth(F.avg_pool2d(frames[slots][None], reduction), SIGMA)[0]
+            motion = _improve(motion, images, steps)
     return motion
 
 
