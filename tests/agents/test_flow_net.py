@@ -85,7 +85,7 @@ def test_only_the_last_layer_learns(weights):
 
 def test_learning_lowers_the_error_of_what_is_learned(weights):
     some = task(64, 96)
-    agent = make(some, Config(checkpoint=weights, online_rate=1e-3))
+    agent = make(some, Config(checkpoint=weights, online_rate=1e-4))
     windows = list(stream(some, 5))
     frames, present = np.concatenate([one["frames"] for one in windows]), np.ones(25, bool)
 
