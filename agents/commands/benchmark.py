@@ -71,8 +71,9 @@ def _parser() -> Parser:
 
 
 def _add_scores(add: Any) -> None:
-    """Add the options of the topic calibrated-flow-scores."""
-    topic = "for calibrated-flow-scores:"
+    """Add the options of the topics real-rain and calibrated-flow-scores."""
+    add("--agents", nargs="+", metavar="AGENT", help="for real-rain: agents to compare; default: all that come trained")
+    topic = "for real-rain and calibrated-flow-scores:"
     add("--split", help=f"{topic} split of each archive, or all; default: test, or all if an archive has no splits")
     help_text = f"{topic} vary the parts of the agent instead of comparing agents; default: no"
     add("--ablation", action=argparse.BooleanOptionalAction, default=False, help=help_text)

@@ -33,6 +33,11 @@ class TestFlowNet(AgentTests):
         return make(task, Config(checkpoint=self.weights))
 
 
+class TestLastLayer(TestFlowNet):
+    def make(self, task):
+        return make(task, Config(checkpoint=self.weights, online_rate=1e-3, half_life=3.0))
+
+
 class TestBalancedErrors(TestFlowNet):
     def make(self, task):
         return make(task, Config(checkpoint=self.weights, aim="mse", half_life=0, online_rate=0.0))
