@@ -18,10 +18,9 @@ from scipy.ndimage import gaussian_filter1d
 
 from hko7env.contract import Observation, OptionError, Task
 from hko7env.scores import scored
-from hko7env.units import BALANCE
 
 from .calibration import reliability
-from .calibration.corrected_forecast import Decision, sum_residuals
+from .calibration.corrected_forecast import Decision
 from .calibration.network_counting import read_counts, read_network
 from .learning import checkpoint
 from .learning.advected_forecast import correct_frames
@@ -69,12 +68,10 @@ class Issued:
     Attributes:
         time: Issue time, minutes since 1970-01-01.
         bins: (K, 5, h, w) uint8, see :func:`agents.calibration.reliability.find_bins`.
-        pixels: (K, h, w) float32, the forecast at the same locations.
     """
 
     time: int
     bins: npt.NDArray[np.uint8]
-    pixels: npt.NDArray[np.float32]
 
 
 class FlowNetAgent:
@@ -94,9 +91,7 @@ class FlowNetAgent:
         self._decision = Decision(task.zr, self.device)
         self._prior = prior
         self._counts = np.zeros_like(prior)  # learned online
-        self._residuals = np.zeros((task.leads, len(BALANCE), 2))  # learned online, see sum_residuals
-        self._sequences = 0.0  # that were verified, the older the less
-        self._odds, self._shifts = self._choose_odds(), self._choose_shifts()
+        self._odds = self._choose_odds()
         self._last_layer = LastLayer(net, task, config.online_rate)
         self._buffer = ReplayBuffer((task.inputs, task.height, task.width), task.inputs + task.leads)
         self._issued: deque[Issued] = deque()
@@ -123,7 +118,7 @@ class FlowNetAgent:
         """
         if self.config.half_life:
             self._count()
-            self._odds, self._shifts = self._choose_odds(), self._choose_shifts()
+            self._odds = self._choose_odds()
         if self.config.online_rate and (window := self._buffer.newest()):
             self._last_layer.learn(*self._buffer.frames(window))
 
@@ -131,59 +126,40 @@ class FlowNetAgent:
         task = self.task
         while self._issued and self._issued[0].time + task.leads * task.cadence < self._times[0]:
             self._issued.popleft()
-        kept = 0.5 ** (1 / self.config.half_life)
-        self._counts *= np.float32(kept)
-        self._residuals *= kept
-        self._sequences = kept * self._sequences + bool(self._issued)
+        self._counts *= np.float32(0.5 ** (1 / self.config.half_life))
         for slot in np.flatnonzero(self._present):
             truth = self._frames[slot]
             seen = scored(truth, task.scored)
-            here = reliability.thin(seen)
             for issued in self._issued:
                 lead, rest = divmod(int(self._times[slot]) - issued.time, task.cadence)
                 if rest == 0 and 1 <= lead <= task.leads:
                     self._counts[lead - 1] += reliability.count(issued.bins[lead - 1], truth, seen, task.zr)
-                    pixels = issued.pixels[lead - 1][here]
-                    self._residuals[lead - 1] += sum_residuals(pixels, reliability.thin(truth)[here], task.zr)
 
     def _choose_odds(self) -> torch.Tensor:
         counts = self.config.prior_weight * self._prior + self._counts
         smooth = gaussian_filter1d(counts, LEADS_SMOOTHED, axis=0, mode="nearest")
         return torch.from_numpy(reliability.choose_odds(smooth)).to(self.device)
 
-    def _choose_shifts(self) -> torch.Tensor:
-        """What to add to pixels of each lead time and class (K, 6): the mean residual, less while little is known."""
-        weights, residuals = gaussian_filter1d(self._residuals, LEADS_SMOOTHED, axis=0, mode="nearest").transpose(
-            2, 0, 1
-        )
-        known = self._sequences / (self._sequences + self.config.prior_weight + 1e-9)
-        shifts = known * residuals / np.maximum(weights, 1e-9)
-        shifts[:, 0] = 0  # most of the lowest class is dry
-        return torch.from_numpy(shifts.astype(np.float32)).to(self.device)
-
     def predict(self) -> npt.NDArray[np.float32]:
         """The forecast, (K, H, W) float32 pixels in [0, 1]. Raises MemoryError if the memory does not suffice."""
         task = self.task
         forecast = np.empty((task.leads, task.height, task.width), np.float32)
-        bins: list[npt.NDArray[np.uint8]] = []
+        bins = []
         for leads, corrected in correct_frames(self.net, self._frames, self._present, task):
             pixels = corrected.pixels.clamp(0, 1)
             if self.config.aim == "csi":
-                pixels = self._decision.pixels(corrected, self._odds[leads], self._shifts[leads])
+                pixels = self._decision.pixels(corrected, self._odds[leads])
             forecast[leads] = pixels.cpu().numpy()
             if self.config.half_life:
                 bins.append(reliability.find_bins(corrected.logits).cpu().numpy())
         if bins and (not self._issued or self._issued[-1].time != self._times[-1]):
-            pixels = np.ascontiguousarray(reliability.thin(forecast))
-            self._issued.append(Issued(int(self._times[-1]), np.concatenate(bins), pixels))
+            self._issued.append(Issued(int(self._times[-1]), np.concatenate(bins)))
         return forecast
 
     def save(self, path: Path) -> None:
         """Write the state: counts, last layer, frames and forecasts that are not verified yet. Raises OSError."""
         arrays = {"counts": self._counts, "frames": self._frames, "present": self._present, "times": self._times}
-        arrays["residuals"] = self._residuals
         arrays |= {f"issued.{n}": issued.bins for n, issued in enumerate(self._issued)}
-        arrays |= {f"pixels.{n}": issued.pixels for n, issued in enumerate(self._issued)}
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         tensors |= checkpoint.named("last_layer", self._last_layer.state())
         tensors |= checkpoint.named("buffer", self._buffer.pack(self._buffer.segments))
@@ -192,7 +168,6 @@ class FlowNetAgent:
             "task": self._task_metadata(),
             "issued": [issued.time for issued in self._issued],
             "steps": self._last_layer.steps,
-            "sequences": self._sequences,
         }
         checkpoint.write(path, tensors, metadata)
 
@@ -217,12 +192,9 @@ class FlowNetAgent:
         self._last_layer.restore(checkpoint.under("last_layer", tensors), metadata["steps"], path)
         self._buffer.segments = segments
         self._counts, self._frames = arrays["counts"], arrays["frames"]
-        self._residuals, self._sequences = arrays["residuals"], metadata["sequences"]
         self._present, self._times = arrays["present"], arrays["times"]
-        self._issued = deque(
-            Issued(time, arrays[f"issued.{n}"], arrays[f"pixels.{n}"]) for n, time in enumerate(metadata["issued"])
-        )
-        self._odds, self._shifts = self._choose_odds(), self._choose_shifts()
+        self._issued = deque(Issued(time, arrays[f"issued.{n}"]) for n, time in enumerate(metadata["issued"]))
+        self._odds = self._choose_odds()
 
     def _task_metadata(self) -> list[int]:
         task = self.task

@@ -4,8 +4,6 @@ Counts (K, 5, B, 2) say, for K lead times, the five thresholds of rain rate and 
 event was not observed and observed. They add up over sequences and can be decayed.
 """
 
-from typing import Any, TypeVar
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -13,7 +11,6 @@ import torch
 from hko7env.units import THRESHOLDS, ZR
 
 Tensor = torch.Tensor
-Maps = TypeVar("Maps", Tensor, npt.NDArray[Any])
 Counts = npt.NDArray[np.float32]
 
 EVENTS = len(THRESHOLDS)
@@ -28,14 +25,9 @@ def empty(leads: int) -> Counts:
     return np.zeros((leads, EVENTS, BINS, 2), np.float32)
 
 
-def thin(maps: Maps) -> Maps:
-    """One location in STEP x STEP of maps (..., H, W), arrays or tensors."""
-    return maps[..., STEP // 2 :: STEP, STEP // 2 :: STEP]
-
-
 def find_bins(logits: Tensor) -> Tensor:
     """The bin, uint8, of each of the log odds; one location in STEP x STEP of the last two axes."""
-    part = thin(logits)
+    part = logits[..., STEP // 2 :: STEP, STEP // 2 :: STEP]
     scale = (BINS - 2) / (HIGHEST - LOWEST)
     return ((part - LOWEST) * scale + 1).clamp(0, BINS - 1).to(torch.uint8)
 
@@ -52,8 +44,8 @@ def count(bins: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], seen: npt.N
     Returns:
         (5, B, 2).
     """
-    here = thin(seen)
-    observed, counted = thin(truth)[here], bins[:, here].astype(np.intp)
+    here = (slice(STEP // 2, None, STEP),) * 2
+    observed, counted = truth[here][seen[here]], bins[:, seen[here]].astype(np.intp)
     sums = [
         np.bincount(row * 2 + (observed >= level), minlength=2 * BINS).reshape(BINS, 2)
         for row, level in zip(counted, zr.threshold_levels, strict=True)

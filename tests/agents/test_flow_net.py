@@ -104,7 +104,7 @@ def test_learning_lowers_the_error_of_what_is_learned(weights):
 
 def test_missing_truth_teaches_nothing(weights):
     some = task(64, 96)
-    agent = make(some, Config(checkpoint=weights))
+    agent = make(some, Config(checkpoint=weights, online_rate=1e-3))
     for one in stream(some, 6):
         one["present"][:] = 0
         one["frames"][:] = 0

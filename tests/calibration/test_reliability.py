@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.calibration.corrected_forecast import Decision, sum_residuals
+from agents.calibration.corrected_forecast import Decision
 from agents.calibration.reliability import BINS, EDGES, EVENTS, LEAST_BIAS, MOST_BIAS, choose_odds, count, find_bins
 from agents.networks.flow_net import Corrected
 from hko7env.units import HKO7
@@ -70,13 +70,11 @@ def test_pixels_stay_inside_the_chosen_class():
     levels = HKO7.threshold_pixels
     logits = torch.tensor([[-9.0] * 5, [1, -9, -9, -9, -9], [1, 1, 1, 1, 1], [-9, 1, 1, 1, 1], [1, 1, -9, 1, 1]])
     corrected = Corrected(torch.full((5, 1, 1), 0.5), logits[:, :, None, None])
-    pixels = (
-        Decision(HKO7, torch.device("cpu")).pixels(corrected, torch.zeros(5, 5), torch.zeros(5, 6)).flatten().numpy()
-    )
+    pixels = Decision(HKO7, torch.device("cpu")).pixels(corrected, torch.zeros(5, 5)).flatten().numpy()
     classes = np.searchsorted(levels, pixels, "right")
     assert classes.tolist() == [0, 1, 5, 0, 2], "a higher event needs all lower ones"
     lower = Corrected(torch.full((5, 1, 1), -1.0), logits[:, :, None, None])
-    pixels = Decision(HKO7, torch.device("cpu")).pixels(lower, torch.zeros(5, 5), torch.zeros(5, 6)).flatten().numpy()
+    pixels = Decision(HKO7, torch.device("cpu")).pixels(lower, torch.zeros(5, 5)).flatten().numpy()
     assert np.searchsorted(levels, pixels, "right").tolist() == [0, 1, 5, 0, 2]
     assert pixels[0] == 0
 
@@ -86,24 +84,4 @@ def test_a_pixel_of_the_right_class_is_kept(value):
     logits = torch.full((1, 5, 1, 1), -1.0)
     logits[:, : int(np.searchsorted(HKO7.threshold_pixels, value, "right"))] = 1.0
     corrected = Corrected(torch.full((1, 1, 1), value), logits)
-    assert float(
-        Decision(HKO7, torch.device("cpu")).pixels(corrected, torch.zeros(1, 5), torch.zeros(1, 6))
-    ) == pytest.approx(value)
-
-
-def test_pixels_are_shifted_inside_their_class():
-    logits = torch.tensor([1.0, -1, -1, -1, -1])[None, :, None, None].expand(1, 5, 1, 3)
-    corrected = Corrected(torch.tensor([[[0.3, 0.35, 0.38]]]), logits)
-    shifts = torch.tensor([[9.0, 0.02, 9.0, 9.0, 9.0, 9.0]])
-    pixels = Decision(HKO7, torch.device("cpu")).pixels(corrected, torch.zeros(1, 5), shifts)[0, 0].numpy()
-    lowest, highest = HKO7.threshold_pixels[:2]
-    np.testing.assert_allclose(pixels, [lowest + 1e-4, 0.37, min(0.4, highest - 1e-4)], atol=1e-6)
-
-
-def test_residuals_are_summed_by_the_class_of_the_forecast():
-    forecast = np.array([0.1, 0.35, 0.35, 0.99], np.float32)  # none, 0.5 to 2 mm/h, the same, at least 30 mm/h
-    truth = np.array([0, 255, 102, 0], np.uint8)  # weights 1, 30, 2, 1 as 0.4 is 2 mm/h or more
-    sums = sum_residuals(forecast, truth, HKO7)
-    weights = HKO7.weights[truth]
-    np.testing.assert_allclose(sums[:, 0], [1, 30 + weights[2], 0, 0, 0, 1])
-    np.testing.assert_allclose(sums[:, 1], [-0.1, 30 * 0.65 + weights[2] * 0.05, 0, 0, 0, -0.99], rtol=1e-5)
+    assert float(Decision(HKO7, torch.device("cpu")).pixels(corrected, torch.zeros(1, 5))) == pytest.approx(value)
