@@ -28,8 +28,14 @@ TOPICS = {  # name: module of ..benchmarks, what it measures
     ),
     "flow-net": ("flow_net", "what each choice in agents.flow_net is worth: short trainings on each --archive"),
     "real-rain": ("real_rain", "scores of agents and their ratios to ROVER's on each --archive"),
+    "online-learning": ("online_learning", "scores of ways to learn online, on the split valid of each --archive"),
     "nets": ("nets", "forecast, training step and online step of every network, or of --models"),
 }
+SCORED = "calibrated-flow-scores"
+MODELS_HELP = (
+    "for nets: networks such as 'hko7 trajgru'; default: all; for online-learning: networks such as trajgru; default: "
+    "trajgru and convgru"
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,15 +60,15 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("topics", nargs="+", metavar="TOPIC", help="what to measure, from the list above")
     add("--rounds", type=integer(1), default=15, metavar="N", help="timed rounds of each competitor; default: 15")
-    help_text = "for flow and calibrated-flow-scores: paths or URLs of archives; default: the synthetic archive"
-    add("--archive", nargs="+", metavar="PATH", help=help_text)
+    help_text = "paths or URLs of archives; default: the synthetic archive"
+    add("--archive", nargs="+", metavar="PATH", help=f"for flow, {SCORED} and online-learning: {help_text}")
     _add_scores(add)
     add(
         "--mnist",
         metavar="FOLDER",
         help="for moving-mnist: folder of MNIST and the official test file; default: noise as digits",
     )
-    add("--models", nargs="+", metavar="MODEL", help="for nets: networks such as 'hko7 trajgru'; default: all")
+    add("--models", nargs="+", metavar="MODEL", help=MODELS_HELP)
     help_text = "for nets: float32, bf16 or both; default: both"
     add("--precisions", nargs="+", choices=("float32", "bf16"), default=["float32", "bf16"], help=help_text)
     help_text = "for nets: print the number of parameters of each network and measure nothing; default: no"
@@ -71,10 +77,13 @@ def _parser() -> Parser:
 
 
 def _add_scores(add: Any) -> None:
-    """Add the options of the topics real-rain and calibrated-flow-scores."""
+    """Add the options of the topics that run agents."""
     add("--agents", nargs="+", metavar="AGENT", help="for real-rain: agents to compare; default: all that come trained")
-    topic = "for real-rain and calibrated-flow-scores:"
-    add("--split", help=f"{topic} split of each archive, or all; default: test, or all if an archive has no splits")
+    topics = "for real-rain, calibrated-flow-scores and online-learning:"
+    add("--split", help=f"{topics} split of each archive, or all; default: test or, for online-learning, valid")
+    help_text = "for online-learning: the first N sequences only; default: all"
+    add("--limit", type=integer(1), metavar="N", help=help_text)
+    topic = "for calibrated-flow-scores:"
     help_text = f"{topic} vary the parts of the agent instead of comparing agents; default: no"
     add("--ablation", action=argparse.BooleanOptionalAction, default=False, help=help_text)
-    add("--out", type=Path, default=Path("results"), metavar="PATH", help=f"{topic} run folders; default: results")
+    add("--out", type=Path, default=Path("results"), metavar="PATH", help=f"{topics} run folders; default: results")

@@ -2,13 +2,15 @@
 
 After each segment, the five frames of one observation, AdaGrad takes one step on the newest 25 consecutive frames: five
 inputs and twenty to forecast. Missing frames and locations that are not scored are left out of the loss. Weights and
-the state of the optimiser are kept across episodes.
+the state of the optimiser are kept across episodes. Options go beyond the paper: other windows to learn from, fewer
+weights to learn, a new start in each episode, and a correction of the frequency bias at each lead time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -24,14 +26,17 @@ from .checkpoint import CheckpointError, check, fill, named, number, read, under
 from .clipping import CLIP_NORM, clip_gradients
 from .cuda_graph import loss_and_gradients
 from .forecasting import forecast_frames
+from .lead_bias import LeadBias
 from .loss import Forward, window_loss
 from .padding import pad_maps, pad_task
 from .replay import ReplayBuffer, Segment
 from .weights import check_metadata, find_shipped_weights, load_weights
 
 Tensor = torch.Tensor
+Unpacked = TypeVar("Unpacked")
 Order = Literal["paper", "official"]
 Precision = Literal["float32", "bf16"]
+Learned = Literal["all", "last"]
 
 
 @dataclass(frozen=True)
@@ -58,12 +63,22 @@ class Config:
     precision: Annotated[Precision, "number format of convolutions"] = "float32"
     compile: Annotated[bool, "compile the network with torch.compile"] = False
     graph: Annotated[bool, "record a step of learning as one CUDA graph, on a GPU"] = False
+    learn: Annotated[Learned, "weights to learn: all, or those of the last layers"] = "all"
+    due_leads: Annotated[
+        bool, "also learn from the windows of the newest 10, 15 and 20 frames, whose later leads are not yet there"
+    ] = False
+    reset: Annotated[bool, "return to the trained weights when an episode begins"] = False
+    lead_bias: Annotated[
+        bool,
+        "match how often each level is forecast, lead by lead, to how often it was observed when forecasts came due",
+    ] = False
     replay_windows: Annotated[int, "earlier windows to learn from together with the newest"] = 0
     updates: Annotated[int, "steps of learning after each segment"] = 1
     replay_megabytes: Annotated[float, "MB of compressed frames kept for replay"] = 64.0
 
     def __post_init__(self) -> None:
-        for name, choices in (("order", get_args(Order)), ("precision", get_args(Precision))):
+        choices_of = {"order": Order, "precision": Precision, "learn": Learned}
+        for name, choices in ((name, get_args(kind)) for name, kind in choices_of.items()):
             if getattr(self, name) not in choices:
                 raise OptionError(f"{name} is one of {', '.join(choices)}, got {getattr(self, name)!r}")
         for name, least in (("online_rate", 0), ("replay_windows", 0), ("updates", 1), ("replay_megabytes", 0)):
@@ -91,22 +106,42 @@ class NetworkAgent:
         self._forward: Forward = torch.compile(net) if config.compile else net
         self._loss_and_gradients = loss_and_gradients(net, self._loss, graph=config.graph)
         self._static = pad_maps(torch.from_numpy(task.scored.copy()).to(self.device), net.total_stride)
+        self._learned = _select_parameters(net, config.learn)
         self._optimiser = torch.optim.Adagrad(
-            net.parameters(), lr=config.online_rate, lr_decay=0, initial_accumulator_value=net.epsilon, eps=0
+            self._learned.values(), lr=config.online_rate, lr_decay=0, initial_accumulator_value=net.epsilon, eps=0
         )  # MXNet has epsilon under the root: the sums of squares begin with it
+        self._trained = {name: p.detach().clone() for name, p in self._learned.items()} if config.reset else {}
         shape = (task.inputs, task.height, task.width)
         limit = config.replay_megabytes * 1e6
         self.buffer = ReplayBuffer(shape, task.inputs + task.leads, past=config.replay_windows > 0, limit=limit)
-        self._due: list[Segment] | None = None  # the window to learn from at the next update
+        self._least = 2 if config.due_leads else self.buffer.span  # segments to learn from
+        self._due: list[Segment] | None = None  # what to learn from at the next update
+        self._bias = LeadBias(task) if config.lead_bias else None
+        self._unverified = False  # whether the newest frames are still to be compared with forecasts
         self._steps = 0
         self._frames = np.zeros(shape, np.uint8)
 
     def store(self, observation: Observation) -> None:
         """Keep the J frames; a missing frame counts as no rain."""
-        before = self.buffer.newest()
+        begins = bool(observation["new_episode"])
+        before = self.buffer.newest(self._least)
         self.buffer.append(observation)
-        self._due = before if self.config.order == "official" else self.buffer.newest()
+        self._due = before if self.config.order == "official" else self.buffer.newest(self._least)
         self._frames, _ = self.buffer.frames(self.buffer.segments[-1:])
+        if begins and self.config.reset:
+            self._reset()
+        if self._bias:
+            self._bias.advance(new_episode=begins)
+            self._unverified = True
+
+    def _reset(self) -> None:
+        """Forget what has been learned, and what an update of the last episode would have learned from."""
+        self._due = None
+        for name, parameter in self._learned.items():
+            parameter.data.copy_(self._trained[name])
+            self._optimiser.state[parameter]["sum"].fill_(self.net.epsilon)
+        if self._bias:
+            self._bias.reset()
 
     def update(self) -> None:
         """Learn from the window that is due, if the episode is long enough to have one.
@@ -115,6 +150,9 @@ class NetworkAgent:
             MemoryError: If the memory does not suffice, with what to do.
             FloatingPointError: If a gradient is not finite; the weights are unchanged.
         """
+        if self._bias and self._unverified:
+            self._bias.learn(self._frames, self.buffer.segments[-1].present)
+            self._unverified = False
         newest, self._due = self._due, None
         if newest is None:
             return
@@ -124,8 +162,9 @@ class NetworkAgent:
 
     def _step(self, newest: list[Segment]) -> None:
         random = np.random.Generator(np.random.Philox(key=self.config.seed, counter=[0, 0, 0, self._steps]))
-        windows = [newest, *self.buffer.draw(self.config.replay_windows, newest, random)]
-        pairs = [self.buffer.frames(window) for window in windows]
+        windows = [newest, *(newest[-n:] for n in range(len(newest) - 1, self._least - 1, -1))]
+        windows += self.buffer.draw(self.config.replay_windows, newest, random)
+        pairs = [self.buffer.window(window) for window in windows]
         frames, present = (torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*pairs, strict=True))
         self.net.train(False)
         self._loss_and_gradients((pad_maps(frames, self.net.total_stride), present))
@@ -142,18 +181,23 @@ class NetworkAgent:
     def predict(self) -> npt.NDArray[np.float32]:
         """(K, H, W) float32 pixels in [0, 1]. Raises MemoryError if the memory does not suffice."""
         with explain_out_of_memory("choose size small or precision bf16"):
-            return forecast_frames(self.net, self._forward, self._frames)
+            forecast = forecast_frames(self.net, self._forward, self._frames)
+        return self._bias.correct(forecast) if self._bias else forecast
 
     def save(self, path: Path) -> None:
         """Write weights, state of the optimiser, stored frames and counters."""
         due = self._due or []
         tensors = {
             **named("net", self.net.state_dict()),
-            **named("adagrad", {n: self._optimiser.state[p]["sum"] for n, p in self.net.named_parameters()}),
+            **named("adagrad", {n: self._optimiser.state[p]["sum"] for n, p in self._learned.items()}),
             **named("buffer", self.buffer.pack([*self.buffer.segments, *due])),
             "frames": torch.from_numpy(self._frames.copy()),
         }
-        write(path, tensors, {"kind": "online", **self._metadata, "steps": self._steps, "due": len(due)})
+        counters = {"steps": self._steps, "due": len(due)}
+        if self._bias:
+            tensors |= named("bias", self._bias.pack())
+            counters["unverified"] = int(self._unverified)
+        write(path, tensors, {"kind": "online", **self._metadata, **counters})
 
     def restore(self, path: Path) -> None:
         """Restore the state that :meth:`save` wrote.
@@ -164,29 +208,44 @@ class NetworkAgent:
         tensors, found = read(path)
         check_metadata(found, {"kind": "online", **self._metadata}, path)
         steps, due = (number(found, name, path) for name in ("steps", "due"))
-        sums = {name: self._optimiser.state[p]["sum"] for name, p in self.net.named_parameters()}
+        sums = {name: self._optimiser.state[p]["sum"] for name, p in self._learned.items()}
         held = under("adagrad", tensors)
         check(held, sums, path)
         frames = tensors.get("frames", torch.zeros(0)).numpy()
         if frames.shape != self._frames.shape or frames.dtype != np.uint8:
             raise CheckpointError(f"{path} is of frames {frames.shape}, not {self._frames.shape}: resume its run")
-        kept = self._unpack(under("buffer", tensors), path)
-        if due not in (0, self.buffer.span) or due > len(kept):
+        kept = _unpack("stored frames", partial(self.buffer.unpack, under("buffer", tensors)), path)
+        if due not in (0, *range(self._least, self.buffer.span + 1)) or due > len(kept):
             raise CheckpointError(f"{path} has {due} of {len(kept)} segments due: remove it, and the run starts anew")
+        bias, unverified = self._bias, False
+        if self._bias:
+            unverified = bool(number(found, "unverified", path))
+            bias = _unpack("stored forecasts", partial(self._bias.unpack, under("bias", tensors)), path)
         fill(self.net, under("net", tensors), path)
         for name, total in sums.items():
             total.copy_(held[name])
         first = len(kept) - due
         self.buffer.segments, self._due = kept[:first], kept[first:] or None
         self._steps, self._frames = steps, frames.copy()
+        self._bias, self._unverified = bias, unverified
 
-    def _unpack(self, tensors: Mapping[str, Tensor], path: Path) -> list[Segment]:
-        try:
-            return self.buffer.unpack(tensors)
-        except ValueError as error:
-            raise CheckpointError(
-                f"{path} holds stored frames that cannot be read ({error}): remove it, and the run starts anew"
-            ) from error
+
+def _unpack(what: str, unpack: Callable[[], Unpacked], path: Path) -> Unpacked:
+    try:
+        return unpack()
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path} holds {what} that cannot be read ({error}): remove it, and the run starts anew"
+        ) from error
+
+
+def _select_parameters(net: Network, learn: Learned) -> dict[str, torch.nn.Parameter]:
+    """The parameters to learn, by name; the others are made constants."""
+    last = {id(parameter) for parameter in net.output_parameters()} if learn == "last" else set()
+    chosen = {name: p for name, p in net.named_parameters() if learn == "all" or id(p) in last}
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad_(name in chosen)
+    return chosen
 
 
 def make_agent(model: str, task: Task, config: Config) -> NetworkAgent:

@@ -68,11 +68,17 @@ class ReplayBuffer:
         while len(self.segments) > self.span and (not self.past or held > self.limit):
             held -= len(self.segments.pop(0).frames)
 
-    def newest(self) -> list[Segment] | None:
-        """The segments of the newest window, or None while the episode is shorter than a window."""
-        starts = self._starts()
-        last = len(self.segments) - self.span
-        return self.segments[last:] if starts and starts[-1] == last else None
+    def newest(self, least: int | None = None) -> list[Segment] | None:
+        """The newest segments of the episode, those of a window at most.
+
+        Args:
+            least: Segments that there must be; default: those of a window.
+
+        Returns:
+            The segments, or None if the episode has fewer.
+        """
+        found = [part for part in self.segments[-self.span :] if part.episode == self.segments[-1].episode]
+        return found if found and len(found) >= (least or self.span) else None
 
     def draw(self, count: int, newest: list[Segment], random: np.random.Generator) -> list[list[Segment]]:
         """Up to ``count`` different windows that begin before ``newest``."""
@@ -93,6 +99,14 @@ class ReplayBuffer:
         decoded = [np.frombuffer(self._codec.decode(part.frames), np.uint8).reshape(self.shape) for part in parts]
         present = np.concatenate([part.present for part in parts])
         return np.concatenate(decoded)[-self.length :], present[-self.length :]
+
+    def window(self, segments: Sequence[Segment]) -> tuple[Frames, Present]:
+        """As :meth:`frames`, for the window that begins with ``segments``: frames that they lack are missing."""
+        frames, present = self.frames(segments)
+        lacking = self.length - len(frames)
+        if lacking == 0:
+            return frames, present
+        return np.pad(frames, ((0, lacking), (0, 0), (0, 0))), np.pad(present, (0, lacking))
 
     def pack(self, segments: Sequence[Segment]) -> dict[str, torch.Tensor]:
         """``segments`` as tensors for a checkpoint."""

@@ -148,8 +148,8 @@ class TrainConfig(Optimisation):
         for name in ("split", "valid"):
             if getattr(self, name) == DEFAULT_SPLIT:
                 raise ValueError(
-                    f"{name} {DEFAULT_SPLIT!r}: that split is kept for evaluation, a network neither learns from it nor is "
-                    "chosen by it; choose another split"
+                    f"{name} {DEFAULT_SPLIT!r}: that split is kept for evaluation, a network neither learns from it "
+                    "nor is chosen by it; choose another split"
                 )
         if self.synthetic_size is not None:
             self._refuse(

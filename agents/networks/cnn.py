@@ -41,6 +41,11 @@ class CNN(Network):
         norm = nn.BatchNorm3d if three_dimensional else nn.BatchNorm2d
         self.norms = nn.ModuleDict({row.name: norm(row.channels_out) for row in table if row.name in NORMALISED})
 
+    def output_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the linear layers at the end."""
+        rows = [row for row in self.table if row.name in LINEAR]
+        return [parameter for row in rows for parameter in self.layers[row.name].parameters()]
+
     def forward(self, frames: Tensor) -> Tensor:
         """Forecast.
 

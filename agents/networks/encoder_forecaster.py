@@ -35,6 +35,11 @@ class EncoderForecaster(Network):
         """Parameters of the encoder, parameters of the forecaster."""
         return [list(part.parameters()) for part in (self.encoder, self.forecaster)]
 
+    def output_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the convolutions after the last recurrent layer."""
+        last = max(index for index, row in enumerate(self.table) if row.recurrent)
+        return [parameter for row in self.table[last + 1 :] for parameter in self.forecaster[row.name].parameters()]
+
     def forward(self, frames: Tensor) -> Tensor:
         """Forecast.
 

@@ -40,6 +40,10 @@ class TrainableNetwork(nn.Module):
         """Groups of parameters whose gradients are clipped together, each group by its own norm."""
         return [list(self.parameters())]
 
+    def output_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the last layers, which turn features into the forecast."""
+        raise NotImplementedError(f"{type(self).__name__} does not say which of its layers are the last")
+
     def parameter_groups(self, link_rate_share: float = 1.0) -> list[dict[str, Any]]:
         """Groups of parameters for an optimiser, with the ``share`` of the learning rate that each is trained at.
 
