@@ -18,12 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from hko7env.evaluation.journal import RunError, read_journal, record_dtype, sum_records, writing
+from hko7env.evaluation.provenance import SEQUENCES, read_sequences, sequences_csv
 from hko7env.evaluation.table import Result, leads_csv, table
 from hko7env.files import write_atomically
+from hko7env.schedule import Schedule
 from hko7env.scores import COUNTS, ERRORS, Tally
 
 _NUMBERED = re.compile(r"[0-9]{4,}\.journal|[0-9]{6,}\.(checkpoint|json)")
-_NAMED = ("config.json", "tally.npz", "leads.csv", "table.md", "complete.json")
+_NAMED = ("config.json", SEQUENCES, "tally.npz", "leads.csv", "table.md", "complete.json")
 # Files that a killed process leaves: those of write_atomically, and unfinished checkpoints
 _PARTIAL = re.compile(
     rf"({'|'.join(map(re.escape, _NAMED))}|[0-9]{{6,}}\.(checkpoint|json))\.[0-9]+\.partial|[0-9]{{6,}}\.partial.*"
@@ -183,6 +185,23 @@ class RunFolder:
         with writing(path):
             path.touch(exist_ok=False)
         return path
+
+    def add_sequences(self, schedule: Schedule) -> None:
+        """Write ``sequences.csv`` for readers who do not have the archive, unless it is there."""
+        if not (self.path / SEQUENCES).exists():
+            self._write(SEQUENCES, sequences_csv(schedule).encode())
+
+    def sequences(self) -> Schedule:
+        """The schedule of the run's split, from ``sequences.csv``. Raises RunError if that is missing or damaged."""
+        path = self.path / SEQUENCES
+        try:
+            protocol = {name: int(self.context["protocol"][name]) for name in ("inputs", "leads", "cadence")}
+            digest = str(self.identity["schedule"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(
+                f"{self.path / 'config.json'} is damaged ({type(error).__name__}: {error}): evaluate the agent again"
+            ) from error
+        return read_sequences(path, digest, **protocol)
 
     def recorded(self) -> int:
         """Number of records in the journals, from the sizes of the files: cheap enough to poll."""
