@@ -43,6 +43,10 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     return found
 
 
+def _sha256(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
 class RunFolder:
     """The folder of one run.
 
@@ -59,7 +63,7 @@ class RunFolder:
     """
 
     def __init__(self, root: Path, name: str, identity: dict[str, Any], context: dict[str, Any], leads: int) -> None:
-        self.run = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        self.run = _sha256(identity)
         self.path = Path(root) / f"{name}-{self.run[:10]}"
         self.identity, self.context, self.leads = identity, context, leads
         self._mark = self.run  # digest that the files must carry
@@ -83,6 +87,8 @@ class RunFolder:
             raise RunError(f"{config} is damaged ({type(error).__name__}: {error}): {remedy}") from error
         if folder.path.name != Path(path).name:
             raise RunError(f"{config} is damaged, or belongs to another run than {path}: {remedy}")
+        if found.get("context_sha256", _sha256(found["context"])) != _sha256(found["context"]):
+            raise RunError(f"{config} is damaged (its context): {remedy}")
         folder.context = found["context"]
         if folder._is_unmarked():
             folder._mark = ""
@@ -135,7 +141,8 @@ class RunFolder:
         """Compare ``config.json`` with this run's identity; write it in a new folder."""
         config = self.path / "config.json"
         if not config.exists():
-            text = json.dumps({"identity": self.identity, "context": self.context}, indent=1)
+            facts = {"identity": self.identity, "context": self.context, "context_sha256": _sha256(self.context)}
+            text = json.dumps(facts, indent=1)
             self._write(config.name, text.encode())
             return
         remedy = "remove it and run it again, which writes a new one"

@@ -450,7 +450,7 @@ def test_todays_runs_are_identified_by_the_same_facts(archives, tmp_path):
     config = json.loads((folder_of(tmp_path) / "config.json").read_text())
     assert config["identity"].keys() == OLD_IDENTITY.keys()
     assert config["identity"]["versions"].keys() == OLD_IDENTITY["versions"].keys()
-    assert config["context"].keys() == OLD_CONTEXT.keys()
+    assert config["context"].keys() == OLD_CONTEXT.keys() | {"command", "data"}
     assert RunFolder.open(folder_of(tmp_path)).finished().sequences == 8
 
 
