@@ -14,8 +14,9 @@ from hko7env.evaluation.journal import RunError, sum_records
 from hko7env.evaluation.provenance import evaluate_command, split_command
 from hko7env.evaluation.run_folder import RunFolder
 from hko7env.report.blocks import blocks_of
+from hko7env.report.bootstrap import Bootstrap, add_up, bootstrap
 from hko7env.schedule import Minutes, Schedule
-from hko7env.scores import Tally
+from hko7env.scores import Tally, averages
 
 _MOST = 10_000_000  # sequences of a run; more are a sign of damage
 _IDENTITY = {
@@ -37,6 +38,7 @@ class Run:
         tally: The tally of all of them.
         schedule: All sequences of the run's split.
         command: Words of the command that made the run.
+        same: Runs of the same agent and options in the other setting that agree in every tally, not shown of their own.
     """
 
     folder: RunFolder
@@ -47,6 +49,7 @@ class Run:
     tally: Tally
     schedule: Schedule
     command: tuple[str, ...]
+    same: "tuple[Run, ...]" = ()
 
     @property
     def path(self) -> Path:
@@ -79,8 +82,16 @@ class Run:
         """The command as one line of a shell."""
         return shlex.join(self.command)
 
-    def equals(self, other: "Run") -> bool:
-        """Whether both runs have the same tally for every sequence."""
+    @property
+    def settings(self) -> str:
+        """``offline``, ``online`` or, where both have the same tallies, ``offline = online``."""
+        return " = ".join(sorted({run.setting for run in (self, *self.same)}))
+
+    def is_setting_of(self, other: "Run") -> bool:
+        """Whether the runs differ in the setting alone and agree in the tally of every sequence."""
+        alike = all(self.identity.get(name) == other.identity.get(name) for name in ("agent", "options", "code"))
+        if not alike or self.setting in other.settings.split(" = "):
+            return False
         return np.array_equal(self.counts, other.counts) and np.array_equal(self.sums, other.sums)
 
 
@@ -99,7 +110,7 @@ class Comparison:
     """Runs of the same archive, split, schedule and sequences, one group of a page.
 
     Attributes:
-        runs: The runs, at least one.
+        runs: The runs, at least one, in the order of their B-MSE, the lowest first.
         incomplete: Interrupted runs of the same data, left out.
     """
 
@@ -147,6 +158,11 @@ class Comparison:
     def episode(self) -> npt.NDArray[np.int64]:
         """(N,) numbers of the episodes."""
         return np.searchsorted(self.schedule.episode_starts, self.index, "right") - 1
+
+    @cached_property
+    def bootstrap(self) -> Bootstrap:
+        """Intervals of all scores and differences, in the order of ``runs``."""
+        return bootstrap([add_up(self.block, run.counts, run.sums) for run in self.runs])
 
     @cached_property
     def block(self) -> npt.NDArray[np.int64]:
@@ -281,7 +297,8 @@ def _compare(runs: list[Run], incomplete: list[Incomplete]) -> Comparison:
                 f"{run.path} and {first.path} name the same archive and schedule but were scored against different "
                 "observations: evaluate both again"
             )
-    return Comparison(tuple(_named(runs)), tuple(incomplete))
+    ranked = sorted(_distinct(runs), key=lambda run: float(averages(run.tally)["b_mse"]))
+    return Comparison(tuple(_named(ranked)), tuple(incomplete))
 
 
 def _observed(run: Run) -> npt.NDArray[np.int64]:
@@ -290,16 +307,29 @@ def _observed(run: Run) -> npt.NDArray[np.int64]:
     return np.stack([hits + misses, run.counts.sum(axis=1)])
 
 
+def _distinct(runs: list[Run]) -> list[Run]:
+    """Keep one of the runs of an agent that differ in the setting alone and agree in every tally."""
+    kept: list[Run] = []
+    for run in runs:
+        for i, other in enumerate(kept):
+            if run.is_setting_of(other):
+                kept[i] = replace(other, same=(*other.same, run))
+                break
+        else:
+            kept.append(run)
+    return kept
+
+
 def _named(runs: list[Run]) -> Iterator[Run]:
     """Give each run the shortest name that tells it from the others: agent, setting, options that differ, digest."""
     for run in runs:
         name = run.agent.removeprefix("agents.")
         same = [other for other in runs if other.agent == run.agent]
-        if any(other.setting != run.setting for other in runs):
-            name += f", {run.setting}"
         twins = [other for other in same if other.setting == run.setting]
+        if len(twins) < len(same):
+            name += f" {run.setting}"
         options = sorted({n for other in twins for n in other.options if other.options.get(n) != run.options.get(n)})
-        name += "".join(f", {n} {run.options.get(n)}" for n in options)
+        name += f" ({', '.join(f'{n} {run.options.get(n)}' for n in options)})" if options else ""
         if any(other is not run and other.options == run.options for other in twins):
-            name += f", {run.folder.run[:6]}"
+            name += f" [{run.folder.run[:6]}]"
         yield replace(run, name=name)

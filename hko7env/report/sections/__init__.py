@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from hko7env.report.comparison import Comparison
 from hko7env.report.section import Section
-from hko7env.report.sections import provenance
+from hko7env.report.sections import curves, headline, performance, provenance
 
 Make = Callable[[Comparison], Section | None]
 
-SECTIONS: tuple[Make, ...] = (provenance.make,)
+SECTIONS: tuple[Make, ...] = (headline.make, curves.make, performance.make, provenance.make)
