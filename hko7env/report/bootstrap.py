@@ -5,7 +5,7 @@ anew from the sums (Efron and Tibshirani 1993, chapters 8 and 13; Hamill 1999 fo
 runs share the draws, so what is difficult for all of them cancels in a difference.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -115,13 +115,16 @@ def resample(run: BlockSums, drawn: Floats) -> Tally:
     return tally
 
 
-def bootstrap(runs: Sequence[BlockSums], draws: int = DRAWS, seed: int = SEED) -> Bootstrap:
-    """Compute the intervals of all scores of all runs and of all differences between two runs.
+def bootstrap(
+    runs: Sequence[BlockSums], draws: int = DRAWS, seed: int = SEED, names: Container[str] | None = None
+) -> Bootstrap:
+    """Compute the intervals of scores of all runs and of all differences between two runs.
 
     Args:
         runs: At least one run; all of the same blocks.
         draws: Number R of draws, at least 40.
         seed: Seed of the draws.
+        names: Names of the scores; None means all.
 
     Returns:
         Point estimates from the tallies themselves, intervals from the 2.5 % smallest and largest draws.
@@ -136,7 +139,7 @@ def bootstrap(runs: Sequence[BlockSums], draws: int = DRAWS, seed: int = SEED) -
     tallies = [resample(run, drawn) for run in runs]
     pairs = np.array([(i, j) for i in range(len(runs)) for j in range(i + 1, len(runs))], np.int64).reshape(-1, 2)
     scores, differences, means = {}, {}, {}
-    for score in SCORES:
+    for score in (score for score in SCORES if names is None or score.name in names):
         with np.errstate(divide="ignore", invalid="ignore"):
             values = np.stack([score.formula(tally) for tally in tallies])
         values[~np.isfinite(values)] = np.nan

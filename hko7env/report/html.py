@@ -35,7 +35,10 @@ h3 { font-size: 1rem; margin: 1.2rem 0 .4rem }
 .verdict { font-size: 1.35rem; line-height: 1.35; margin: .5rem 0 }
 .ranking table { width: 100% } .ranking th, .ranking td { white-space: normal } .ranking td:first-child { width: 60% }
 .bar { display: block; height: .7em; border-radius: 2px; margin: .15rem 0; print-color-adjust: exact }
-.table-3 th { font-weight: 500 } .table-3 th.group { text-align: center } .table-3 b { color: var(--good) }
+.ranking td { line-height: 1.25 } .ranking small { white-space: nowrap }
+.table-3 { font-size: .85rem; line-height: 1.3 } .table-3 th, .table-3 td { padding-right: .45rem }
+.table-3 small { font-size: .68rem } .table-3 th { font-weight: 500 }
+.table-3 th.group { text-align: center } .table-3 b { color: var(--good) }
 .table-3 tbody th { position: sticky; left: 0; background: Canvas } small { opacity: .8 }
 .paper { font-style: italic }
 @media print { body { max-width: none; font-size: 11px } figure, tr, .note { break-inside: avoid }

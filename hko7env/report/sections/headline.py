@@ -26,6 +26,9 @@ def make(comparison: Comparison) -> Section:
     """The section; it is on every page and comes first."""
     verdict = judge(comparison)
     first, *rest = (escape(sentence) for sentence in verdict.sentences)
+    if verdict.best is not None:
+        name = escape(comparison.runs[verdict.best].name)
+        first = first.replace(name, f"<b>{name}</b>", 1)
     body = [_data(comparison), f'<p class="verdict">{first}</p>', *(f"<p>{sentence}</p>" for sentence in rest)]
     body += [_ranking(comparison, verdict.best), _table_3(comparison)]
     body += _notes(comparison)
@@ -59,30 +62,35 @@ def _ranking(comparison: Comparison, best: int | None) -> str:
             [
                 f'{name}<i class="bar" style="width: {bar:.1%}; background: var(--run-{colour})"></i>',
                 UNDEFINED if np.isnan(value[i]) else f"{value[i]:,.0f}",
-                *_distance(comparison, i, best),
+                _distance(comparison, i, best),
             ]
         )
-    header = ("Run, and its B-MSE as a bar", "B-MSE", "above the best<br><small>95 % interval</small>", "surely?")
+    header = (
+        "Run <small>(shorter bar, smaller error)</small>",
+        "B-MSE",
+        "above the best<br><small>95 % interval</small>",
+    )
     return f'<div class="ranking">{rich_table(header, rows)}</div>'
 
 
-def _distance(comparison: Comparison, run: int, best: int | None) -> tuple[str, str]:
+def _distance(comparison: Comparison, run: int, best: int | None) -> str:
     if best is None:
-        return UNDEFINED, UNDEFINED
+        return UNDEFINED
     if run == best:
-        return "lowest", ""
+        return "lowest"
     found = excess(comparison, run, best)
     ends = f"<br><small>{found.low:+.1%} to {found.high:+.1%}</small>" if comparison.bootstrap.blocks > 1 else ""
-    return f"{found.value:+.1%}{ends}", "yes" if is_decided(comparison, "b_mse", run, best) else "undecided"
+    word = "decided" if is_decided(comparison, "b_mse", run, best) else "undecided"
+    return f"{found.value:+.1%} {word}{ends}"
 
 
 def _table_3(comparison: Comparison) -> str:
-    groups = ['<th rowspan="2">Run</th><th rowspan="2">Setting</th>']
+    groups = ['<th rowspan="2">Run</th>']
     thresholds = ""
     for score in dict.fromkeys(score for score, _ in _COLUMNS):
         better = "higher is better" if score.per_threshold else "lower is better"
         span = f'colspan="{len(THRESHOLDS)}"' if score.per_threshold else 'rowspan="2"'
-        groups.append(f'<th {span} class="group">{score.title} <small>{better}</small></th>')
+        groups.append(f'<th {span} class="group">{score.title}<br><small>{better}</small></th>')
         thresholds += "".join(f"<th>≥{t:g}</th>" for t in THRESHOLDS) if score.per_threshold else ""
     leaders = [winner(comparison, score.name, *([] if j is None else [j])) for score, j in _COLUMNS]
     rows = []
@@ -92,7 +100,8 @@ def _table_3(comparison: Comparison) -> str:
             index = (i, -1) if j is None else (i, -1, j)
             estimate = comparison.bootstrap.scores[score.name].at(*index)
             cells.append(_cell(estimate, score.digits or 0, leader == i and decided, comparison.bootstrap.blocks))
-        rows.append(f"<tr><th>{escape(run.name)}</th><td>{escape(run.settings)}</td>{''.join(cells)}</tr>")
+        setting = "" if run.name.endswith(run.setting) else f"<br><small>{escape(run.settings)}</small>"
+        rows.append(f"<tr><th>{escape(run.name)}{setting}</th>{''.join(cells)}</tr>")
     rows += [_paper(row) for row in published_rows(comparison)]
     return (
         '<h3>Table 3 of Shi et al. 2017, with 95 % intervals</h3><div class="scroll"><table class="table-3"><thead>'
@@ -105,7 +114,8 @@ def _cell(estimate: Estimate, digits: int, bold: bool, blocks: int) -> str:
         return f"<td>{UNDEFINED}</td>"
     text = f"{estimate.value:.{digits}f}"
     bounds = (_end(estimate.low, digits), _end(estimate.high, digits))
-    ends = f"<br><small>{bounds[0]} to {bounds[1]}</small>" if blocks > 1 else ""
+    between = " to " if estimate.low < 0 else "&ndash;"
+    ends = f"<br><small>{between.join(bounds)}</small>" if blocks > 1 else ""
     return f"<td>{f'<b>{text}</b>' if bold else text}{ends}</td>"
 
 
@@ -117,7 +127,7 @@ def _paper(row: PublishedRow) -> str:
     csi = "".join(f"<td>{value:.4f}</td>" for value in row.csi)
     nothing = "<td></td>" * len(THRESHOLDS)
     return (
-        f'<tr class="paper"><th>Shi et al. 2017: {escape(row.name)}</th><td>{row.setting}</td>{csi}{nothing}'
+        f'<tr class="paper"><th>Shi et al. 2017: {escape(row.name)}<br><small>{row.setting}</small></th>{csi}{nothing}'
         f"<td>{row.b_mse}</td><td>{row.b_mae}</td></tr>"
     )
 

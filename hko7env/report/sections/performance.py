@@ -38,11 +38,15 @@ def _panel(comparison: Comparison, j: int) -> str:
                 y = 1 / (1 / csi + 1 - 1 / x)  # CSI = 1 / (1 / SR + 1 / POD - 1)
             there = (y > 0) & (y <= 1)
             axes.plot(x[there], y[there], color="#888888", linewidth=0.5)
-            axes.annotate(f"{csi:.1f}", (x[there][-1], y[there][-1]), color="#888888", fontsize=6, ha="right")
+            if round(10 * csi) % 2 == 0:
+                axes.annotate(f"CSI {csi:.1f}", (x[there][-1], y[there][-1]), color="#888888", fontsize=6, ha="right")
         for bias in _BIAS:
             end = min(1, 1 / bias)
             axes.plot((0, end), (0, bias * end), color="#888888", linewidth=0.5, linestyle=":")
-            axes.annotate(f"bias {bias:g}", (end, bias * end), color="#888888", fontsize=6, ha="right", va="top")
+            if bias > 1:
+                axes.annotate(
+                    f"bias {bias:g}", (end, bias * end), color="#888888", fontsize=6, ha="center", va="bottom"
+                )
         for i, style in enumerate(run_styles(comparison)):
             axes.plot(success[i], pod[i], **{**style.line, "markevery": [0]})
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="success ratio, 1 - FAR", ylabel="POD", aspect="equal")
