@@ -185,36 +185,37 @@ def read_comparisons(paths: Sequence[Path]) -> list[Comparison]:
     complete: dict[tuple[Any, ...], list[Run]] = {}
     incomplete: dict[tuple[Any, ...], list[Incomplete]] = {}
     for path in _run_folders(paths):
-        folder = _open(path)
+        try:
+            folder = _open(path)
+            found = _read(folder)
+        except OSError as error:
+            raise RunError(f"cannot read {error.filename or path} ({error.strerror or error}): restore it") from error
         key = tuple(folder.identity[name] for name in ("archive", "split", "schedule", "sequences"))
-        found = _read(folder)
         if isinstance(found, Run):
             complete.setdefault(key, []).append(found)
         else:
             incomplete.setdefault(key, []).append(found)
     alone = [run for key, runs in incomplete.items() if key not in complete for run in runs]
     if alone:
-        raise RunError(
-            "; ".join(f"{r.path} has {r.done} of {r.planned} sequences: complete it, {r.command}" for r in alone)
-        )
+        said = [f"{r.path} has {r.done} of {r.planned} sequences: complete it with `{r.command}`" for r in alone]
+        raise RunError("; ".join(said))
     return [_compare(runs, incomplete.get(key, [])) for key, runs in complete.items()]
 
 
 def _run_folders(paths: Sequence[Path]) -> Iterator[Path]:
-    """The run folders named by ``paths`` or in them, each once, by their absolute paths."""
+    """The run folders named by ``paths`` or in them, each once."""
     seen = set()
     for path in map(Path, paths):
         if not path.is_dir():
             raise RunError(f"{path} is no folder: name run folders, or a folder of run folders such as results")
         inside = [path] if (path / "config.json").exists() else sorted(p.parent for p in path.glob("*/config.json"))
         if not inside:
-            raise RunError(
-                f"{path} holds no run folder (a folder with config.json): name the folder that `evaluate` wrote"
-            )
+            raise RunError(f"{path} holds no run folder (one with config.json): name the folder that `evaluate` wrote")
         for folder in inside:
-            if folder.resolve() not in seen:
-                seen.add(folder.resolve())
-                yield folder.resolve() if folder.name in ("", "..") else folder
+            whole = folder.resolve()
+            if whole not in seen:
+                seen.add(whole)
+                yield folder if folder.name else whole  # "." has no name
 
 
 def _open(path: Path) -> RunFolder:
@@ -321,7 +322,8 @@ def _distinct(runs: list[Run]) -> list[Run]:
 
 
 def _named(runs: list[Run]) -> Iterator[Run]:
-    """Give each run the shortest name that tells it from the others: agent, setting, options that differ, digest."""
+    """Give each run the shortest name that tells it apart: agent, setting, options that differ, digest, number."""
+    seen: list[str] = []
     for run in runs:
         name = run.agent.removeprefix("agents.")
         same = [other for other in runs if other.agent == run.agent]
@@ -332,4 +334,6 @@ def _named(runs: list[Run]) -> Iterator[Run]:
         name += f" ({', '.join(f'{n} {run.options.get(n)}' for n in options)})" if options else ""
         if any(other is not run and other.options == run.options for other in twins):
             name += f" [{run.folder.run[:6]}]"
+        seen.append(name)
+        name += f" #{seen.count(name)}" if seen.count(name) > 1 else ""  # copies of one folder
         yield replace(run, name=name)

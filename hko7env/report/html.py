@@ -40,6 +40,8 @@ h3 { font-size: 1rem; margin: 1.2rem 0 .4rem }
 .table-3 small { font-size: .68rem } .table-3 th { font-weight: 500 }
 .table-3 th.group { text-align: center } .table-3 b { color: var(--good) }
 .table-3 tbody th { position: sticky; left: 0; background: Canvas } small { opacity: .8 }
+.facts { display: grid; grid-template-columns: minmax(6rem, max-content) 1fr; gap: .1rem 1rem; font-size: .85rem }
+.facts dd { margin: 0; overflow-wrap: anywhere } .facts dt { opacity: .8 } h4 { margin: 1rem 0 .2rem }
 .paper { font-style: italic }
 @media print { body { max-width: none; font-size: 11px } figure, tr, .note { break-inside: avoid }
   h2, h3 { break-after: avoid }

@@ -7,6 +7,12 @@ from hko7env.report.comparison import Comparison
 # The published walk over the official test list: 6053 sequences in 56 episodes
 OFFICIAL_SCHEDULE = "31b55008026d5bfe740cf0a9e8637da097c1e00ea90420b9b4d771f8bedf9394"
 OFFICIAL_SOURCE = "Hong Kong Observatory, HKO-7 CAPPI 2 km"  # as the importer of HKO-7's files writes it
+OTHER_PROTOCOLS = (
+    "1,224 training and 199 test days chosen as cloudy, without a validation set",
+    "128 x 128 pixels, 10 frames seen and 10 forecast",
+    "480 x 480 pixels, 5 frames seen and 20 forecast, but small echo scored as well (no mask)",
+    "scores pooled over all lead times, or after max-pooling of frames",
+)
 TAU_B_MSE_CSI = (-0.70, -0.57, -0.61, -0.86, -0.84)  # Table 5, B-MSE against CSI at each threshold
 
 

@@ -83,7 +83,7 @@ def judge(comparison: Comparison) -> Verdict:
     first = f"{runs[best].name} has the lowest error (balanced squared error, B-MSE {value[best]:,.0f}): "
     first += _below(comparison, best, order[0])
     first += f" and {_below(comparison, best, order[-1])}" if len(order) > 1 else ""
-    return Verdict(best, decided, (f"{first}.", _surely(comparison, best, decided), _csi(comparison, best)))
+    return Verdict(best, decided, (f"{first}.", _surely(comparison, best, decided), _csi(comparison)))
 
 
 def _below(comparison: Comparison, best: int, other: int) -> str:
@@ -98,24 +98,32 @@ def _surely(comparison: Comparison, best: int, decided: bool) -> str:
         held = f"{blocks} independent {'block' if blocks == 1 else 'blocks'} of weather"
         return f"This is not decided: the data hold {held}, and intervals from fewer than {TRUSTED} cannot be trusted."
     if decided:
-        return "This is decided against every other run: no 95 % interval of a difference holds 0."
-    others = [i for i in range(len(comparison.runs)) if i != best]
-    names = [comparison.runs[i].name for i in others if not is_decided(comparison, "b_mse", best, i)]
-    rest = "" if len(names) == len(others) else "; it is decided against the others"
-    return f"Its lead over {_listed(names)} is undecided: the 95 % interval of the difference holds 0{rest}."
+        return "This is decided: no 95 % interval of its difference from another run holds 0."
+    runs = comparison.runs
+    others = [i for i in range(len(runs)) if i != best]
+    undecided = [i for i in others if not is_decided(comparison, "b_mse", best, i)]
+    names = _listed([runs[i].name for i in undecided])
+    if all(runs[i].agent == runs[best].agent for i in undecided):
+        return (
+            "That it is better than every other agent is decided: no 95 % interval of those differences holds 0. Its "
+            f"difference from {names} is undecided."
+        )
+    rest = "" if len(undecided) == len(others) else "; against the others it is decided"
+    return f"Its lead over {names} is undecided: the 95 % interval of the difference holds 0{rest}."
 
 
-def _csi(comparison: Comparison, best: int) -> str:
+def _csi(comparison: Comparison) -> str:
     """Who wins in CSI at which thresholds."""
     parts: dict[str, list[str]] = {}
     for j, threshold in enumerate(THRESHOLDS):
         leader, decided = winner(comparison, "csi", j)
         if leader is not None:
-            name = "it" if leader == best else comparison.runs[leader].name
-            word = "" if decided else " (undecided)"
-            parts.setdefault(f"{name}{word}", []).append(f"{threshold:g}")
+            word = "decided" if decided else "undecided"
+            parts.setdefault(f"{comparison.runs[leader].name} ({word})", []).append(f"{threshold:g}")
     said = [f"{name} at {_listed(rates)} mm/h" for name, rates in parts.items()]
-    return f"Most often right about where it rains (CSI) is {'; '.join(said)}." if said else "CSI names no best run."
+    if not said:
+        return "No run has the highest CSI: the best are equal, or it is undefined."
+    return f"Best at saying where it rains, by CSI: {'; '.join(said)}."
 
 
 def _listed(names: list[str]) -> str:

@@ -33,9 +33,9 @@ def make(comparison: Comparison) -> Section | None:
         parts.append(_seeds(groups))
     if len(comparison.runs) >= LEAST_RUNS:
         parts.append(
-            "<h3>Do errors and scores agree? (Table 5)</h3><p>Kendall's tau-b between each error and each score over "
-            f"{len(comparison.runs)} runs. At -1 the run with the smaller error always has the higher score; near 0 the "
-            "error says nothing about the score. Few runs give coarse values.</p>"
+            "<h3>Do errors and scores agree? (Table 5)</h3><p>Kendall's tau-b between each error and each score, over "
+            f"{len(comparison.runs)} runs. At -1 the run with the smaller error always has the higher score; near 0 "
+            "the error says nothing about the score. Few runs give coarse values.</p>"
         )
         shown, text = _correlations(comparison)
         parts.append(shown)

@@ -4,7 +4,7 @@ import numpy as np
 
 from hko7env.archive.format import iso
 from hko7env.report.bootstrap import TRUSTED, Estimate
-from hko7env.report.comparison import Comparison
+from hko7env.report.comparison import Comparison, Incomplete
 from hko7env.report.html import escape, rich_table
 from hko7env.report.published import PublishedRow, is_official, published_rows
 from hko7env.report.run_style import run_styles, sample
@@ -134,7 +134,8 @@ def _paper(row: PublishedRow) -> str:
 
 def _notes(comparison: Comparison) -> list[str]:
     blocks = comparison.bootstrap.blocks
-    notes = [
+    notes = [_stopped(run) for run in comparison.incomplete]
+    notes += [
         "<p><small>Each cell is the mean over the lead times. CSI and HSS at rain rates in mm/h. Small figures: 95 % "
         f"interval of a bootstrap over {blocks} blocks (episodes, cut at midnight where longer than a day). "
         "<b>Bold</b>: better than every other run, each difference with an interval that leaves out 0. Differences "
@@ -153,6 +154,13 @@ def _notes(comparison: Comparison) -> list[str]:
             "only, and fingerprints say that these data are others.</small></p>"
         )
     return notes
+
+
+def _stopped(run: Incomplete) -> str:
+    return (
+        f'<p class="note"><b>Not shown:</b> {escape(run.path.name)} was interrupted after {run.done} of {run.planned} '
+        f"sequences. Complete it: <code>{escape(run.command)}</code></p>"
+    )
 
 
 def _csv(comparison: Comparison) -> str:

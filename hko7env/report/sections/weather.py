@@ -46,7 +46,7 @@ def _by_rain(comparison: Comparison) -> str:
         if len(chosen) == 0:
             continue
         found = _restricted(comparison, chosen)
-        area = f"{share[chosen].min():.1%} to {share[chosen].max():.1%} of the area"
+        area = f"{100 * share[chosen].min():.2g} to {100 * share[chosen].max():.2g} % of the area"
         header.append(f"{name}<br><small>{area}<br>{len(chosen)} forecasts, {found.blocks} blocks</small>")
         value = found.scores["b_mse"].value[:, -1]
         best = None if np.isnan(value).any() else int(np.argmin(value))
@@ -58,8 +58,8 @@ def _by_rain(comparison: Comparison) -> str:
         for run, style in zip(comparison.runs, run_styles(comparison), strict=True)
     ]
     text = (
-        "<h3>By how much it rains</h3><p>B-MSE of the third of the forecasts with the least, a medium and the most rain "
-        "(by the share of scored locations with at least 0.5 mm/h observed), and how far it is above the lowest. "
+        "<h3>By how much it rains</h3><p>B-MSE of the thirds of the forecasts with the least, a medium and the most "
+        "rain (by the share of scored locations with at least 0.5 mm/h observed), and how far it is above the lowest. "
         "<b>Bold</b>: lower than that of every other run, each difference with an interval that leaves out 0. "
         "<u>Underlined</u>: lowest, but undecided.</p>"
     )
