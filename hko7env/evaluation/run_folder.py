@@ -44,6 +44,11 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     return found
 
 
+def is_run_folder(path: Path) -> bool:
+    """Whether ``path`` is a folder with a file that only run folders have, perhaps a damaged one."""
+    return any((path / name).exists() for name in _NAMED) or any(path.glob("*.journal"))
+
+
 def _sha256(facts: Any) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

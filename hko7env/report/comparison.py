@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from hko7env.evaluation.journal import RunError, sum_records
 from hko7env.evaluation.provenance import evaluate_command, split_command
-from hko7env.evaluation.run_folder import RunFolder
+from hko7env.evaluation.run_folder import RunFolder, is_run_folder
 from hko7env.report.blocks import blocks_of
 from hko7env.report.bootstrap import Bootstrap, add_up, bootstrap
 from hko7env.schedule import Minutes, Schedule
@@ -208,7 +208,7 @@ def _run_folders(paths: Sequence[Path]) -> Iterator[Path]:
     for path in map(Path, paths):
         if not path.is_dir():
             raise RunError(f"{path} is no folder: name run folders, or a folder of run folders such as results")
-        inside = [path] if (path / "config.json").exists() else sorted(p.parent for p in path.glob("*/config.json"))
+        inside = [path] if is_run_folder(path) else sorted(p for p in path.iterdir() if is_run_folder(p))
         if not inside:
             raise RunError(f"{path} holds no run folder (one with config.json): name the folder that `evaluate` wrote")
         for folder in inside:

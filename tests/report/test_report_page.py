@@ -11,7 +11,7 @@ import pytest
 from hko7env.report.comparison import read_comparisons
 from hko7env.report.published import OFFICIAL_SCHEDULE, OFFICIAL_SOURCE, TABLE_3, is_official, published_rows
 from hko7env.report.report_page import make_page
-from hko7env.report.sections import headline, weather
+from hko7env.report.sections import agreement, headline, provenance, weather
 from hko7env.report.verdict import excess, judge
 from tests.helpers.markdown import ROOT, table_rows
 from tests.helpers.report_runs import days, forecasts, observed, write_run, write_runs
@@ -90,6 +90,13 @@ def test_the_table_as_csv_holds_the_scores(comparison, report):
         assert float(row["b_mae_high"]) == pytest.approx(found["b_mae"].high[i, -1], rel=1e-5)
 
 
+@pytest.fixture
+def without_figures(monkeypatch):
+    """Only the sections that draw nothing, to save time."""
+    monkeypatch.setattr("hko7env.report.report_page.SECTIONS", (headline.make, provenance.make))
+
+
+@pytest.mark.usefixtures("without_figures")
 def test_text_from_run_folders_is_escaped(tmp_path):
     evil = "<script>alert(1)</script>"
     data = {"source": evil, "licence": "&", "shape": [8, 8]}
@@ -99,6 +106,7 @@ def test_text_from_run_folders_is_escaped(tmp_path):
     assert "&lt;script&gt;" in text
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_runs_of_other_data_stand_apart(tmp_path):
     write_runs(tmp_path, AGENTS)
     write_runs(tmp_path, {"agents.a": 0.3, "agents.b": 0.6}, archive="b" * 64)
@@ -223,7 +231,7 @@ def test_the_papers_rows_are_beside_official_data(tmp_path, monkeypatch):
     one = compare(tmp_path)
     assert [row.name for row in published_rows(one)] == ["Last frame", "ROVER + Non-linear"]
     assert "<td>0.4022</td>" in headline.make(one).body
-    assert "B-MSE in the paper" in make_page([one])
+    assert "B-MSE in the paper" in agreement.make(one).body
     write_runs(tmp_path / "cleaned", AGENTS, walk=walk, data=data, cleaned=True)
     assert published_rows(compare(tmp_path / "cleaned")) == []
     assert len(OFFICIAL_SCHEDULE) == 64
