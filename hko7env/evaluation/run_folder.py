@@ -23,7 +23,7 @@ from hko7env.files import write_atomically
 from hko7env.scores import COUNTS, ERRORS, Tally
 
 _NUMBERED = re.compile(r"[0-9]{4,}\.journal|[0-9]{6,}\.(checkpoint|json)")
-_NAMED = ("config.json", "tally.npz", "leads.csv", "table.md", "complete.json")
+_NAMED = ("config.json", "tally.npz", "leads.csv", "table.md", "missing.json", "complete.json")
 # Files that a killed process leaves: those of write_atomically, and unfinished checkpoints
 _PARTIAL = re.compile(
     rf"({'|'.join(map(re.escape, _NAMED))}|[0-9]{{6,}}\.(checkpoint|json))\.[0-9]+\.partial|[0-9]{{6,}}\.partial.*"
@@ -134,7 +134,7 @@ class RunFolder:
         config = self.path / "config.json"
         if not config.exists():
             text = json.dumps({"identity": self.identity, "context": self.context}, indent=1)
-            self._write(config.name, text.encode())
+            self.write(config.name, text.encode())
             return
         remedy = "remove it and run it again, which writes a new one"
         if read_json(config, remedy).get("identity") != json.loads(json.dumps(self.identity)):
@@ -198,11 +198,12 @@ class RunFolder:
         np.savez(buffer, **{name: getattr(result.tally, name) for name in ("sequences", *COUNTS, *ERRORS)})
         digest = hashlib.sha256(buffer.getvalue()).hexdigest()
         facts = {"run": self.run, "sequences": result.tally.sequences, "tally_sha256": digest}
-        self._write("tally.npz", buffer.getvalue())
-        self._write("leads.csv", leads_csv(result.tally, cadence).encode())
-        self._write("table.md", table([result]).encode())
-        self._write("complete.json", json.dumps(facts, indent=1).encode())  # last
+        self.write("tally.npz", buffer.getvalue())
+        self.write("leads.csv", leads_csv(result.tally, cadence).encode())
+        self.write("table.md", table([result]).encode())
+        self.write("complete.json", json.dumps(facts, indent=1).encode())  # last
 
-    def _write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file of the folder atomically. Raises RunError if it cannot be written."""
         with writing(self.path / name):
             write_atomically(self.path / name, data)
