@@ -38,7 +38,7 @@ def naming(path: Path) -> Iterator[None]:
     try:
         with np.errstate(all="ignore"):  # overflow shows in the values, which are checked
             yield
-    except (ForecastFileError, RadarImportError, FileNotFoundError):
+    except (ForecastFileError, RadarImportError):
         raise
     except DAMAGE as error:
         raise ForecastFileError(f"{path}: {reason(error)}") from error
@@ -108,7 +108,9 @@ def _variable_name(data: Any) -> str:
     if len(found) > 1:
         raise DamagedFile(f"several variables could be the forecast: {', '.join(found)}; keep one")
     if not found:
-        shown = ", ".join(f"{name} in {_units(variable) or 'no units'!r}" for name, variable in over_four.items())
+        shown = ", ".join(
+            f"{name} in {variable.attrs.get('units', 'no units')!r}" for name, variable in over_four.items()
+        )
         raise DamagedFile(f"{shown}: the units of a forecast are one of {', '.join(KNOWN_UNITS)}")
     if not np.issubdtype(over_four[found[0]].dtype, np.number) or over_four[found[0]].dtype.kind == "c":
         raise DamagedFile(f"{found[0]} holds {over_four[found[0]].dtype}, expected numbers")

@@ -54,8 +54,7 @@ class ForecastFile:
             raise FileNotFoundError(f"there is no file of forecasts at {path}: check the path")
         with naming(self.path):
             check_axes(self.path)
-            stored = {"chunks": None, "consolidated": False} if self.path.is_dir() else {}
-            self._data = open_dataset(self.path, decode_timedelta=False, **stored)
+            self._data = open_dataset(self.path, decode_timedelta=False, chunks=None)
         try:
             with naming(self.path):
                 self.layout = read_layout(self._data, archive)
@@ -121,7 +120,7 @@ class ForecastFile:
             try:
                 forecast[k] = to_pixels(frame, self.layout.units, self.layout.zr, self._archive.zr)
             except DamagedFile as error:
-                raise DamagedFile(f"{error} in the forecast issued {iso(issue_time)}, lead {k + 1}") from error
+                raise DamagedFile(f"forecast issued {iso(issue_time)}, lead {k + 1}: {error}") from error
         return forecast
 
     def _values(self, index: int) -> npt.NDArray[Any]:

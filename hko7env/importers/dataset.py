@@ -50,7 +50,10 @@ def open_dataset(path: Path, **options: Any) -> Any:
     except ImportError as error:
         raise RadarImportError("reading CF data needs xarray and h5netcdf: pip install 'hko7env[xarray]'") from error
     if path.is_dir():
-        return xarray.open_zarr(path, **options)
+        consolidated = (
+            zarr.open_group(path, mode="r").metadata.consolidated_metadata is not None
+        )  # as check_axes read it
+        return xarray.open_zarr(path, consolidated=consolidated, **options)
     try:
         return xarray.open_dataset(path, engine="h5netcdf" if _signature(path) == _HDF5 else "scipy", **options)
     except h5netcdf.CompatibilityError as error:

@@ -121,7 +121,9 @@ def test_a_file_without_any_whole_forecast(small_archive, archive, persistence, 
 def test_issue_times_of_another_time(small_archive, archive, persistence, tmp_path):
     path = tmp_path / "f.zarr"
     write(path, [(time + 6, forecast) for time, forecast in persistence], archive)
-    with pytest.raises(ForecastFileError, match=r"from 2015-05-20T00:30 .* issued from 2015-05-20T00:24 .*newest frame"):
+    with pytest.raises(
+        ForecastFileError, match=r"from 2015-05-20T00:30 .* issued from 2015-05-20T00:24 .*newest frame"
+    ):
         score(planned(path, small_archive), tmp_path / "results")
     assert not (tmp_path / "results").exists()
 
@@ -208,7 +210,9 @@ def folder_of_runs(out):
     return folder
 
 
-@pytest.mark.parametrize("words, message", [({"limit": 0}, "limit must be at least 1"), ({"name": "a/b"}, "a name has")])
+@pytest.mark.parametrize(
+    "words, message", [({"limit": 0}, "limit must be at least 1"), ({"name": "a/b"}, "a name has")]
+)
 def test_a_plan_that_cannot_be(tmp_path, words, message):
     with pytest.raises(ValueError, match=message):
         ScorePlan(tmp_path / "f.nc", **words)
