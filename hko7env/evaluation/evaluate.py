@@ -24,6 +24,7 @@ from hko7env.env import NowcastingEnv
 from hko7env.evaluation.checkpoints import restore_checkpoint, save_checkpoint
 from hko7env.evaluation.code_digest import code_digest
 from hko7env.evaluation.journal import Journal, RunError
+from hko7env.evaluation.provenance import archive_facts, evaluate_command
 from hko7env.evaluation.run_folder import RunFolder
 from hko7env.evaluation.table import Result
 from hko7env.evaluation.workers import is_orphan, run_processes
@@ -77,6 +78,19 @@ class Plan:
         """``online`` or ``offline``."""
         return "online" if self.online else "offline"
 
+    def words(self, out: Path) -> list[str]:
+        """The words of the command that runs this plan into the folder ``out`` of run folders."""
+        return evaluate_command(
+            self.agent,
+            self.setting,
+            archive=self.archive,
+            split=self.split,
+            limit=self.limit,
+            cleaned=self.cleaned,
+            options=self.options,
+            out=out,
+        )
+
 
 def evaluate(plan: Plan, out: Path, *, workers: int = 1, checkpoint_seconds: float = CHECKPOINT_SECONDS) -> Result:
     """Run ``plan``, or what is missing of it, in its folder under ``out``.
@@ -102,6 +116,7 @@ def evaluate(plan: Plan, out: Path, *, workers: int = 1, checkpoint_seconds: flo
     folder = open_folder(plan, env, count, out)
     data, episodes = describe(env.view, count), env.schedule.episode(count - 1) + 1
     with folder.held():
+        folder.add_sequences(env.schedule)
         tally = folder.finished()
         if tally is not None:
             return Result(plan.agent, plan.setting, data, tally, episodes)
@@ -164,6 +179,8 @@ def open_folder(plan: Plan, env: NowcastingEnv, count: int, out: Path) -> RunFol
         "archive": str(plan.archive or "default"),
         "options": {name: value if _is_plain(value) else str(value) for name, value in options.items()},
         "versions": {"python": platform.python_version(), **versions},
+        "command": plan.words(out),
+        "data": archive_facts(env.archive),
         "protocol": {"inputs": env.task.inputs, "leads": env.task.leads, "cadence": env.task.cadence},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

@@ -5,7 +5,6 @@ and ``missing.json`` in the run folder lists it.
 """
 
 import importlib.metadata
-import json
 import platform
 import re
 import time
@@ -20,7 +19,9 @@ from hko7env.archive.format import iso
 from hko7env.evaluation.code_digest import code_digest
 from hko7env.evaluation.evaluate import describe
 from hko7env.evaluation.journal import Journal, RunError
-from hko7env.evaluation.run_folder import RunFolder, read_json
+from hko7env.evaluation.missing import read_missing, write_missing
+from hko7env.evaluation.provenance import archive_facts
+from hko7env.evaluation.run_folder import RunFolder
 from hko7env.evaluation.table import Result
 from hko7env.forecast_files import ForecastFile, ForecastFileError, Missing
 from hko7env.forecast_files.reading import NOT_IN_FILE, content_digest, signature
@@ -28,7 +29,6 @@ from hko7env.schedule import INPUTS, LEADS
 from hko7env.split_view import SplitView
 
 SETTING = "external"
-MISSING = "missing.json"
 _NAME = re.compile(r"[\w.+-][\w.+ -]{0,79}")
 
 
@@ -65,6 +65,13 @@ class ScorePlan:
     def label(self) -> str:
         """The name in tables."""
         return Path(self.forecasts).resolve().stem if self.name is None else self.name
+
+    def words(self, out: Path) -> list[str]:
+        """The words of the command that scores this into the folder ``out`` of run folders."""
+        words = ["hko7env", "score", str(self.forecasts), "--name", self.label]
+        for flag, value in (("--archive", self.archive), ("--split", self.split), ("--limit", self.limit)):
+            words += [] if value is None else [flag, str(value)]
+        return [*words, "--out", str(out)]
 
     def view(self) -> SplitView:
         """Open the split of the archive. Raises ValueError if it holds no sequence."""
@@ -117,10 +124,12 @@ def score(plan: ScorePlan, out: Path) -> Scored:
         folder = _open_folder(plan, file, view, count, out)
         data, episodes = describe(view, count), view.schedule.episode(count - 1) + 1
         with folder.held():
+            folder.add_sequences(view.schedule)
             tally = folder.finished()
             if tally is not None:
-                result = Result(plan.label, SETTING, data, tally, episodes)
-                return Scored(result, _read_missing(folder), count, folder.path)
+                missing = read_missing(folder)
+                _check_count(folder, tally.sequences + len(missing), count)
+                return Scored(Result(plan.label, SETTING, data, tally, episodes), missing, count, folder.path)
             absent = _score_missing(file, view, wanted, folder, plan.label)
             if signature(file.path) != before:
                 raise ForecastFileError(f"{file.path} was changed while it was scored: score it again")
@@ -128,11 +137,18 @@ def score(plan: ScorePlan, out: Path) -> Scored:
             result = Result(plan.label, SETTING, data, folder.tally(), episodes)
             if not result.tally.sequences:
                 raise ForecastFileError(f"{file.path} has no whole forecast: {', '.join(absent[min(absent)])}")
-            if result.tally.sequences + len(missing) != count:
-                raise RunError(f"{folder.path} holds {result.tally.sequences} of {count} sequences: score it again")
-            _write_missing(folder, view, missing)
+            _check_count(folder, result.tally.sequences + len(missing), count)
+            write_missing(folder, view.schedule, missing)
             folder.finish(result, view.archive.cadence)
     return Scored(result, missing, count, folder.path)
+
+
+def _check_count(folder: RunFolder, found: int, count: int) -> None:
+    if found != count:
+        raise RunError(
+            f"{folder.path} holds {found} of {count} sequences, those listed as missing included: remove its "
+            "complete.json and missing.json, and score the file again"
+        )
 
 
 def issue_time(view: SplitView, index: int) -> int:
@@ -178,6 +194,8 @@ def _open_folder(plan: ScorePlan, file: ForecastFile, view: SplitView, count: in
             "notes": "; ".join(layout.notes),
         },
         "versions": {"python": platform.python_version(), **versions},
+        "command": plan.words(out),
+        "data": archive_facts(view.archive),
         "protocol": {"inputs": INPUTS, "leads": LEADS, "cadence": view.archive.cadence},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
@@ -207,23 +225,3 @@ def _score_missing(
     finally:
         journal.close()
     return absent
-
-
-def _write_missing(folder: RunFolder, view: SplitView, missing: dict[int, Missing]) -> None:
-    rows = [
-        {"sequence": index, "issue_time": iso(issue_time(view, index)), "reason": one.why, "where": one.where}
-        for index, one in sorted(missing.items())
-    ]
-    folder.write(MISSING, json.dumps({"run": folder.run, "missing": rows}, indent=1).encode())
-
-
-def _read_missing(folder: RunFolder) -> dict[int, Missing]:
-    path = folder.path / MISSING
-    remedy = f"remove it and {folder.path / 'complete.json'}, and score the file again"
-    found = read_json(path, remedy)
-    try:
-        if found["run"] != folder.run:
-            raise ValueError("it belongs to another run")
-        return {int(row["sequence"]): Missing(str(row["reason"]), str(row["where"])) for row in found["missing"]}
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path} is damaged ({type(error).__name__}: {error}): {remedy}") from error
