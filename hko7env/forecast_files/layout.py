@@ -40,8 +40,12 @@ def naming(path: Path) -> Iterator[None]:
             yield
     except (ForecastFileError, RadarImportError):
         raise
-    except DAMAGE as error:
+    except DamagedFile as error:  # of our own checks, with a remedy
         raise ForecastFileError(f"{path}: {reason(error)}") from error
+    except DAMAGE as error:
+        raise ForecastFileError(
+            f"{path} is damaged or of another format ({reason(error)}): copy it again, or write it anew"
+        ) from error
 
 
 class Layout(NamedTuple):
@@ -123,7 +127,10 @@ def _zr(data: Any, variable: Any, archive: Archive) -> ZR:
         return archive.zr
     if a is None or b is None:
         raise DamagedFile("of the attributes zr_a and zr_b only one is there: give both or none")
-    return ZR(float(a), float(b))
+    try:
+        return ZR(float(a), float(b))
+    except (TypeError, ValueError) as error:
+        raise DamagedFile(f"attributes zr_a and zr_b: {error}") from error
 
 
 def _coordinate(data: Any, dimension: str, meaning: str) -> Any:
