@@ -32,6 +32,7 @@ from hko7env.loading import check_options, find, load
 from hko7env.parallel import chunked
 from hko7env.runner import run
 from hko7env.scores import Tally
+from hko7env.split_view import SplitView
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -113,7 +114,7 @@ def evaluate(plan: Plan, out: Path, *, workers: int = 1, checkpoint_seconds: flo
     env = plan.environment()
     count = min(plan.limit or len(env.schedule), len(env.schedule))
     folder = open_folder(plan, env, count, out)
-    data, episodes = describe(env, count), env.schedule.episode(count - 1) + 1
+    data, episodes = describe(env.view, count), env.schedule.episode(count - 1) + 1
     with folder.held():
         folder.add_sequences(env.schedule)
         tally = folder.finished()
@@ -135,15 +136,15 @@ def evaluate(plan: Plan, out: Path, *, workers: int = 1, checkpoint_seconds: flo
     return result
 
 
-def describe(env: NowcastingEnv, count: int) -> str:
+def describe(view: SplitView, count: int) -> str:
     """Describe the data of a table in one line: source, split, the first ``count`` sequences, fingerprint."""
-    source = env.archive.attributes.get("source") or "source unknown"
+    source = view.archive.attributes.get("source") or "source unknown"
     caution = (
         "; synthetic rain ranks implementations, it does not prove skill on real rain" if "synthetic" in source else ""
     )
-    part = "" if count == len(env.schedule) else f" (first {count} of {len(env.schedule)} sequences)"
-    split = f"split {env.split}" if env.split in env.archive.splits else "all frames"
-    return f"Data: {source}, {split}{part}, fingerprint {env.archive.fingerprint[:10]}{caution}."
+    part = "" if count == len(view.schedule) else f" (first {count} of {len(view.schedule)} sequences)"
+    split = f"split {view.split}" if view.split in view.archive.splits else "all frames"
+    return f"Data: {source}, {split}{part}, fingerprint {view.archive.fingerprint[:10]}{caution}."
 
 
 def open_folder(plan: Plan, env: NowcastingEnv, count: int, out: Path) -> RunFolder:

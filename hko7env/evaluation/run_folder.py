@@ -26,7 +26,7 @@ from hko7env.scores import COUNTS, ERRORS, Tally
 
 _MOST_LEADS = 10_000  # more are a sign of damage
 _NUMBERED = re.compile(r"[0-9]{4,}\.journal|[0-9]{6,}\.(checkpoint|json)")
-_NAMED = ("config.json", SEQUENCES, "tally.npz", "leads.csv", "table.md", "complete.json")
+_NAMED = ("config.json", SEQUENCES, "tally.npz", "leads.csv", "table.md", "missing.json", "complete.json")
 # Files that a killed process leaves: those of write_atomically, and unfinished checkpoints
 _PARTIAL = re.compile(
     rf"({'|'.join(map(re.escape, _NAMED))}|[0-9]{{6,}}\.(checkpoint|json))\.[0-9]+\.partial|[0-9]{{6,}}\.partial.*"

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hko7env.evaluation.journal import RunError, sum_records
+from hko7env.evaluation.missing import MISSING, read_missing
 from hko7env.evaluation.provenance import evaluate_command, split_command
 from hko7env.evaluation.run_folder import RunFolder, is_run_folder
 from hko7env.report.blocks import blocks_of
@@ -251,12 +252,11 @@ def _read(folder: RunFolder) -> Run | Incomplete:
 
 def _expected(folder: RunFolder) -> npt.NDArray[np.int64]:
     """Numbers of the sequences that a complete run has: the first ones, without forecasts known to be missing."""
-    planned, missing = int(folder.identity["sequences"]), folder.identity.get("missing", [])
-    config = folder.path / "config.json"
-    if not isinstance(missing, list) or not all(isinstance(i, int) and 0 <= i < planned for i in missing):
-        raise RunError(f"{config} is damaged ('missing' is no list of sequences): evaluate the agent again")
+    planned, missing = int(folder.identity["sequences"]), sorted(read_missing(folder))
     if not 0 < planned <= _MOST:
-        raise RunError(f"{config} is damaged ({planned} sequences): evaluate the agent again")
+        raise RunError(f"{folder.path / 'config.json'} is damaged ({planned} sequences): evaluate the agent again")
+    if missing and not 0 <= missing[0] <= missing[-1] < planned:
+        raise RunError(f"{folder.path / MISSING} is damaged (a sequence beyond {planned}): score the file again")
     return np.setdiff1d(np.arange(planned), np.array(missing, np.int64))
 
 
