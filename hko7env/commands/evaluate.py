@@ -10,6 +10,7 @@ import argparse
 from hko7env.command_line import Parser, add_archive, add_out, add_split, add_workers, integer
 from hko7env.commands.agent_options import add_agents, parse_with_agents
 from hko7env.evaluation.evaluate import Plan, evaluate
+from hko7env.evaluation.recording import KEEP
 from hko7env.evaluation.table import table
 
 SETTINGS = {"online": (True,), "offline": (False,), "both": (False, True)}
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     for agent in args.agents:
         for online in SETTINGS[args.env]:
             plan = Plan(agent, online, args.archive, args.split, args.limit, args.cleaned, options[agent])
-            rows.append(evaluate(plan, args.out, workers=args.workers))
+            rows.append(evaluate(plan, args.out, workers=args.workers, keep=args.keep))
     print(table(rows), end="")
     print(f"Run folders with per-lead scores: {args.out}")
     return 0
@@ -49,6 +50,10 @@ def make_parser() -> Parser:
     add("--limit", type=integer(1), metavar="N", help="evaluate the first N sequences only; default: all")
     help_text = "show agents masked locations and weak echo as 0; default: frames as recorded"
     add("--cleaned", action=argparse.BooleanOptionalAction, default=False, help=help_text)
+    help_text = (
+        "keep in each run folder, besides tallies, diagnostics for the page of `hko7env report`; default: nothing"
+    )
+    add("--keep", nargs="+", choices=KEEP, default=(), help=help_text)
     add_out(parser, "folder in which each run has a folder", "results")
     add_workers(parser, "the sequences of an offline run")
     return parser
