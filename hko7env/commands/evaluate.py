@@ -9,8 +9,9 @@ import argparse
 
 from hko7env.command_line import Parser, add_archive, add_out, add_split, add_workers, integer
 from hko7env.commands.agent_options import add_agents, parse_with_agents
+from hko7env.evaluation.diagnostics import EVERY
 from hko7env.evaluation.evaluate import Plan, evaluate
-from hko7env.evaluation.recording import KEEP
+from hko7env.evaluation.recording import KEEP, Extras
 from hko7env.evaluation.table import table
 
 SETTINGS = {"online": (True,), "offline": (False,), "both": (False, True)}
@@ -28,11 +29,11 @@ def main(arguments: list[str] | None = None) -> int:
         OSError: If a file cannot be read or written.
     """
     args, options = parse_with_agents(make_parser, arguments)
-    rows = []
+    rows, extras = [], Extras(frozenset(args.keep), args.diagnose_every)
     for agent in args.agents:
         for online in SETTINGS[args.env]:
             plan = Plan(agent, online, args.archive, args.split, args.limit, args.cleaned, options[agent])
-            rows.append(evaluate(plan, args.out, workers=args.workers, keep=args.keep))
+            rows.append(evaluate(plan, args.out, workers=args.workers, extras=extras))
     print(table(rows), end="")
     print(f"Run folders with per-lead scores: {args.out}")
     return 0
@@ -54,6 +55,10 @@ def make_parser() -> Parser:
         "keep in each run folder, besides tallies, diagnostics for the page of `hko7env report`; default: nothing"
     )
     add("--keep", nargs="+", choices=KEEP, default=(), help=help_text)
+    help_text = (
+        "of so many sequences `--keep diagnostics` diagnoses one; 1 takes ten times as long as scoring; default: "
+    )
+    add("--diagnose-every", type=integer(1), default=EVERY, metavar="N", help=f"{help_text}{EVERY}")
     add_out(parser, "folder in which each run has a folder", "results")
     add_workers(parser, "the sequences of an offline run")
     return parser

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hko7env.diagnostics.levels import UNSCORED, Levels
-from hko7env.units import ZR
+from hko7env.units import THRESHOLDS, ZR
 
 LEVELS = 256
 _WORD = 8  # locations tested as one machine word
@@ -57,4 +57,22 @@ def counts_at(joint: Counts, levels: npt.NDArray[np.int64]) -> Counts:
 
 def counts_at_thresholds(joint: Counts, zr: ZR) -> Counts:
     """(4, ..., 5) int64 hits, misses, false alarms and correct negatives at the thresholds of the scores."""
-    return counts_at(joint, zr.threshold_levels)
+    classes = np.eye(len(THRESHOLDS) + 1)[zr.classes]  # (256, 6)
+    return counts_of_classes((classes.T @ joint @ classes).astype(np.int64))  # float64 is exact below 2^53
+
+
+def counts_of_classes(table: Counts) -> Counts:
+    """Counts of events from tables of classes of rain rate.
+
+    Args:
+        table: (..., 6, 6) int64 by observed and forecast class, the number of thresholds that are reached.
+
+    Returns:
+        (4, ..., 5) int64 hits, misses, false alarms and correct negatives at each threshold.
+    """
+    below = table.cumsum(axis=-2).cumsum(axis=-1)
+    j = np.arange(len(THRESHOLDS))
+    negatives = below[..., j, j]
+    misses = below[..., -1, j] - negatives
+    false_alarms = below[..., j, -1] - negatives
+    return np.stack([below[..., -1:, -1] - negatives - misses - false_alarms, misses, false_alarms, negatives])

@@ -7,6 +7,7 @@ pixels is not scored. Pooling forgives displacements within a cell (Gao et al. 2
 import numpy as np
 import numpy.typing as npt
 
+from hko7env.diagnostics.joint_histogram import counts_of_classes
 from hko7env.diagnostics.levels import UNSCORED, Levels
 from hko7env.units import THRESHOLDS, ZR
 
@@ -36,7 +37,7 @@ def pooled_counts(truth: Levels, forecast: Levels, zr: ZR) -> Counts:
         observed, expected, inside = (frame.reshape(-1) for frame in frames)
         pairs = (class_of[observed] * classes + class_of[expected])[inside.view(np.bool_)]
         table = np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
-        counts.append(_events(table))
+        counts.append(counts_of_classes(table))
     return np.stack(counts, axis=1)
 
 
@@ -50,12 +51,3 @@ def _max_pool(frame: Levels, size: int) -> Levels:
         frame = np.maximum(frame[:, 0::2], frame[:, 1::2])
         size //= 2
     return frame
-
-
-def _events(table: Counts) -> Counts:
-    """(4, 5) counts at each threshold from a table of observed and forecast classes (6, 6)."""
-    below = table.cumsum(axis=0).cumsum(axis=1)
-    j = np.arange(len(THRESHOLDS))
-    negatives = below[j, j]
-    misses, false_alarms = below[-1, j] - negatives, below[j, -1] - negatives
-    return np.stack([below[-1, -1] - negatives - misses - false_alarms, misses, false_alarms, negatives])

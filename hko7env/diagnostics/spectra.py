@@ -3,9 +3,10 @@
 A forecast that hedges against displacement is smooth: its spectrum falls below that of the truth at short
 wavelengths. The power of a mode is |F|^2 / N, F the discrete Fourier transform of N pixels in [0, 1], which are dBZ but
 for a linear map; no window is applied. Modes are averaged over rings of wavenumber rounded to integers 0 .. L / 2, in
-cycles per side L (Sinclair and Pegram 2005; pysteps.utils.spectral.rapsd). The square of side L is the largest one of
-which the static mask scores 95 %, so that it lies within the radar's range, cut to a length that transforms fast. Its
-masked pixels, such as those of clutter, take the value of the nearest scored pixel in truth and forecast alike.
+cycles per side L (Sinclair and Pegram 2005; pysteps.utils.spectral.rapsd). The square of side L is the largest one, up
+to 256 px, of which the static mask scores 95 %, so that it lies within the radar's range, cut to a length that
+transforms fast. Its masked pixels, such as those of clutter, take the value of the nearest scored pixel in truth and
+forecast alike.
 """
 
 import numpy as np
@@ -13,7 +14,10 @@ import numpy.typing as npt
 import scipy.fft
 from scipy.ndimage import distance_transform_edt
 
+from hko7env.forecast import Forecast
+
 SMALLEST_SIDE = 8  # px; a smaller square has no spectrum
+LARGEST_SIDE = 256  # px; forecasts lose power at wavelengths far below it
 LEAST_SCORED = 0.95  # share of scored pixels in the square
 
 Sums = npt.NDArray[np.float64]
@@ -53,21 +57,25 @@ class Spectrum:
         self._twice = np.broadcast_to(twice, ring.shape).reshape(-1)[self._modes].astype(np.float32)
         self._size = np.bincount(self._ring, self._twice) * fast**2
 
-    def of(self, frames: npt.NDArray[np.float32]) -> Sums:
-        """Spectra of frames.
+    def of(self, truth: npt.NDArray[np.uint8], forecast: Forecast) -> Sums:
+        """Spectra of a frame and its forecast.
 
         Args:
-            frames: (n, H, W) float32 pixels in [0, 1].
+            truth: (H, W) uint8 levels.
+            forecast: (H, W) float32 pixels in [0, 1], or uint8 levels.
 
         Returns:
-            (n, R) float64 mean power of the modes in each ring, of the precision of float32.
+            (2, R) float64 mean power of the modes in each ring, of the precision of float32.
         """
         if not self.side:
-            return np.zeros((len(frames), 0))
-        square = frames[:, *self._square].reshape(len(frames), -1)  # a copy
-        square[:, self._masked] = square[:, self._nearest]
-        modes = scipy.fft.rfft2(square.reshape(len(frames), self.side, self.side), overwrite_x=True)
-        power = (modes.real**2 + modes.imag**2).reshape(len(frames), -1)
+            return np.zeros((2, 0))
+        frames = np.empty((2, self.side**2), np.float32)
+        for pixels, frame in zip(frames, (truth, forecast), strict=True):
+            square = frame[self._square].reshape(-1)
+            np.divide(square, 255 if square.dtype == np.uint8 else 1, out=pixels, dtype=np.float32)
+        frames[:, self._masked] = frames[:, self._nearest]
+        modes = scipy.fft.rfft2(frames.reshape(2, self.side, self.side), overwrite_x=True)
+        power = (modes.real**2 + modes.imag**2).reshape(2, -1)
         sums = [np.bincount(self._ring, p[self._modes] * self._twice) for p in power]
         return (np.stack(sums) / self._size).astype(np.float32).astype(np.float64)
 
@@ -84,7 +92,7 @@ def largest_square(scored: Mask) -> tuple[int, int, int]:
     """
     total = np.zeros(np.add(scored.shape, 1), np.int64)
     total[1:, 1:] = scored.cumsum(axis=0).cumsum(axis=1)
-    low, high = 0, min(scored.shape)
+    low, high = 0, min(*scored.shape, LARGEST_SIDE)
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if _suffices(total, middle).any() else (low, middle - 1)

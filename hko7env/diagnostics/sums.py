@@ -114,9 +114,5 @@ class Diagnoser:
             result.shares[k, 1:] = self._windows.sums(observed, expected)
             result.pooled[k] = pooled_counts(observed, expected, self.zr)
             if complete:
-                result.spectra[k] = self.spectrum.of(np.stack([_pixels(frame), _pixels(forecast[k])]))
+                result.spectra[k] = self.spectrum.of(frame, forecast[k])
         return Diagnostics(1, result.joint, result.shares, result.pooled, result.spectra, int(complete))
-
-
-def _pixels(frame: Forecast) -> npt.NDArray[np.float32]:
-    return np.divide(frame, np.float32(255), dtype=np.float32) if frame.dtype == np.uint8 else frame

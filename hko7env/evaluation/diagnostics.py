@@ -1,7 +1,7 @@
 """Diagnostics kept in a run folder: ``diagnostics/NNNNNN.sums``, one file for each sequence that is diagnosed.
 
-Every :data:`EVERY`-th sequence of the schedule is diagnosed, the same ones for all agents: diagnosing one costs several
-times as much as scoring it, and the next ones forecast nearly the same weather.
+Every n-th sequence of the schedule is diagnosed, the same ones for all agents: diagnosing one costs ten times as much
+as scoring it, and the next ones forecast nearly the same weather.
 
 A file is written at once and carries a checksum that covers the digest of the run, so a file that is there, sound and
 of this run is whole. What is missing or damaged is forecast again. Files are added up in the order of sequences, so
@@ -9,7 +9,7 @@ an interrupted run ends with the same bits as an unbroken one.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,17 +31,12 @@ from hko7env.schedule import INPUTS
 from hko7env.scores import COUNTS, Tally
 from hko7env.units import THRESHOLDS, ZR
 
-EVERY = 16  # of so many sequences one is diagnosed: the first, the seventeenth, ...
+EVERY = 19  # of so many sequences one is diagnosed; half-hourly issue times then go through all hours of the day
 VERSION = 1  # of the content of the files; another one is diagnosed anew
 
 _FOLDER, _SUFFIX = "diagnostics", ".sums"
 _CRC = 4  # bytes
 _CODEC = Zstd(level=1)
-
-
-def is_diagnosed(index: int) -> bool:
-    """Whether the sequence ``index`` is one of those that are diagnosed."""
-    return index % EVERY == 0
 
 
 class DiagnosticsFolder:
@@ -69,12 +64,12 @@ class DiagnosticsFolder:
             return _decode(self._file(index).read_bytes(), index, self._run)
         return None
 
-    def missing(self, count: int) -> set[int]:
-        """Which of the first ``count`` sequences are to be diagnosed and are not; leftovers of a kill are removed."""
+    def missing(self, wanted: Iterable[int]) -> set[int]:
+        """Which of the sequences ``wanted`` have no sound file; what a killed process has left is removed."""
         for path in self.path.glob(f"*{_SUFFIX}.*.partial"):
             with writing(path):
                 path.unlink()
-        return {index for index in range(count) if is_diagnosed(index) and self.load(index) is None}
+        return {index for index in wanted if self.load(index) is None}
 
     def indices(self) -> list[int]:
         """Sequences with a file, sound or not, in order."""

@@ -8,7 +8,7 @@ import hashlib
 import importlib.metadata
 import platform
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -24,7 +24,7 @@ from hko7env.env import NowcastingEnv
 from hko7env.evaluation.checkpoints import restore_checkpoint, save_checkpoint
 from hko7env.evaluation.code_digest import code_digest
 from hko7env.evaluation.journal import RunError
-from hko7env.evaluation.recording import Recorder, Work, remaining
+from hko7env.evaluation.recording import NOTHING, Extras, Recorder, Work, remaining
 from hko7env.evaluation.run_folder import RunFolder
 from hko7env.evaluation.table import Result
 from hko7env.evaluation.workers import is_orphan, run_processes
@@ -84,7 +84,7 @@ def evaluate(
     *,
     workers: int = 1,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    keep: Collection[str] = (),
+    extras: Extras = NOTHING,
 ) -> Result:
     """Run ``plan``, or what is missing of it, in its folder under ``out``.
 
@@ -93,14 +93,14 @@ def evaluate(
         out: Folder of run folders; it is created if necessary.
         workers: Number of processes of an offline run. Online runs always use one, because order matters.
         checkpoint_seconds: Seconds between the checkpoints of a learner.
-        keep: What to keep besides tallies, of :data:`hko7env.evaluation.recording.KEEP`. It does not change the run:
-            what a run lacks is added by forecasting the sequences again.
+        extras: What to keep besides tallies. It does not change the run: what a run lacks is added by forecasting
+            the sequences again.
 
     Returns:
         The result of the whole run.
 
     Raises:
-        ValueError: For fewer than one worker, an unknown agent, option or split, or something unknown to keep.
+        ValueError: For fewer than one worker, an unknown agent, option or split.
         RunError: If another process runs the same plan, a file cannot be used, or a worker failed. Errors of the
             agent are raised as they are, with a note of the sequence. All finished sequences are kept.
     """
@@ -112,7 +112,7 @@ def evaluate(
     data, episodes = describe(env, count), env.schedule.episode(count - 1) + 1
     with folder.held():
         tally = folder.finished()
-        work = remaining(folder, count, keep) if tally is None or keep else None
+        work = remaining(folder, count, extras) if tally is None or extras.keep else None
         if work and work.missing:  # else it was stopped between its last record and complete.json
             with progress.bar(count, f"{plan.agent} {plan.setting}", "seq", done=count - len(work.missing)) as bar:
                 if plan.online:

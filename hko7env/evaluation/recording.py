@@ -1,6 +1,5 @@
 """What is missing of a run, and the recording of it: tallies in a journal, and whatever else is to be kept."""
 
-from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -8,12 +7,41 @@ from typing import Any
 import gymnasium
 
 from hko7env.env import NowcastingEnv
-from hko7env.evaluation.diagnostics import Diagnosing, DiagnosticsFolder, is_diagnosed
+from hko7env.evaluation.diagnostics import EVERY, Diagnosing, DiagnosticsFolder
 from hko7env.evaluation.journal import Journal, sum_records
 from hko7env.evaluation.run_folder import RunFolder
 from hko7env.scores import Tally
 
 KEEP = ("diagnostics",)  # what can be kept besides tallies
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is kept of a run besides tallies. It does not change the run.
+
+    Attributes:
+        keep: Names of :data:`KEEP`.
+        diagnose_every: Of so many sequences one is diagnosed, the first of them.
+
+    Raises:
+        ValueError: If ``keep`` holds another name, or ``diagnose_every`` is below 1.
+    """
+
+    keep: frozenset[str] = frozenset()
+    diagnose_every: int = EVERY
+
+    def __post_init__(self) -> None:
+        for name in sorted(self.keep - set(KEEP)):
+            raise ValueError(f"{name!r} cannot be kept, only {', '.join(KEEP)}")
+        if self.diagnose_every < 1:
+            raise ValueError(f"diagnose_every must be at least 1, got {self.diagnose_every}")
+
+    def diagnosed(self, index: int) -> bool:
+        """Whether the sequence ``index`` is to be diagnosed."""
+        return "diagnostics" in self.keep and index % self.diagnose_every == 0
+
+
+NOTHING = Extras()
 
 
 @dataclass(frozen=True)
@@ -26,7 +54,7 @@ class Work:
         leads: Number K of lead times.
         missing: Indices of the sequences, increasing.
         recorded: Tallies of those that lack only what is kept besides.
-        keep: What is kept besides tallies, of :data:`KEEP`.
+        extras: What is kept besides tallies.
     """
 
     folder: Path
@@ -34,34 +62,27 @@ class Work:
     leads: int
     missing: list[int]
     recorded: dict[int, Tally] = field(default_factory=dict)
-    keep: frozenset[str] = frozenset()
+    extras: Extras = NOTHING
 
     def part(self, share: list[int]) -> "Work":
         """The same for some of the sequences."""
         return replace(self, missing=share, recorded={i: t for i, t in self.recorded.items() if i in set(share)})
 
 
-def remaining(folder: RunFolder, count: int, keep: Collection[str] = ()) -> Work:
+def remaining(folder: RunFolder, count: int, extras: Extras = NOTHING) -> Work:
     """Find which of the first ``count`` sequences lack a tally, or something that is to be kept.
 
     Args:
         folder: The run folder, held by this process.
         count: Number of sequences of the run.
-        keep: What to keep besides tallies, of :data:`KEEP`.
-
-    Raises:
-        ValueError: If something else is to be kept.
+        extras: What to keep besides tallies.
     """
-    unknown = set(keep) - set(KEEP)
-    if unknown:
-        raise ValueError(f"{sorted(unknown)[0]!r} cannot be kept, only {', '.join(KEEP)}")
     records = folder.records()
     missing = set(range(count)) - set(records["index"].tolist())
-    recorded: dict[int, Tally] = {}
-    if "diagnostics" in keep:
-        lacking = DiagnosticsFolder(folder.path, folder.run).missing(count) - missing
-        recorded = {i: sum_records(records[records["index"] == i], folder.leads) for i in sorted(lacking)}
-    return Work(folder.path, folder.run, folder.leads, sorted(missing | set(recorded)), recorded, frozenset(keep))
+    wanted = [i for i in range(count) if extras.diagnosed(i)]
+    lacking = DiagnosticsFolder(folder.path, folder.run).missing(wanted) - missing
+    recorded = {i: sum_records(records[records["index"] == i], folder.leads) for i in sorted(lacking)}
+    return Work(folder.path, folder.run, folder.leads, sorted(missing | lacking), recorded, extras)
 
 
 class Recorder:
@@ -81,9 +102,9 @@ class Recorder:
         self.env: gymnasium.Env[Any, Any] = env
         self.wanted = set(work.missing)
         self._recorded, self._diagnosing = work.recorded, None
-        if "diagnostics" in work.keep:
-            kept = DiagnosticsFolder(work.folder, work.run)
-            self.env = self._diagnosing = Diagnosing(env, kept, {i for i in work.missing if is_diagnosed(i)})
+        wanted = {i for i in work.missing if work.extras.diagnosed(i)}
+        if wanted:
+            self.env = self._diagnosing = Diagnosing(env, DiagnosticsFolder(work.folder, work.run), wanted)
         self._journal = Journal(journal, work.leads, work.run)
 
     def add(self, index: int, tally: Tally) -> bool:
