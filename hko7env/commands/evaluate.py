@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         OSError: If a file cannot be read or written.
     """
     args, options = parse_with_agents(make_parser, arguments)
-    extras = Extras(frozenset(args.keep), args.diagnose_every)
+    extras = Extras(frozenset(args.keep), args.diagnose_every, args.keep_forecasts)
     rows, groups = [], []
     varied = {agent: vary_seed(agent, options[agent], args.seeds) for agent in args.agents}
     for agent in args.agents:
@@ -63,6 +63,11 @@ def make_parser() -> Parser:
     add("--limit", type=integer(1), metavar="N", help="evaluate the first N sequences only; default: all")
     help_text = "show agents masked locations and weak echo as 0; default: frames as recorded"
     add("--cleaned", action=argparse.BooleanOptionalAction, default=False, help=help_text)
+    help_text = (
+        "keep in each run folder the forecasts of N sequences, evenly spread over the split, for the page of `hko7env "
+        "report`; default: 0"
+    )
+    add("--keep-forecasts", type=integer(0), default=0, metavar="N", help=help_text)
     add_seeds(parser)
     help_text = (
         "keep in each run folder, besides tallies, diagnostics for the page of `hko7env report`; default: nothing"
