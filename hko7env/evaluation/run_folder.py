@@ -24,6 +24,7 @@ from hko7env.files import write_atomically
 from hko7env.schedule import Schedule
 from hko7env.scores import COUNTS, ERRORS, Tally
 
+_MOST_LEADS = 10_000  # more are a sign of damage
 _NUMBERED = re.compile(r"[0-9]{4,}\.journal|[0-9]{6,}\.(checkpoint|json)")
 _NAMED = ("config.json", SEQUENCES, "tally.npz", "leads.csv", "table.md", "missing.json", "complete.json")
 # Files that a killed process leaves: those of write_atomically, and unfinished checkpoints
@@ -41,6 +42,11 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise RunError(f"{path} is damaged (not a JSON object): {remedy}")
     return found
+
+
+def is_run_folder(path: Path) -> bool:
+    """Whether ``path`` is a folder with a file that only run folders have, perhaps a damaged one."""
+    return any((path / name).exists() for name in _NAMED) or any(path.glob("*.journal"))
 
 
 def _sha256(facts: Any) -> str:
@@ -82,6 +88,8 @@ class RunFolder:
         found = read_json(config, remedy)
         try:
             leads = int(found["context"]["protocol"]["leads"])
+            if not isinstance(found["identity"], dict) or not 0 < leads <= _MOST_LEADS:
+                raise ValueError("no identity, or no possible number of lead times")
             folder = cls(Path(path).parent, Path(path).name.rpartition("-")[0], found["identity"], {}, leads)
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"{config} is damaged ({type(error).__name__}: {error}): {remedy}") from error

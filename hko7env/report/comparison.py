@@ -13,10 +13,11 @@ import numpy.typing as npt
 from hko7env.evaluation.journal import RunError, sum_records
 from hko7env.evaluation.missing import MISSING, read_missing
 from hko7env.evaluation.provenance import evaluate_command, split_command
-from hko7env.evaluation.run_folder import RunFolder
+from hko7env.evaluation.run_folder import RunFolder, is_run_folder
 from hko7env.report.blocks import blocks_of
+from hko7env.report.bootstrap import Bootstrap, add_up, bootstrap
 from hko7env.schedule import Minutes, Schedule
-from hko7env.scores import Tally
+from hko7env.scores import Tally, averages
 
 _MOST = 10_000_000  # sequences of a run; more are a sign of damage
 _IDENTITY = {
@@ -38,6 +39,7 @@ class Run:
         tally: The tally of all of them.
         schedule: All sequences of the run's split.
         command: Words of the command that made the run.
+        same: Runs of the same agent and options in the other setting that agree in every tally, not shown of their own.
     """
 
     folder: RunFolder
@@ -48,6 +50,7 @@ class Run:
     tally: Tally
     schedule: Schedule
     command: tuple[str, ...]
+    same: "tuple[Run, ...]" = ()
 
     @property
     def path(self) -> Path:
@@ -80,8 +83,16 @@ class Run:
         """The command as one line of a shell."""
         return shlex.join(self.command)
 
-    def equals(self, other: "Run") -> bool:
-        """Whether both runs have the same tally for every sequence."""
+    @property
+    def settings(self) -> str:
+        """``offline``, ``online`` or, where both have the same tallies, ``offline = online``."""
+        return " = ".join(sorted({run.setting for run in (self, *self.same)}))
+
+    def is_setting_of(self, other: "Run") -> bool:
+        """Whether the runs differ in the setting alone and agree in the tally of every sequence."""
+        alike = all(self.identity.get(name) == other.identity.get(name) for name in ("agent", "options", "code"))
+        if not alike or self.setting in other.settings.split(" = "):
+            return False
         return np.array_equal(self.counts, other.counts) and np.array_equal(self.sums, other.sums)
 
 
@@ -100,7 +111,7 @@ class Comparison:
     """Runs of the same archive, split, schedule and sequences, one group of a page.
 
     Attributes:
-        runs: The runs, at least one.
+        runs: The runs, at least one, in the order of their B-MSE, the lowest first.
         incomplete: Interrupted runs of the same data, left out.
     """
 
@@ -150,6 +161,11 @@ class Comparison:
         return np.searchsorted(self.schedule.episode_starts, self.index, "right") - 1
 
     @cached_property
+    def bootstrap(self) -> Bootstrap:
+        """Intervals of all scores and differences, in the order of ``runs``."""
+        return bootstrap([add_up(self.block, run.counts, run.sums) for run in self.runs])
+
+    @cached_property
     def block(self) -> npt.NDArray[np.int64]:
         """(N,) numbers of the blocks, 0 to B - 1, see :func:`hko7env.report.blocks.blocks_of`."""
         return blocks_of(self.episode, self.issued)
@@ -170,36 +186,37 @@ def read_comparisons(paths: Sequence[Path]) -> list[Comparison]:
     complete: dict[tuple[Any, ...], list[Run]] = {}
     incomplete: dict[tuple[Any, ...], list[Incomplete]] = {}
     for path in _run_folders(paths):
-        folder = _open(path)
+        try:
+            folder = _open(path)
+            found = _read(folder)
+        except OSError as error:
+            raise RunError(f"cannot read {error.filename or path} ({error.strerror or error}): restore it") from error
         key = tuple(folder.identity[name] for name in ("archive", "split", "schedule", "sequences"))
-        found = _read(folder)
         if isinstance(found, Run):
             complete.setdefault(key, []).append(found)
         else:
             incomplete.setdefault(key, []).append(found)
     alone = [run for key, runs in incomplete.items() if key not in complete for run in runs]
     if alone:
-        raise RunError(
-            "; ".join(f"{r.path} has {r.done} of {r.planned} sequences: complete it, {r.command}" for r in alone)
-        )
+        said = [f"{r.path} has {r.done} of {r.planned} sequences: complete it with `{r.command}`" for r in alone]
+        raise RunError("; ".join(said))
     return [_compare(runs, incomplete.get(key, [])) for key, runs in complete.items()]
 
 
 def _run_folders(paths: Sequence[Path]) -> Iterator[Path]:
-    """The run folders named by ``paths`` or in them, each once, by their absolute paths."""
+    """The run folders named by ``paths`` or in them, each once."""
     seen = set()
     for path in map(Path, paths):
         if not path.is_dir():
             raise RunError(f"{path} is no folder: name run folders, or a folder of run folders such as results")
-        inside = [path] if (path / "config.json").exists() else sorted(p.parent for p in path.glob("*/config.json"))
+        inside = [path] if is_run_folder(path) else sorted(p for p in path.iterdir() if is_run_folder(p))
         if not inside:
-            raise RunError(
-                f"{path} holds no run folder (a folder with config.json): name the folder that `evaluate` wrote"
-            )
+            raise RunError(f"{path} holds no run folder (one with config.json): name the folder that `evaluate` wrote")
         for folder in inside:
-            if folder.resolve() not in seen:
-                seen.add(folder.resolve())
-                yield folder.resolve() if folder.name in ("", "..") else folder
+            whole = folder.resolve()
+            if whole not in seen:
+                seen.add(whole)
+                yield folder if folder.name else whole  # "." has no name
 
 
 def _open(path: Path) -> RunFolder:
@@ -281,7 +298,8 @@ def _compare(runs: list[Run], incomplete: list[Incomplete]) -> Comparison:
                 f"{run.path} and {first.path} name the same archive and schedule but were scored against different "
                 "observations: evaluate both again"
             )
-    return Comparison(tuple(_named(runs)), tuple(incomplete))
+    ranked = sorted(_distinct(runs), key=lambda run: float(averages(run.tally)["b_mse"]))
+    return Comparison(tuple(_named(ranked)), tuple(incomplete))
 
 
 def _observed(run: Run) -> npt.NDArray[np.int64]:
@@ -290,16 +308,32 @@ def _observed(run: Run) -> npt.NDArray[np.int64]:
     return np.stack([hits + misses, run.counts.sum(axis=1)])
 
 
+def _distinct(runs: list[Run]) -> list[Run]:
+    """Keep one of the runs of an agent that differ in the setting alone and agree in every tally."""
+    kept: list[Run] = []
+    for run in runs:
+        for i, other in enumerate(kept):
+            if run.is_setting_of(other):
+                kept[i] = replace(other, same=(*other.same, run))
+                break
+        else:
+            kept.append(run)
+    return kept
+
+
 def _named(runs: list[Run]) -> Iterator[Run]:
-    """Give each run the shortest name that tells it from the others: agent, setting, options that differ, digest."""
+    """Give each run the shortest name that tells it apart: agent, setting, options that differ, digest, number."""
+    seen: list[str] = []
     for run in runs:
         name = run.agent.removeprefix("agents.")
         same = [other for other in runs if other.agent == run.agent]
-        if any(other.setting != run.setting for other in runs):
-            name += f", {run.setting}"
         twins = [other for other in same if other.setting == run.setting]
+        if len(twins) < len(same):
+            name += f" {run.setting}"
         options = sorted({n for other in twins for n in other.options if other.options.get(n) != run.options.get(n)})
-        name += "".join(f", {n} {run.options.get(n)}" for n in options)
+        name += f" ({', '.join(f'{n} {run.options.get(n)}' for n in options)})" if options else ""
         if any(other is not run and other.options == run.options for other in twins):
-            name += f", {run.folder.run[:6]}"
+            name += f" [{run.folder.run[:6]}]"
+        seen.append(name)
+        name += f" #{seen.count(name)}" if seen.count(name) > 1 else ""  # copies of one folder
         yield replace(run, name=name)
