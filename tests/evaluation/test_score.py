@@ -12,6 +12,7 @@ from hko7env.evaluation.evaluate import Plan, evaluate
 from hko7env.evaluation.journal import RunError
 from hko7env.evaluation.score import ScorePlan, score
 from hko7env.forecast_files import ForecastFileError, write
+from hko7env.report.comparison import read_comparisons
 from hko7env.scores import COUNTS, ERRORS, averages
 from tests.helpers.forecasts import forecasts_of
 from tests.helpers.runs import folder_of, run_folder_of
@@ -63,8 +64,8 @@ def test_other_units_move_a_score_by_rounding_only(small_archive, archive, tmp_p
         np.testing.assert_allclose(getattr(scored, name), getattr(own, name), atol=2)
 
 
-def lacking(persistence, *, gone=(), holes=None):
-    """The forecasts without those of the indices ``gone``, and with NaN at (index, lead, row, column) of ``holes``."""
+def lacking(persistence, *, gone):
+    """The forecasts without those of the indices ``gone``."""
     for index, (time, forecast) in enumerate(persistence):
         if index not in gone:
             yield time, forecast
@@ -189,6 +190,29 @@ def test_a_file_that_changes_meanwhile_is_not_scored(small_archive, archive, per
     with pytest.raises(ForecastFileError, match="was changed while it was scored"):
         score(planned(path, small_archive), tmp_path / "results")
     assert not (folder_of(tmp_path / "results") / "complete.json").exists()
+
+
+def test_runs_are_compared_only_where_the_same_sequences_are_missing(small_archive, archive, persistence, tmp_path):
+    out = tmp_path / "results"
+    evaluate(Plan("agents.last_frame", False, str(small_archive)), out)
+    for name, gone in (("a", (1, 9)), ("b", (1, 9)), ("c", (1,)), ("whole", ())):
+        write(tmp_path / f"{name}.zarr", lacking(persistence, gone=gone), archive)
+        score(planned(tmp_path / f"{name}.zarr", small_archive), out / name)
+    (together,) = read_comparisons([out / "a", out / "b"])
+    assert {run.name for run in together.runs} == {"a", "b"}
+    assert together.index.tolist() == [0, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12]
+    (whole,) = read_comparisons([out, out / "whole"])
+    assert {run.agent for run in whole.runs} == {"agents.last_frame", "whole"}
+    assert whole.runs[0].shown_command.startswith("hko7env ")
+    for others in ("c", "whole"):
+        with pytest.raises(
+            RunError, match=rf"a/a-external-test-.* lacks forecasts that .*{others}.* has, of sequences"
+        ):
+            read_comparisons([out / "a", out / others])
+    listed = folder_of_runs(out / "a") / "missing.json"
+    listed.unlink()
+    with pytest.raises(RunError, match="has sound records of 11 of 13 sequences"):
+        read_comparisons([out / "a"])
 
 
 def test_a_damaged_list_of_missing_sequences_is_not_read(small_archive, archive, persistence, tmp_path):

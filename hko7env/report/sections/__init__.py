@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from hko7env.report.comparison import Comparison
 from hko7env.report.section import Section
-from hko7env.report.sections import agreement, curves, headline, performance, provenance, skill, weather
+from hko7env.report.sections import agreement, curves, examples, headline, performance, provenance, skill, weather
 
 Make = Callable[[Comparison], Section | None]
 
@@ -14,6 +14,7 @@ SECTIONS: tuple[Make, ...] = (
     weather.make,
     performance.make,
     skill.make,
+    examples.make,
     agreement.make,
     provenance.make,
 )
