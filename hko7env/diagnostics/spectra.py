@@ -3,10 +3,11 @@
 A forecast that hedges against displacement is smooth: its spectrum falls below that of the truth at short
 wavelengths. The power of a mode is |F|^2 / N, F the discrete Fourier transform of N pixels in [0, 1], which are dBZ but
 for a linear map; no window is applied. Modes are averaged over rings of wavenumber rounded to integers 0 .. L / 2, in
-cycles per side L (Sinclair and Pegram 2005; pysteps.utils.spectral.rapsd). The square of side L is the largest one, up
-to 256 px, of which the static mask scores 95 %, so that it lies within the radar's range, cut to a length that
-transforms fast. Its masked pixels, such as those of clutter, take the value of the nearest scored pixel in truth and
-forecast alike.
+cycles per side L (Ruzanski and Chandrasekar 2011; pysteps.utils.spectral.rapsd).
+
+The square of side L is the largest one, up to 256 px, of which the static mask scores 95 %, so that it lies within the
+radar's range, cut to a length that transforms fast. Its masked pixels, such as those of clutter, take the value of the
+nearest scored pixel in truth and forecast alike.
 """
 
 import numpy as np
