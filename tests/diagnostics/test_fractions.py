@@ -60,13 +60,14 @@ def test_sums_are_those_of_single_windows_whose_masked_pixels_do_not_count(shape
 
 def test_fss_is_that_of_the_package_scores():
     """Their windows reach over the edges of the grid as if nothing were there; ours do not, so no event is near."""
-    scores = pytest.importorskip("scores.spatial")
+    from scores import spatial
+
     shape = (190, 210)
     truth, forecast = blobs(3, shape, margin=66), blobs(3, shape, margin=66, drift=5)
     found = fss(Windows(shape, HKO7, DENSE).sums(truth, forecast))
     for j, lowest in enumerate(LEVELS):
         for i, scale in enumerate(SCALES[1:]):
-            theirs = scores.fss_2d_single_field(
+            theirs = spatial.fss_2d_single_field(
                 forecast.astype(float),
                 truth.astype(float),
                 event_threshold=lowest - 0.5,
@@ -77,7 +78,8 @@ def test_fss_is_that_of_the_package_scores():
 
 
 def test_fss_of_a_pixel_pod_and_far_are_those_of_the_package_scores():
-    spatial, categorical = pytest.importorskip("scores.spatial"), pytest.importorskip("scores.categorical")
+    from scores import categorical, spatial
+
     truth, forecast = blobs(5, (60, 70)), blobs(5, (60, 70), drift=3)
     o, f = (a[..., None] >= LEVELS for a in (truth, forecast))
     counts = np.array([(o & f), (o & ~f), (~o & f), (~o & ~f)]).sum(axis=(1, 2))
