@@ -27,6 +27,7 @@ TOPICS = {  # name: module of ..benchmarks, what it measures
         "calibrated_flow_scores",
         "scores of agents.calibrated_flow and its ratios to ROVER's on each --archive, or with --ablation of variants",
     ),
+    "report": ("report", "intervals of a report of ten runs at HKO-7's size, and how often they hold the truth"),
     "nets": ("nets", "forecast, training step and online step of every network, or of --models"),
 }
 

@@ -6,7 +6,7 @@ for a linear map; no window is applied. Modes are averaged over rings of wavenum
 cycles per side L (Ruzanski and Chandrasekar 2011; pysteps.utils.spectral.rapsd).
 
 The square of side L is the largest one, up to 256 px, of which the static mask scores 95 %, so that it lies within the
-radar's range, cut to a length that transforms fast. Its masked pixels, such as those of clutter, take the value of the
+radar's range, cut to an even length that transforms fast. Its masked pixels, such as those of clutter, take the value of the
 nearest scored pixel in truth and forecast alike.
 """
 
@@ -32,13 +32,13 @@ class Spectrum:
         scored: (H, W) bool static mask, True = scored.
 
     Attributes:
-        side: L, px; 0 if the mask holds no square of SMALLEST_SIDE.
-        rings: Number R of rings, L // 2 + 1, or 0.
+        side: L, px, even; 0 if the mask holds no square of SMALLEST_SIDE.
+        rings: Number R of rings, L / 2 + 1, or 0.
     """
 
     def __init__(self, scored: Mask) -> None:
         top, left, side = largest_square(scored)
-        fast = int(scipy.fft.prev_fast_len(side, real=True)) if side else 0
+        fast = max((n for n in range(2, side + 1, 2) if n == scipy.fft.next_fast_len(n, real=True)), default=0)
         self.side = fast if fast >= SMALLEST_SIDE else 0
         self.rings = self.side // 2 + 1 if self.side else 0
         margin = (side - fast) // 2
@@ -111,7 +111,12 @@ def _suffices(total: npt.NDArray[np.int64], side: int) -> Mask:
     return (total[n:, n:] - total[:-n, n:] - total[n:, :-n] + total[:-n, :-n]) >= LEAST_SCORED * n * n
 
 
-def resolution(truth: Sums, forecast: Sums, side: int) -> float:
+def side_of(rings: int) -> int:
+    """Side L of the square, px, of spectra with R = ``rings`` rings."""
+    return max(2 * (rings - 1), 0)
+
+
+def resolution(truth: Sums, forecast: Sums) -> float:
     """Effective resolution: the wavelength below which a forecast has lost half the power of the truth.
 
     Going from long to short wavelengths, it is the first at which the power of the forecast is below half that of the
@@ -120,7 +125,6 @@ def resolution(truth: Sums, forecast: Sums, side: int) -> float:
     Args:
         truth: (R,) summed spectrum of the truth.
         forecast: (R,) summed spectrum of the forecasts.
-        side: L, px.
 
     Returns:
         Wavelength in px; 2 if the forecast keeps half the power at all wavelengths (it resolves what pixels can), NaN
@@ -128,7 +132,7 @@ def resolution(truth: Sums, forecast: Sums, side: int) -> float:
     """
     if len(truth) < 2 or not (truth[1:] > 0).all():
         return float("nan")
-    ratio = forecast[1:] / truth[1:]
+    side, ratio = side_of(len(truth)), forecast[1:] / truth[1:]
     lost = np.flatnonzero(ratio < 0.5)
     if len(lost) == 0:
         return 2.0

@@ -24,6 +24,7 @@ from hko7env.env import NowcastingEnv
 from hko7env.evaluation.checkpoints import restore_checkpoint, save_checkpoint
 from hko7env.evaluation.code_digest import code_digest
 from hko7env.evaluation.journal import RunError
+from hko7env.evaluation.provenance import archive_facts, evaluate_command
 from hko7env.evaluation.recording import NOTHING, Extras, Recorder, Work, remaining
 from hko7env.evaluation.run_folder import RunFolder
 from hko7env.evaluation.table import Result
@@ -32,6 +33,7 @@ from hko7env.loading import check_options, find, load
 from hko7env.parallel import chunked
 from hko7env.runner import run
 from hko7env.scores import Tally
+from hko7env.split_view import SplitView
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -77,6 +79,19 @@ class Plan:
         """``online`` or ``offline``."""
         return "online" if self.online else "offline"
 
+    def words(self, out: Path) -> list[str]:
+        """The words of the command that runs this plan into the folder ``out`` of run folders."""
+        return evaluate_command(
+            self.agent,
+            self.setting,
+            archive=self.archive,
+            split=self.split,
+            limit=self.limit,
+            cleaned=self.cleaned,
+            options=self.options,
+            out=out,
+        )
+
 
 def evaluate(
     plan: Plan,
@@ -109,8 +124,9 @@ def evaluate(
     env = plan.environment()
     count = min(plan.limit or len(env.schedule), len(env.schedule))
     folder = open_folder(plan, env, count, out)
-    data, episodes = describe(env, count), env.schedule.episode(count - 1) + 1
+    data, episodes = describe(env.view, count), env.schedule.episode(count - 1) + 1
     with folder.held():
+        folder.add_sequences(env.schedule)
         tally = folder.finished()
         work = remaining(folder, count, extras) if tally is None or extras.keep else None
         if work and work.missing:  # else it was stopped between its last record and complete.json
@@ -130,15 +146,15 @@ def evaluate(
     return result
 
 
-def describe(env: NowcastingEnv, count: int) -> str:
+def describe(view: SplitView, count: int) -> str:
     """Describe the data of a table in one line: source, split, the first ``count`` sequences, fingerprint."""
-    source = env.archive.attributes.get("source") or "source unknown"
+    source = view.archive.attributes.get("source") or "source unknown"
     caution = (
         "; synthetic rain ranks implementations, it does not prove skill on real rain" if "synthetic" in source else ""
     )
-    part = "" if count == len(env.schedule) else f" (first {count} of {len(env.schedule)} sequences)"
-    split = f"split {env.split}" if env.split in env.archive.splits else "all frames"
-    return f"Data: {source}, {split}{part}, fingerprint {env.archive.fingerprint[:10]}{caution}."
+    part = "" if count == len(view.schedule) else f" (first {count} of {len(view.schedule)} sequences)"
+    split = f"split {view.split}" if view.split in view.archive.splits else "all frames"
+    return f"Data: {source}, {split}{part}, fingerprint {view.archive.fingerprint[:10]}{caution}."
 
 
 def open_folder(plan: Plan, env: NowcastingEnv, count: int, out: Path) -> RunFolder:
@@ -173,6 +189,8 @@ def open_folder(plan: Plan, env: NowcastingEnv, count: int, out: Path) -> RunFol
         "archive": str(plan.archive or "default"),
         "options": {name: value if _is_plain(value) else str(value) for name, value in options.items()},
         "versions": {"python": platform.python_version(), **versions},
+        "command": plan.words(out),
+        "data": archive_facts(env.archive),
         "protocol": {"inputs": env.task.inputs, "leads": env.task.leads, "cadence": env.task.cadence},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hko7env.diagnostics.spectra import LARGEST_SIDE, Spectrum, largest_square, resolution
+from hko7env.diagnostics.spectra import LARGEST_SIDE, Spectrum, largest_square, resolution, side_of
 
 
 def slowly(field):
@@ -15,7 +15,7 @@ def slowly(field):
     return np.array([power[ring == r].mean() for r in range(side // 2 + 1)])
 
 
-@pytest.mark.parametrize("side", [8, 27, 60, 100])
+@pytest.mark.parametrize("side", [8, 24, 60, 100])
 def test_spectra_are_the_means_over_rings(side):
     rng = np.random.default_rng(side)
     truth, forecast = rng.integers(0, 256, (side, side), dtype=np.uint8), rng.random((side, side), np.float32)
@@ -69,6 +69,9 @@ def test_the_square_is_the_largest_one_inside_the_mask():
     assert abs(2 * left + side - 120) <= 1
     assert Spectrum(np.ones((600, 500), bool)).side == LARGEST_SIDE
     assert largest_square(np.zeros((9, 9), bool)) == (0, 0, 0)
+    for size in (27, 30, 61, 130):
+        spectrum = Spectrum(np.ones((size, size), bool))
+        assert 0.85 * size < spectrum.side == side_of(spectrum.rings) <= size
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -94,12 +97,12 @@ def test_where_no_square_fits_there_is_no_spectrum():
 
 def test_effective_resolution():
     truth = np.full(51, 4.0)
-    assert resolution(truth, truth, 100) == 2
+    assert resolution(truth, truth) == 2
     ring = np.arange(51)
-    assert resolution(truth, np.where(ring <= 20, 3.0, 1.0), 100) == pytest.approx(100 / 20.5)
-    assert resolution(truth, truth * 0.1, 100) == 100
-    assert np.isnan(resolution(truth * 0, truth, 100))
-    assert np.isnan(resolution(truth[:0], truth[:0], 0))
+    assert resolution(truth, np.where(ring <= 20, 3.0, 1.0)) == pytest.approx(100 / 20.5)
+    assert resolution(truth, truth * 0.1) == 100
+    assert np.isnan(resolution(truth * 0, truth))
+    assert np.isnan(resolution(truth[:0], truth[:0]))
 
 
 def test_smoothing_coarsens_the_resolution():
@@ -109,6 +112,6 @@ def test_smoothing_coarsens_the_resolution():
     for width in (1, 3, 7):
         smooth = sum(np.roll(field, (i, j), (0, 1)) for i in range(width) for j in range(width)) / width**2
         truth, forecast = spectrum.of(np.rint(255 * field).astype(np.uint8), smooth.astype(np.float32))
-        found.append(resolution(truth, forecast, spectrum.side))
+        found.append(resolution(truth, forecast))
     assert found[0] == 2
     assert 2 < found[1] < found[2]
