@@ -6,8 +6,8 @@ for a linear map; no window is applied. Modes are averaged over rings of wavenum
 cycles per side L (Ruzanski and Chandrasekar 2011; pysteps.utils.spectral.rapsd).
 
 The square of side L is the largest one, up to 256 px, of which the static mask scores 95 %, so that it lies within the
-radar's range, cut to an even length that transforms fast. Its masked pixels, such as those of clutter, take the value of the
-nearest scored pixel in truth and forecast alike.
+radar's range, cut to an even length that transforms fast. Its masked pixels, such as those of clutter, take the value
+of the nearest scored pixel in truth and forecast alike.
 """
 
 import numpy as np
