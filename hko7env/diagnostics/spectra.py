@@ -117,27 +117,28 @@ def side_of(rings: int) -> int:
 
 
 def resolution(truth: Sums, forecast: Sums) -> float:
-    """Effective resolution: the wavelength below which a forecast has lost half the power of the truth.
+    """Effective resolution: the wavelength below which a forecast has less than half the power of the truth.
 
-    Going from long to short wavelengths, it is the first at which the power of the forecast is below half that of the
-    truth, interpolated linearly in the ratio between rings.
+    Going from short to long wavelengths, it is the first at which the power of the forecast is at least half that of
+    the truth, interpolated linearly in the ratio between rings. Power that is lacking at long wavelengths only, as
+    after a change of the amount of rain, is not blur and does not count.
 
     Args:
         truth: (R,) summed spectrum of the truth.
         forecast: (R,) summed spectrum of the forecasts.
 
     Returns:
-        Wavelength in px; 2 if the forecast keeps half the power at all wavelengths (it resolves what pixels can), NaN
-        where the truth has no power.
+        Wavelength in px, from 2, if the forecast has half the power at the shortest one, to L, if it has it nowhere;
+        NaN where the truth has no power.
     """
     if len(truth) < 2 or not (truth[1:] > 0).all():
         return float("nan")
     side, ratio = side_of(len(truth)), forecast[1:] / truth[1:]
-    lost = np.flatnonzero(ratio < 0.5)
-    if len(lost) == 0:
-        return 2.0
-    i = int(lost[0])
-    if i == 0:
+    enough = np.flatnonzero(ratio >= 0.5)
+    if len(enough) == 0:
         return float(side)
-    share = (ratio[i - 1] - 0.5) / (ratio[i - 1] - ratio[i])
-    return float(side / (i + share))
+    i = int(enough[-1])  # ratio[i] is that of ring i + 1
+    if i == len(ratio) - 1:
+        return 2.0
+    share = (ratio[i] - 0.5) / (ratio[i] - ratio[i + 1])
+    return float(side / (i + 1 + share))

@@ -10,12 +10,13 @@ from hko7env.report.charts import draw_chart
 from hko7env.report.comparison import Comparison
 from hko7env.report.diagnosed import Diagnosed
 from hko7env.report.html import escape
-from hko7env.report.run_style import plot_band, run_styles
+from hko7env.report.run_style import plot_band, run_styles, sample
 from hko7env.report.section import figure, numbers
 
 Values = npt.NDArray[np.float64]
 _GREY = "#888888"
 _MANY = 4  # runs whose bands lie on each other
+_MOST = 30  # points of a line that is drawn with its usual markers
 
 
 class Axis(NamedTuple):
@@ -61,7 +62,7 @@ def draw_lines(
             style = styles[diagnosed.runs[position]]
             if lines.low is not None and lines.high is not None:
                 plot_band(drawn, lines.x, lines.low[position], lines.high[position], style, len(lines.y) > _MANY)
-            drawn.plot(lines.x, y, **style.line)
+            drawn.plot(lines.x, y, **style.line | _markers(len(y), axes[0].log, style.colour))
         for axis, which in zip(axes, ("x", "y"), strict=True):
             _scale(drawn, axis, which)
         drawn.set(xlabel=axes[0].label, ylabel=axes[1].label)
@@ -80,6 +81,14 @@ def draw_lines(
     return figure(draw_chart(draw, (4.2, 2.9)), text, caption, numbers(header, rows))
 
 
+def _markers(count: int, log: bool, first: int) -> dict[str, Any]:
+    """Fewer markers on lines of many points, at places that differ between runs."""
+    if count <= _MOST:
+        return {}
+    places = np.geomspace(1, count, 7) - 1 if log else np.linspace(0, count - 1, 7)
+    return {"markevery": np.unique((places + 0.3 * first).astype(int).clip(0, count - 1)).tolist()}
+
+
 def _scale(drawn: Any, axis: Axis, which: str) -> None:
     """A logarithmic scale with plain numbers, if the axis has one."""
     if not axis.log:
@@ -96,13 +105,15 @@ def _text(value: float) -> str:
     return "undefined" if np.isnan(value) else f"{value:.3g}"
 
 
-def what_was_diagnosed(comparison: Comparison, diagnosed: Diagnosed) -> str:
-    """A paragraph: of which sequences, by which rule, and which runs lack diagnostics."""
+def begin(comparison: Comparison, diagnosed: Diagnosed) -> str:
+    """HTML of a paragraph, which says what was diagnosed and which runs lack diagnostics, and of a key to the lines."""
     said = (
-        f"From {len(diagnosed.index)} of the {len(comparison.index)} forecasts of each run, evenly spaced (evaluate "
-        "--keep diagnostics)."
+        f"From the {len(diagnosed.index)} of {len(comparison.index)} forecasts that were diagnosed in all of these "
+        "runs (evaluate --keep diagnostics)."
     )
     if diagnosed.lacking:
         names = ", ".join(comparison.runs[i].name for i in diagnosed.lacking)
         said += f" Without diagnostics, so not shown here: {names}."
-    return f"<p>{escape(said)}</p>"
+    styles = run_styles(comparison)
+    key = (f"<span>{sample(styles[i])} {escape(comparison.runs[i].name)}</span>" for i in diagnosed.runs)
+    return f'<p>{escape(said)}</p><p class="keys">{"".join(key)}</p>'

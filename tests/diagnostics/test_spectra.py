@@ -100,6 +100,8 @@ def test_effective_resolution():
     assert resolution(truth, truth) == 2
     ring = np.arange(51)
     assert resolution(truth, np.where(ring <= 20, 3.0, 1.0)) == pytest.approx(100 / 20.5)
+    lacking_long_waves_too = np.where((ring > 5) & (ring <= 20), 3.0, 1.0)
+    assert resolution(truth, lacking_long_waves_too) == pytest.approx(100 / 20.5)
     assert resolution(truth, truth * 0.1) == 100
     assert np.isnan(resolution(truth * 0, truth))
     assert np.isnan(resolution(truth[:0], truth[:0]))

@@ -8,9 +8,8 @@ from hko7env.diagnostics.fractions import SCALES, fss
 from hko7env.diagnostics.pooling import POOLS
 from hko7env.report.comparison import Comparison
 from hko7env.report.diagnosed import Diagnosed, Values
-from hko7env.report.diagnosed_figures import Axis, Lines, draw_lines, what_was_diagnosed
+from hko7env.report.diagnosed_figures import Axis, Lines, begin, draw_lines
 from hko7env.report.html import grid, table
-from hko7env.report.run_style import run_key
 from hko7env.report.section import Section, numbers
 from hko7env.units import THRESHOLDS
 
@@ -45,7 +44,7 @@ def make(comparison: Comparison) -> Section | None:
     )
     useful, useful_csv = _useful(comparison, diagnosed, value, middle)
     pooled, pooled_csv = _pooled(comparison, diagnosed)
-    body = [text, what_was_diagnosed(comparison, diagnosed), run_key(comparison)]
+    body = [text, begin(comparison, diagnosed)]
     body += ["<h3>By scale</h3>", grid(by_scale, "18rem"), f"<h3>Smallest useful window, {lead} min ahead</h3>", useful]
     body += ["<h3>By lead time</h3>", grid(by_lead, "18rem")]
     body += ["<h3>CSI after max pooling, mean over the lead times</h3>", pooled]

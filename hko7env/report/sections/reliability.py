@@ -14,16 +14,15 @@ from hko7env.diagnostics.intensities import (
 )
 from hko7env.report.comparison import Comparison
 from hko7env.report.diagnosed import Diagnosed, Values
-from hko7env.report.diagnosed_figures import Axis, Lines, draw_lines, what_was_diagnosed
+from hko7env.report.diagnosed_figures import Axis, Lines, begin, draw_lines
 from hko7env.report.html import grid, table
-from hko7env.report.run_style import run_key
 from hko7env.report.section import Section, numbers
 from hko7env.units import THRESHOLDS
 
 _TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
 _LEAST = 100  # locations of a class whose mean is shown
 _SHARES = 1 - np.geomspace(0.2, 1e-5, 40)  # of the locations, for quantiles
-_SCORED = (0.1, 100.0)  # mm/h: range of thresholds that are shown
+_SHOWN = (0.1, 100.0)  # mm/h: range of thresholds and quantiles that are shown
 
 
 def make(comparison: Comparison) -> Section | None:
@@ -41,7 +40,7 @@ def make(comparison: Comparison) -> Section | None:
         "rate is forecast, it is observed in the mean. Quantiles: whether it rains as hard as in the observations, "
         "wherever that may be. Every threshold: CSI, mean over the lead times, not at the five of the table only.</p>"
     )
-    body = [text, what_was_diagnosed(comparison, diagnosed), run_key(comparison), grid(figures, "18rem")]
+    body = [text, begin(comparison, diagnosed), grid(figures, "18rem")]
     shown, csv_text = _recalibration(comparison, diagnosed)
     body += ["<h3>What a recalibration could gain</h3>", shown]
     return Section("reliability", "Intensities", "".join(body), (("Recalibration as CSV, by lead time", csv_text),))
@@ -75,7 +74,7 @@ def _quantiles(comparison: Comparison, diagnosed: Diagnosed) -> str:
     joints = [total.joint.sum(axis=0) for total in diagnosed.totals]
     observed = quantiles(joints[0].sum(axis=1), _SHARES, diagnosed.zr)
     forecast = np.stack([quantiles(joint.sum(axis=0), _SHARES, diagnosed.zr) for joint in joints])
-    shown = observed >= _SCORED[0]
+    shown = (observed >= _SHOWN[0]) & (observed <= _SHOWN[1])
     lines = Lines(
         observed[shown],
         np.where(forecast > 0, forecast, np.nan)[:, shown],
@@ -94,7 +93,7 @@ def _quantiles(comparison: Comparison, diagnosed: Diagnosed) -> str:
 def _every_threshold(comparison: Comparison, diagnosed: Diagnosed) -> str:
     """CSI at every level, mean over the lead times."""
     rates = rain_rates(diagnosed.zr)
-    levels = np.flatnonzero((rates >= _SCORED[0]) & (rates <= _SCORED[1]))[::4]
+    levels = np.flatnonzero((rates >= _SHOWN[0]) & (rates <= _SHOWN[1]))[::4]
     csi = np.stack([csi_at_levels(total.joint, levels).mean(axis=0) for total in diagnosed.totals])
     axes = (Axis("threshold, mm/h", "threshold_mm_h", True, _TICKS), Axis("CSI", "csi"))
     at = [int(np.abs(np.log(rates[levels] / t)).argmin()) for t in THRESHOLDS]
@@ -119,9 +118,9 @@ def _recalibration(comparison: Comparison, diagnosed: Diagnosed) -> tuple[str, s
             for k, minute in enumerate(comparison.minutes.tolist())
         ]
     note = (
-        "<p>As it is → with the best change of forecast levels, chosen in hindsight for each lead time, so a bound: an "
-        "error that remains is one of place, not of intensity. B-MSE is that of forecasts rounded to levels; for CSI "
-        "the threshold of the forecast is changed.</p>"
+        "<p>As it is → with the best change of forecast levels, chosen in hindsight for each lead time, so a bound: "
+        "the error that remains is one of place or time, not of intensity. B-MSE is that of forecasts rounded to "
+        "levels; for CSI the threshold of the forecast is changed.</p>"
     )
     header = ["run", "B-MSE", *(f"CSI ≥{t:g}" for t in THRESHOLDS)]
     names = [f"csi_{t:g}" for t in THRESHOLDS]

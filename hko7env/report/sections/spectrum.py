@@ -5,9 +5,8 @@ import numpy as np
 from hko7env.diagnostics.spectra import resolution, side_of
 from hko7env.report.comparison import Comparison
 from hko7env.report.diagnosed import Diagnosed, Values
-from hko7env.report.diagnosed_figures import Axis, Lines, draw_lines, what_was_diagnosed
+from hko7env.report.diagnosed_figures import Axis, Lines, begin, draw_lines
 from hko7env.report.html import escape, grid, table
-from hko7env.report.run_style import run_key
 from hko7env.report.section import Section, numbers
 
 _WAVELENGTH = Axis("wavelength, px", "wavelength_px", log=True, ticks=(2, 4, 8, 16, 32, 64, 128, 256))
@@ -42,7 +41,7 @@ def make(comparison: Comparison) -> Section | None:
         "pixels can show.</p>"
     )
     where = f"Spectra of the square of {side} px of {count} forecasts whose truth was present at all lead times."
-    body = [text, what_was_diagnosed(comparison, diagnosed), f"<p>{escape(where)}</p>", run_key(comparison)]
+    body = [text, f"<p>{escape(where)}</p>", begin(comparison, diagnosed)]
     body += [grid([resolved, *panels], "18rem"), _resolutions(comparison, diagnosed, sharp)]
     spectra = ("Spectra as CSV, all lead times", _csv(comparison, diagnosed, wavelength, truth, forecast))
     return Section("spectrum", "Blur", "".join(body), (spectra,))
