@@ -30,14 +30,14 @@ def main(arguments: list[str] | None = None) -> int:
         OSError: If a file cannot be read or written.
     """
     args, options = parse_with_agents(make_parser, arguments)
-    rows, groups = [], []
+    rows, groups, extras = [], [], extras_of(args)
     varied = {agent: vary_seed(agent, options[agent], args.seeds) for agent in args.agents}
     for agent in args.agents:
         for online in SETTINGS[args.env]:
             results = []
             for _, given in varied[agent]:
                 plan = Plan(agent, online, args.archive, args.split, args.limit, args.cleaned, given)
-                results.append(evaluate(plan, args.out, workers=args.workers, extras=extras_of(args)))
+                results.append(evaluate(plan, args.out, workers=args.workers, extras=extras))
             seeds = [seed for seed, _ in varied[agent]]
             rows += [
                 r if s is None else replace(r, agent=f"{agent} seed {s}") for s, r in zip(seeds, results, strict=True)

@@ -16,8 +16,10 @@ def add_keep(parser: Any) -> None:
     parser.add_argument("--keep", nargs="+", choices=KEEP, default=(), help=help_text)
     help_text = f"diagnose one of N sequences, which takes ten times as long as scoring it; default: {EVERY}"
     parser.add_argument("--diagnose-every", type=integer(1), default=EVERY, metavar="N", help=help_text)
+    help_text = "keep the forecasts of N sequences, evenly spread over the split, for hko7env report; default: 0"
+    parser.add_argument("--keep-forecasts", type=integer(0), default=0, metavar="N", help=help_text)
 
 
 def extras_of(args: argparse.Namespace) -> Extras:
     """What parsed arguments say is to be kept."""
-    return Extras(frozenset(args.keep), args.diagnose_every)
+    return Extras(frozenset(args.keep), args.diagnose_every, args.keep_forecasts)

@@ -128,7 +128,7 @@ def evaluate(
     with folder.held():
         folder.add_sequences(env.schedule)
         tally = folder.finished()
-        work = remaining(folder, count, extras) if tally is None or extras.keep else None
+        work = remaining(folder, env.view, count, extras) if tally is None or extras else None
         if work and work.missing:  # else it was stopped between its last record and complete.json
             with progress.bar(count, f"{plan.agent} {plan.setting}", "seq", done=count - len(work.missing)) as bar:
                 if plan.online:

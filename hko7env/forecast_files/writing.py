@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,6 @@ from hko7env.schedule import LEADS
 SUFFIXES = (".zarr", ".nc")
 VARIABLE, ISSUE_TIME, LEAD = "forecast", "issue_time", "lead"
 _NAMES = {"1": "radar pixel", "pixel": "radar pixel", "dbz": "radar reflectivity"}  # in mm/h: rain rate
-
-Append = Callable[[int, int, Pixels], None]  # takes index, issue time and values of one forecast
 
 
 def write(
@@ -114,42 +112,68 @@ def _describe(units: str, archive: Archive) -> dict[str, dict[str, Any]]:
     }  # fmt: skip
 
 
-def _write_zarr(
-    path: Path, forecasts: Iterable[tuple[int, Pixels]], archive: Archive, units: str, attributes: dict[str, Any]
-) -> int:
+def make_store(
+    path: Path,
+    archive: Archive,
+    leads: int,
+    *,
+    issue_times: Sequence[int] = (),
+    units: str = "pixel",
+    levels: bool = False,
+    attributes: Mapping[str, Any],
+) -> zarr.Group:
+    """Make a zarr store of the layout, without forecasts; its array ``forecast`` has one chunk for each issue time.
+
+    Args:
+        path: The store, which does not exist.
+        archive: The archive whose frames are forecast.
+        leads: Number K of lead times.
+        issue_times: Minutes since 1970-01-01, increasing.
+        units: As of :func:`write`.
+        levels: Whether forecasts are stored as uint8 levels, which a reader scales to pixels, not as float32.
+        attributes: Attributes of the group.
+    """
     group = zarr.open_group(path, mode="w-", zarr_format=3)
     group.attrs.update(attributes)
-    described, count = _describe(units, archive), 0
-    pack: dict[str, Any] = {"compressors": [ZstdCodec(level=1), Crc32cCodec()], "config": {"write_empty_chunks": True}}
+    described, frames = _describe(units, archive), (leads, *archive.shape)
+    if levels:
+        described[VARIABLE]["scale_factor"] = 1 / 255
 
-    def make(name: str, values: npt.NDArray[Any], dimensions: tuple[str, ...], **options: Any) -> None:
+    def make(name: str, values: npt.NDArray[Any], *dimensions: str, chunks: tuple[int, ...], fill: Any = 0) -> None:
         array = group.create_array(
             name, shape=values.shape, dtype=values.dtype, dimension_names=dimensions, attributes=described[name],
-            **pack, **options,
+            chunks=chunks, fill_value=fill, compressors=[ZstdCodec(level=1), Crc32cCodec()],
+            config={"write_empty_chunks": True},
         )  # fmt: skip
-        if values.size:
+        if name != VARIABLE and values.size:
             array[...] = values
 
     for name, axis in (("y", archive.y), ("x", archive.x)):
-        make(name, axis, (name,), chunks=axis.shape, fill_value=np.nan)
-    make("crs", np.zeros((), np.int32), (), fill_value=0)
-    make(ISSUE_TIME, np.zeros(0, np.int64), (ISSUE_TIME,), chunks=(4096,), fill_value=NO_TIME)
+        make(name, axis, name, chunks=axis.shape, fill=np.nan)
+    make("crs", np.zeros((), np.int32), chunks=())
+    make(ISSUE_TIME, np.array(issue_times, np.int64), ISSUE_TIME, chunks=(4096,), fill=NO_TIME)
+    make(LEAD, archive.cadence * np.arange(1, leads + 1), LEAD, chunks=(leads,))
+    empty = np.broadcast_to(np.uint8(0) if levels else np.float32(0), (len(issue_times), *frames))
+    make(VARIABLE, empty, ISSUE_TIME, LEAD, "y", "x", chunks=(1, *frames), fill=0 if levels else np.nan)
+    return group
+
+
+def _write_zarr(
+    path: Path, forecasts: Iterable[tuple[int, Pixels]], archive: Archive, units: str, attributes: dict[str, Any]
+) -> int:
     times: list[int] = []
     for issue_time, values in forecasts:
         if not times:
-            leads = archive.cadence * np.arange(1, len(values) + 1)
-            make(LEAD, leads, (LEAD,), chunks=leads.shape, fill_value=0)
-            chunks, dimensions = (1, *values.shape), (ISSUE_TIME, LEAD, "y", "x")
-            make(VARIABLE, np.zeros((0, *values.shape), np.float32), dimensions, chunks=chunks, fill_value=np.nan)
+            group = make_store(path, archive, len(values), units=units, attributes=attributes)
             array: Any = group[VARIABLE]
         times.append(issue_time)
-        count += 1
-        array.resize((count, *values.shape))
-        array[count - 1] = values
-    times_array: Any = group[ISSUE_TIME]
-    times_array.resize((count,))
-    times_array[...] = np.array(times, np.int64)
-    return count
+        array.resize((len(times), *values.shape))
+        array[len(times) - 1] = values
+    if times:
+        axis: Any = group[ISSUE_TIME]
+        axis.resize((len(times),))
+        axis[...] = np.array(times, np.int64)
+    return len(times)
 
 
 def _write_netcdf(
