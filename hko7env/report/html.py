@@ -32,6 +32,7 @@ code { overflow-wrap: anywhere } dd { margin: 0 0 .6rem }
 h3 { font-size: 1rem; margin: 1.2rem 0 .4rem }
 .sample { width: 36px; height: 12px; vertical-align: -1px; overflow: visible }
 .note { border-left: 4px solid var(--run-1); padding: .3rem .8rem; background: var(--soft) }
+nav { font-size: .85rem } @media print { nav, summary { display: none } }
 .verdict { font-size: 1.35rem; line-height: 1.35; margin: .5rem 0 }
 .ranking table { width: 100% } .ranking th, .ranking td { white-space: normal } .ranking td:first-child { width: 60% }
 .bar { display: block; height: .7em; border-radius: 2px; margin: .15rem 0; print-color-adjust: exact }
@@ -43,7 +44,12 @@ h3 { font-size: 1rem; margin: 1.2rem 0 .4rem }
 .facts { display: grid; grid-template-columns: minmax(6rem, max-content) 1fr; gap: .1rem 1rem; font-size: .85rem }
 .facts dd { margin: 0; overflow-wrap: anywhere } .facts dt { opacity: .8 } h4 { margin: 1rem 0 .2rem }
 .paper { font-style: italic }
-@media print { body { max-width: none; font-size: 11px } figure, tr, .note { break-inside: avoid }
+.wide { overflow-x: auto } .wide svg { min-width: 34rem }
+@media (max-width: 40rem) { th, td { padding-right: .5rem } th { white-space: normal }
+  .ranking td:first-child { width: 45% } .ranking small { font-size: .68rem } .ranking .sample { display: none } }
+@media print { .table-3 { font-size: 8px } .table-3 small { font-size: 6.5px } .wide svg { min-width: 0 }
+  .table-3 th, .table-3 td { padding-right: 3px }
+  body { max-width: none; font-size: 11px } figure, tr, .note { break-inside: avoid }
   h2, h3 { break-after: avoid }
   .scroll, pre { overflow: visible; max-height: none } pre { white-space: pre-wrap } td, th { padding-right: .4rem } }
 .key { display: inline-block; width: 1em; height: 1em; vertical-align: -.1em; margin-right: .3em }

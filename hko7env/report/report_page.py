@@ -23,18 +23,21 @@ def make_page(comparisons: Sequence[Comparison]) -> str:
     parts: list[str] = []
     for number, comparison in enumerate(comparisons, 1):
         if len(comparisons) > 1:
-            parts.append(
-                f"<h1>Data {number}: {escape(comparison.data.get('source', comparison.fingerprint[:10]))}</h1>"
-            )
-        for make in SECTIONS:
-            section = make(comparison)
-            if section is not None:
-                parts += _html(section, number)
+            source = comparison.data.get("source", f"archive {comparison.fingerprint[:10]}")
+            parts.append(f"<h1>Data {number} of {len(comparisons)}: {escape(source)}, {escape(comparison.split)}</h1>")
+        sections = [section for make in SECTIONS if (section := make(comparison)) is not None]
+        links = (f'<a href="#{_anchor(section, number)}">{escape(section.title)}</a>' for section in sections)
+        parts.append(f"<nav>{' · '.join(links)}</nav>")
+        parts += [text for section in sections for text in _html(section, number)]
     return page("Comparison of precipitation nowcasts", parts)
 
 
+def _anchor(section: Section, number: int) -> str:
+    return f"data-{number}-{section.id}"
+
+
 def _html(section: Section, number: int) -> Iterator[str]:
-    yield f'<section id="data-{number}-{section.id}"><h2>{escape(section.title)}</h2>{section.body}'
+    yield f'<section id="{_anchor(section, number)}"><h2>{escape(section.title)}</h2>{section.body}'
     for caption, text in section.tables:
         yield folded(caption, text)
     yield "</section>"

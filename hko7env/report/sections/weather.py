@@ -116,7 +116,7 @@ def _by_block(comparison: Comparison) -> str:
     )
     intro = "<p>A block is an episode, cut at midnight where it is longer than a day.</p>"
     wins_table = rich_table(("Run", "lowest B-MSE in"), rows)
-    return f"<h3>By block of weather</h3>{intro}{wins_table}{drawn}"
+    return f'<h3>By block of weather</h3>{intro}{wins_table}<div class="wide">{drawn}</div>'
 
 
 def _block_error(sums: npt.NDArray[np.float64], block: npt.NDArray[np.int64], first: npt.NDArray[np.int64]) -> Any:
