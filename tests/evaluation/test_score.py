@@ -8,8 +8,11 @@ import pytest
 
 import hko7env.evaluation.score
 from hko7env.archive import Archive
+from hko7env.evaluation.diagnostics import DiagnosticsFolder
 from hko7env.evaluation.evaluate import Plan, evaluate
 from hko7env.evaluation.journal import RunError
+from hko7env.evaluation.kept_forecasts import KeptForecasts
+from hko7env.evaluation.recording import Extras
 from hko7env.evaluation.score import ScorePlan, score
 from hko7env.forecast_files import ForecastFileError, write
 from hko7env.report.comparison import read_comparisons
@@ -190,6 +193,28 @@ def test_a_file_that_changes_meanwhile_is_not_scored(small_archive, archive, per
     with pytest.raises(ForecastFileError, match="was changed while it was scored"):
         score(planned(path, small_archive), tmp_path / "results")
     assert not (folder_of(tmp_path / "results") / "complete.json").exists()
+
+
+def test_what_is_kept_is_what_an_evaluation_keeps(small_archive, archive, persistence, tmp_path):
+    path = tmp_path / "f.zarr"
+    write(path, lacking(persistence, gone=(4,)), archive)
+    extras = Extras(frozenset({"diagnostics"}), 3, 4)
+    evaluate(Plan("agents.last_frame", False, str(small_archive)), tmp_path / "own", extras=extras)
+    whole = score(planned(path, small_archive), tmp_path / "whole", extras=extras)
+    score(planned(path, small_archive), tmp_path / "later")
+    later = score(planned(path, small_archive), tmp_path / "later", extras=extras)
+    assert later.result.tally == whole.result.tally
+    assert list(later.missing) == list(whole.missing) == [4]
+    assert sorted(run_folder_of(tmp_path / "later").records()["index"]) == [0, 1, 2, 3, *range(5, 13)], "once each"
+    folders = [run_folder_of(tmp_path / name) for name in ("own", "whole", "later")]
+    own, *others = ([DiagnosticsFolder(f.path, f.run), KeptForecasts(f.path, f.run)] for f in folders)
+    for diagnostics, kept in others:
+        assert diagnostics.indices() == [0, 3, 6, 9, 12]
+        assert all(diagnostics.load(index) == own[0].load(index) for index in diagnostics.indices())
+        assert kept.sequences() == [0, 4, 8, 12]
+        assert kept.load(4) is None
+        for index in (0, 8, 12):
+            np.testing.assert_array_equal(kept.load(index), own[1].load(index))
 
 
 def test_runs_are_compared_only_where_the_same_sequences_are_missing(small_archive, archive, persistence, tmp_path):
