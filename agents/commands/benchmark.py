@@ -14,6 +14,7 @@ from hko7env.naming import suggest
 
 TOPICS = {  # name: module of ..benchmarks, what it measures
     "scores": ("scores", "scoring one step of 20 frames"),
+    "diagnostics": ("diagnostics", "what evaluate --keep diagnostics adds to scoring a step"),
     "stream": ("stream", "reading frames from an archive"),
     "pass": ("whole_pass", "all 6053 sequences of a test split of HKO-7's size, with the last-frame agent"),
     "synthetic": ("synthetic", "making short and long synthetic archives"),
@@ -53,7 +54,9 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("topics", nargs="+", metavar="TOPIC", help="what to measure, from the list above")
     add("--rounds", type=integer(1), default=15, metavar="N", help="timed rounds of each competitor; default: 15")
-    help_text = "for flow and calibrated-flow-scores: paths or URLs of archives; default: the synthetic archive"
+    help_text = (
+        "for flow, calibrated-flow-scores and diagnostics: paths or URLs of archives; default: the synthetic archive"
+    )
     add("--archive", nargs="+", metavar="PATH", help=help_text)
     _add_scores(add)
     add(

@@ -57,7 +57,7 @@ def make_trainer(model: str, archive: Archive, config: TrainConfig, ranks: Ranks
     net = ranks.share_batch_statistics(net)
     validate = None
     if config.valid != "none":
-        validate = Validation(SplitView(archive, config.valid), net, ranks, config.valid_limit)
+        validate = Validation(_validation_view(archive, config), net, ranks, config.valid_limit)
     return Trainer(
         net,
         source,
@@ -71,6 +71,24 @@ def make_trainer(model: str, archive: Archive, config: TrainConfig, ranks: Ranks
         graph=config.graph,
         remedy=f"choose a batch below {config.batch}, a crop below {min(shape)}, size small or precision bf16",
     )
+
+
+def _validation_view(archive: Archive, config: TrainConfig) -> SplitView:
+    """The split to choose the best checkpoint on, which must hold no frame of a test split.
+
+    Raises:
+        ValueError: If it does, or there is no such split.
+    """
+    view = SplitView(archive, config.valid)
+    for test in (name for name in archive.splits if name.startswith("test")):
+        if np.isin(archive.select(test), view.times).any():
+            others = [repr(name) for name in archive.splits if name != config.split and not name.startswith("test")]
+            raise ValueError(
+                f"valid {config.valid!r} holds frames of the split {test!r} of {archive.name}: scores of a checkpoint "
+                f"that was chosen on test frames show no skill; choose {' or '.join([*others, 'none'])}, or give the "
+                "archive a validation split"
+            )
+    return view
 
 
 def _make_source(archive: Archive, config: TrainConfig, stride: int, ranks: Ranks) -> Source:

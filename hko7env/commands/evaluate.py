@@ -10,10 +10,9 @@ from dataclasses import replace
 
 from hko7env.command_line import Parser, add_archive, add_out, add_split, add_workers, integer
 from hko7env.commands.agent_options import add_agents, parse_with_agents
+from hko7env.commands.keep import add_keep, extras_of
 from hko7env.commands.seeds import add_seeds, vary_seed
-from hko7env.evaluation.diagnostics import EVERY
 from hko7env.evaluation.evaluate import Plan, evaluate
-from hko7env.evaluation.recording import KEEP, Extras
 from hko7env.evaluation.table import seed_table, table
 
 SETTINGS = {"online": (True,), "offline": (False,), "both": (False, True)}
@@ -31,8 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         OSError: If a file cannot be read or written.
     """
     args, options = parse_with_agents(make_parser, arguments)
-    extras = Extras(frozenset(args.keep), args.diagnose_every, args.keep_forecasts)
-    rows, groups = [], []
+    rows, groups, extras = [], [], extras_of(args)
     varied = {agent: vary_seed(agent, options[agent], args.seeds) for agent in args.agents}
     for agent in args.agents:
         for online in SETTINGS[args.env]:
@@ -63,20 +61,8 @@ def make_parser() -> Parser:
     add("--limit", type=integer(1), metavar="N", help="evaluate the first N sequences only; default: all")
     help_text = "show agents masked locations and weak echo as 0; default: frames as recorded"
     add("--cleaned", action=argparse.BooleanOptionalAction, default=False, help=help_text)
-    help_text = (
-        "keep in each run folder the forecasts of N sequences, evenly spread over the split, for the page of `hko7env "
-        "report`; default: 0"
-    )
-    add("--keep-forecasts", type=integer(0), default=0, metavar="N", help=help_text)
     add_seeds(parser)
-    help_text = (
-        "keep in each run folder, besides tallies, diagnostics for the page of `hko7env report`; default: nothing"
-    )
-    add("--keep", nargs="+", choices=KEEP, default=(), help=help_text)
-    help_text = (
-        "of so many sequences `--keep diagnostics` diagnoses one; 1 takes ten times as long as scoring; default: "
-    )
-    add("--diagnose-every", type=integer(1), default=EVERY, metavar="N", help=f"{help_text}{EVERY}")
+    add_keep(parser)
     add_out(parser, "folder in which each run has a folder", "results")
     add_workers(parser, "the sequences of an offline run")
     return parser

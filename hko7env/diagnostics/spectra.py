@@ -3,10 +3,11 @@
 A forecast that hedges against displacement is smooth: its spectrum falls below that of the truth at short
 wavelengths. The power of a mode is |F|^2 / N, F the discrete Fourier transform of N pixels in [0, 1], which are dBZ but
 for a linear map; no window is applied. Modes are averaged over rings of wavenumber rounded to integers 0 .. L / 2, in
-cycles per side L (Sinclair and Pegram 2005; pysteps.utils.spectral.rapsd). The square of side L is the largest one, up
-to 256 px, of which the static mask scores 95 %, so that it lies within the radar's range, cut to a length that
-transforms fast. Its masked pixels, such as those of clutter, take the value of the nearest scored pixel in truth and
-forecast alike.
+cycles per side L (Ruzanski and Chandrasekar 2011; pysteps.utils.spectral.rapsd).
+
+The square of side L is the largest one, up to 256 px, of which the static mask scores 95 %, so that it lies within the
+radar's range, cut to an even length that transforms fast. Its masked pixels, such as those of clutter, take the value
+of the nearest scored pixel in truth and forecast alike.
 """
 
 import numpy as np
@@ -31,13 +32,13 @@ class Spectrum:
         scored: (H, W) bool static mask, True = scored.
 
     Attributes:
-        side: L, px; 0 if the mask holds no square of SMALLEST_SIDE.
-        rings: Number R of rings, L // 2 + 1, or 0.
+        side: L, px, even; 0 if the mask holds no square of SMALLEST_SIDE.
+        rings: Number R of rings, L / 2 + 1, or 0.
     """
 
     def __init__(self, scored: Mask) -> None:
         top, left, side = largest_square(scored)
-        fast = int(scipy.fft.prev_fast_len(side, real=True)) if side else 0
+        fast = max((n for n in range(2, side + 1, 2) if n == scipy.fft.next_fast_len(n, real=True)), default=0)
         self.side = fast if fast >= SMALLEST_SIDE else 0
         self.rings = self.side // 2 + 1 if self.side else 0
         margin = (side - fast) // 2
@@ -110,29 +111,34 @@ def _suffices(total: npt.NDArray[np.int64], side: int) -> Mask:
     return (total[n:, n:] - total[:-n, n:] - total[n:, :-n] + total[:-n, :-n]) >= LEAST_SCORED * n * n
 
 
-def resolution(truth: Sums, forecast: Sums, side: int) -> float:
-    """Effective resolution: the wavelength below which a forecast has lost half the power of the truth.
+def side_of(rings: int) -> int:
+    """Side L of the square, px, of spectra with R = ``rings`` rings."""
+    return max(2 * (rings - 1), 0)
 
-    Going from long to short wavelengths, it is the first at which the power of the forecast is below half that of the
-    truth, interpolated linearly in the ratio between rings.
+
+def resolution(truth: Sums, forecast: Sums) -> float:
+    """Effective resolution: the wavelength below which a forecast has less than half the power of the truth.
+
+    Going from short to long wavelengths, it is the first at which the power of the forecast is at least half that of
+    the truth, interpolated linearly in the ratio between rings. Power that is lacking at long wavelengths only, as
+    after a change of the amount of rain, is not blur and does not count.
 
     Args:
         truth: (R,) summed spectrum of the truth.
         forecast: (R,) summed spectrum of the forecasts.
-        side: L, px.
 
     Returns:
-        Wavelength in px; 2 if the forecast keeps half the power at all wavelengths (it resolves what pixels can), NaN
-        where the truth has no power.
+        Wavelength in px, from 2, if the forecast has half the power at the shortest one, to L, if it has it nowhere;
+        NaN where the truth has no power.
     """
     if len(truth) < 2 or not (truth[1:] > 0).all():
         return float("nan")
-    ratio = forecast[1:] / truth[1:]
-    lost = np.flatnonzero(ratio < 0.5)
-    if len(lost) == 0:
-        return 2.0
-    i = int(lost[0])
-    if i == 0:
+    side, ratio = side_of(len(truth)), forecast[1:] / truth[1:]
+    enough = np.flatnonzero(ratio >= 0.5)
+    if len(enough) == 0:
         return float(side)
-    share = (ratio[i - 1] - 0.5) / (ratio[i - 1] - ratio[i])
-    return float(side / (i + share))
+    i = int(enough[-1])  # ratio[i] is that of ring i + 1
+    if i == len(ratio) - 1:
+        return 2.0
+    share = (ratio[i] - 0.5) / (ratio[i] - ratio[i + 1])
+    return float(side / (i + 1 + share))

@@ -16,6 +16,7 @@ from hko7env.evaluation.provenance import evaluate_command, split_command
 from hko7env.evaluation.run_folder import RunFolder, is_run_folder
 from hko7env.report.blocks import blocks_of
 from hko7env.report.bootstrap import Bootstrap, add_up, bootstrap
+from hko7env.report.diagnosed import Diagnosed, read_diagnosed
 from hko7env.schedule import Minutes, Schedule
 from hko7env.scores import Tally, averages
 
@@ -164,6 +165,11 @@ class Comparison:
     def bootstrap(self) -> Bootstrap:
         """Intervals of all scores and differences, in the order of ``runs``."""
         return bootstrap([add_up(self.block, run.counts, run.sums) for run in self.runs])
+
+    @cached_property
+    def diagnosed(self) -> Diagnosed | None:
+        """What was kept by ``evaluate --keep diagnostics``, or None."""
+        return read_diagnosed(self)
 
     @cached_property
     def block(self) -> npt.NDArray[np.int64]:

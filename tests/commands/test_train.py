@@ -185,6 +185,8 @@ def test_two_processes_agree_with_one(archive, tmp_path, command):
         (["--steps", "many"], 2, "--steps expects int, got 'many'"),
         (["--device", "cuda"], 1, "choose the device cpu"),
         (["--valid", "valdi"], 1, "did you mean 'valid'?"),
+        (["--valid", "test"], 1, "valid 'test' holds frames of the split 'test'"),
+        (["--valid", "all"], 1, "choose 'valid' or none, or give the archive a validation split"),
         (["--valid-limit", "0"], 1, "valid_limit must be at least 1"),
         (["--weight-averaging", "1"], 1, "weight_averaging must be at least 0 and below 1"),
         (["--checkpoint", "lost.safetensors"], 1, "no checkpoint at lost.safetensors"),

@@ -4,7 +4,19 @@ from collections.abc import Callable
 
 from hko7env.report.comparison import Comparison
 from hko7env.report.section import Section
-from hko7env.report.sections import agreement, curves, headline, performance, provenance, skill, weather
+from hko7env.report.sections import (
+    agreement,
+    curves,
+    examples,
+    fss,
+    headline,
+    performance,
+    provenance,
+    reliability,
+    skill,
+    spectrum,
+    weather,
+)
 
 Make = Callable[[Comparison], Section | None]
 
@@ -13,7 +25,11 @@ SECTIONS: tuple[Make, ...] = (
     curves.make,
     weather.make,
     performance.make,
+    fss.make,
+    spectrum.make,
+    reliability.make,
     skill.make,
+    examples.make,
     agreement.make,
     provenance.make,
 )
