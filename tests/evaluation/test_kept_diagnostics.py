@@ -97,16 +97,15 @@ def test_what_is_there_is_not_forecast_again(small_archive, tmp_path, monkeypatc
     evaluate(one, tmp_path)
 
 
-@pytest.mark.parametrize("agent", [TOY, LEARNER, "tests.helpers.toys:moody"])
-@pytest.mark.parametrize("checkpoint_seconds", [0, 1000])
-def test_resume_at_every_point_ends_with_the_same_bytes(small_archive, tmp_path, agent, checkpoint_seconds):
-    """Stop after every step in turn, always in the same folder."""
+@pytest.mark.parametrize("agent, checkpoint_seconds", [(TOY, 0), (LEARNER, 0), (LEARNER, 1000)])
+def test_resume_ends_with_the_same_bytes(small_archive, tmp_path, agent, checkpoint_seconds):
+    """Stop before, at and after the end of an episode, always in the same folder."""
     one = plan(small_archive, agent)
 
     class Stop(Exception):
         pass
 
-    for stop in range(1, 13):
+    for stop in (2, 5, 7, 8, 9, 12):
         original = hko7env.evaluation.evaluate.run
 
         def stopping(env, agent, *, after, original=original, stop=stop, **arguments):
@@ -172,7 +171,7 @@ def test_sigkill_at_random_moments_ends_with_the_same_bytes(small_archive, tmp_p
             assert (tmp_path / "broken" / folder.name / "diagnostics" / path.name).read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize("trial", range(40))
+@pytest.mark.parametrize("trial", range(25))
 def test_damaged_files_are_measured_again(small_archive, tmp_path_factory, whole, trial):
     """Seeded damage to one file: it is not read as something else, and the next run replaces it."""
     one, folder = whole
@@ -195,7 +194,7 @@ def test_damaged_files_are_measured_again(small_archive, tmp_path_factory, whole
             data[:] = dice.randbytes(dice.choice([0, 3, 4, 500]))
     path.write_bytes(data)
     assert diagnostics_of(target.parent).load(int(path.stem)) is None
-    if trial < 5:  # replacing is slower than reading
+    if trial < 3:  # replacing is slower than reading
         evaluate(one, target.parent, extras=EVERY_3)
         assert path.read_bytes() == sound
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from hko7env.diagnostics.fractions import SCALES, fss
 from hko7env.diagnostics.pooling import POOLS
+from hko7env.report.bootstrap import TRUSTED
 from hko7env.report.comparison import Comparison
 from hko7env.report.diagnosed import Diagnosed, Values
 from hko7env.report.diagnosed_figures import Axis, Lines, begin, draw_lines
@@ -45,6 +46,8 @@ def make(comparison: Comparison) -> Section | None:
     useful, useful_csv = _useful(comparison, diagnosed, value, middle)
     pooled, pooled_csv = _pooled(comparison, diagnosed)
     body = [text, begin(comparison, diagnosed)]
+    if diagnosed.blocks < TRUSTED:
+        body.append(f"<p>Bands come from {diagnosed.blocks} blocks of weather, too few to be trusted.</p>")
     body += ["<h3>By scale</h3>", grid(by_scale, "18rem"), f"<h3>Smallest useful window, {lead} min ahead</h3>", useful]
     body += ["<h3>By lead time</h3>", grid(by_lead, "18rem")]
     body += ["<h3>CSI after max pooling, mean over the lead times</h3>", pooled]
