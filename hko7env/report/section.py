@@ -43,6 +43,11 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
+def error_text(value: float) -> str:
+    """An error for readers: whole numbers, or three digits below 100."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def folded(caption: str, text: str) -> str:
     """CSV ``text`` in an element that opens when its ``caption`` is clicked; no script is needed."""
     return f"<details><summary>{escape(caption)}</summary><pre>{escape(text)}</pre></details>"

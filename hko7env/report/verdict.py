@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from hko7env.report.bootstrap import TRUSTED, Estimate, interval
 from hko7env.report.comparison import Comparison
+from hko7env.report.section import error_text
 from hko7env.units import THRESHOLDS
 
 HIGHER_IS_BETTER = {"csi": True, "hss": True, "b_mse": False, "b_mae": False}
@@ -80,7 +81,7 @@ def judge(comparison: Comparison) -> Verdict:
         )
     others = [i for i in range(len(runs)) if runs[i].agent != runs[best].agent] or list(range(len(runs)))
     order = sorted((i for i in others if i != best), key=lambda i: float(value[i]))
-    first = f"{runs[best].name} has the lowest error (balanced squared error, B-MSE {value[best]:,.0f}): "
+    first = f"{runs[best].name} has the lowest error (balanced squared error, B-MSE {error_text(float(value[best]))}): "
     first += _below(comparison, best, order[0])
     first += f" and {_below(comparison, best, order[-1])}" if len(order) > 1 else ""
     return Verdict(best, decided, (f"{first}.", _surely(comparison, best, decided), _csi(comparison)))

@@ -8,7 +8,7 @@ from hko7env.report.comparison import Comparison, Incomplete
 from hko7env.report.html import escape, rich_table
 from hko7env.report.published import PublishedRow, is_official, published_rows
 from hko7env.report.run_style import run_styles, sample
-from hko7env.report.section import Section, numbers
+from hko7env.report.section import Section, error_text, numbers
 from hko7env.report.verdict import excess, is_decided, judge, winner
 from hko7env.scores import SCORES
 from hko7env.units import THRESHOLDS
@@ -61,7 +61,7 @@ def _ranking(comparison: Comparison, best: int | None) -> str:
         rows.append(
             [
                 f'{name}<i class="bar" style="width: {bar:.1%}; background: var(--run-{colour})"></i>',
-                UNDEFINED if np.isnan(value[i]) else f"{value[i]:,.0f}",
+                UNDEFINED if np.isnan(value[i]) else error_text(float(value[i])),
                 _distance(comparison, i, best),
             ]
         )
@@ -117,7 +117,7 @@ def _table_3(comparison: Comparison) -> str:
 def _cell(estimate: Estimate, digits: int, bold: bool, blocks: int) -> str:
     if np.isnan(estimate.value):
         return f"<td>{UNDEFINED}</td>"
-    text = f"{estimate.value:.{digits}f}"
+    text = f"{estimate.value:.{digits}f}" if digits else error_text(float(estimate.value))
     bounds = (_end(estimate.low, digits), _end(estimate.high, digits))
     between = " to " if estimate.low < 0 else "&ndash;"
     ends = f"<br><small>{between.join(bounds)}</small>" if blocks > 1 else ""
@@ -125,7 +125,9 @@ def _cell(estimate: Estimate, digits: int, bold: bool, blocks: int) -> str:
 
 
 def _end(value: np.ndarray, digits: int) -> str:
-    return f"{value:.{max(digits - 1, 0)}f}" if np.isfinite(value) else UNDEFINED
+    if not np.isfinite(value):
+        return UNDEFINED
+    return f"{value:.{digits - 1}f}" if digits else error_text(float(value))
 
 
 def _paper(row: PublishedRow) -> str:

@@ -11,7 +11,7 @@ from hko7env.report.charts import draw_chart
 from hko7env.report.comparison import Comparison
 from hko7env.report.html import escape, rich_table
 from hko7env.report.run_style import run_styles, sample
-from hko7env.report.section import Section, figure, folded, numbers
+from hko7env.report.section import Section, error_text, figure, folded, numbers
 
 _CLASSES = ("little rain", "medium rain", "much rain")
 
@@ -76,7 +76,7 @@ def _restricted(comparison: Comparison, chosen: npt.NDArray[np.int64]) -> Bootst
 
 def _cell(found: Bootstrap, run: int, best: int | None) -> str:
     value = found.scores["b_mse"].value[:, -1]
-    text = f"{value[run]:,.0f}"
+    text = error_text(float(value[run]))
     if best is None or run != best:
         return text if best is None else f"{text}<br><small>{value[run] / value[best] - 1:+.0%}</small>"
     others = [i for i in range(len(value)) if i != best]
