@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from hko7env.command_line import Parser, add_archive, add_out, add_split, integer
+from hko7env.commands.keep import add_keep, extras_of
 from hko7env.evaluation.score import Scored, ScorePlan, score
 from hko7env.evaluation.table import table
 
@@ -25,7 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
         OSError: If a file cannot be read or written.
     """
     args = make_parser().parse_args(arguments)
-    scored = score(ScorePlan(args.forecasts, args.archive, args.split, args.limit, args.name), args.out)
+    scored = score(
+        ScorePlan(args.forecasts, args.archive, args.split, args.limit, args.name), args.out, extras=extras_of(args)
+    )
     print(table([scored.result]), end="")
     for line in describe_missing(scored):
         print(line)
@@ -57,5 +60,6 @@ def make_parser() -> Parser:
     help_text = "score the first N sequences only; default: all"
     add("--limit", type=integer(1), metavar="N", help=help_text)
     add("--name", metavar="NAME", help="name of the forecasts in tables; default: the file's, without its suffix")
+    add_keep(parser)
     add_out(parser, "folder in which each run has a folder", "results")
     return parser

@@ -84,8 +84,8 @@ class KeptForecasts:
     def save(self, index: int, levels: Levels) -> None:
         """Keep the forecast of a sequence, (K, H, W) uint8. Raises RunError if it cannot be written."""
         array, sequences = self._open()
-        with writing(self.path):
-            array[sequences.index(index)] = levels
+        with writing(self.path):  # a forecast of no rain at all is written too
+            array.with_config({"write_empty_chunks": True})[sequences.index(index)] = levels
 
     def load(self, index: int) -> Levels | None:
         """The forecast of a sequence, (K, H, W) uint8, or None if it is not kept, not there yet, or damaged.

@@ -8,7 +8,6 @@ import importlib.metadata
 import platform
 import re
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,17 +15,23 @@ import hko7env
 from hko7env import progress
 from hko7env.archive import Archive
 from hko7env.archive.format import iso
+from hko7env.diagnostics.sums import Diagnoser
 from hko7env.evaluation.code_digest import code_digest
+from hko7env.evaluation.diagnostics import DiagnosticsFolder
 from hko7env.evaluation.evaluate import describe
 from hko7env.evaluation.journal import Journal, RunError
+from hko7env.evaluation.kept_forecasts import KeptForecasts
 from hko7env.evaluation.missing import read_missing, write_missing
 from hko7env.evaluation.provenance import archive_facts
+from hko7env.evaluation.recording import NOTHING, Extras, Work, remaining
 from hko7env.evaluation.run_folder import RunFolder
 from hko7env.evaluation.table import Result
 from hko7env.forecast_files import ForecastFile, ForecastFileError, Missing
 from hko7env.forecast_files.reading import NOT_IN_FILE, content_digest, signature
 from hko7env.schedule import INPUTS, LEADS
+from hko7env.scores import Tally
 from hko7env.split_view import SplitView
+from hko7env.units import level
 
 SETTING = "external"
 _NAME = re.compile(r"[\w.+-][\w.+ -]{0,79}")
@@ -103,12 +108,13 @@ class Scored:
     folder: Path
 
 
-def score(plan: ScorePlan, out: Path) -> Scored:
+def score(plan: ScorePlan, out: Path, *, extras: Extras = NOTHING) -> Scored:
     """Score the file of ``plan``, or what is left of it, in its folder under ``out``.
 
     Args:
         plan: What to score.
         out: Folder of run folders; it is created if necessary.
+        extras: What to keep besides tallies, as of :func:`~hko7env.evaluation.evaluate.evaluate`.
 
     Raises:
         FileNotFoundError: If there is no such file or archive.
@@ -122,25 +128,36 @@ def score(plan: ScorePlan, out: Path) -> Scored:
         before = signature(file.path)
         wanted = _available(file, view, count)
         folder = _open_folder(plan, file, view, count, out)
-        data, episodes = describe(view, count), view.schedule.episode(count - 1) + 1
         with folder.held():
             folder.add_sequences(view.schedule)
-            tally = folder.finished()
-            if tally is not None:
+            tally, absent = folder.finished(), {}
+            if tally is None or extras:
+                absent = _score_missing(file, view, wanted, folder, remaining(folder, view, count, extras))
+                if signature(file.path) != before:
+                    raise ForecastFileError(f"{file.path} was changed while it was scored: score it again")
+            if tally is None:
+                missing = {index: Missing(NOT_IN_FILE) for index in sorted(set(range(count)) - set(wanted))} | absent
+                tally = _finish(plan, view, folder, missing, count)
+            else:
                 missing = read_missing(folder)
                 _check_count(folder, tally.sequences + len(missing), count)
-                return Scored(Result(plan.label, SETTING, data, tally, episodes), missing, count, folder.path)
-            absent = _score_missing(file, view, wanted, folder, plan.label)
-            if signature(file.path) != before:
-                raise ForecastFileError(f"{file.path} was changed while it was scored: score it again")
-            missing = {index: Missing(NOT_IN_FILE) for index in sorted(set(range(count)) - set(wanted))} | absent
-            result = Result(plan.label, SETTING, data, folder.tally(), episodes)
-            if not result.tally.sequences:
-                raise ForecastFileError(f"{file.path} has no whole forecast: {', '.join(absent[min(absent)])}")
-            _check_count(folder, result.tally.sequences + len(missing), count)
-            write_missing(folder, view.schedule, missing)
-            folder.finish(result, view.archive.cadence)
-    return Scored(result, missing, count, folder.path)
+    return Scored(_result(plan, view, tally, count), dict(sorted(missing.items())), count, folder.path)
+
+
+def _result(plan: ScorePlan, view: SplitView, tally: Tally, count: int) -> Result:
+    return Result(plan.label, SETTING, describe(view, count), tally, view.schedule.episode(count - 1) + 1)
+
+
+def _finish(plan: ScorePlan, view: SplitView, folder: RunFolder, missing: dict[int, Missing], count: int) -> Tally:
+    """Write the results of a run of which nothing is left."""
+    tally = folder.tally()
+    if not tally.sequences:
+        why = next(f"{one.why}, {one.where}" for one in missing.values() if one.where)
+        raise ForecastFileError(f"{plan.forecasts} has no whole forecast: {why}")
+    _check_count(folder, tally.sequences + len(missing), count)
+    write_missing(folder, view.schedule, missing)
+    folder.finish(_result(plan, view, tally, count), view.archive.cadence)
+    return tally
 
 
 def _check_count(folder: RunFolder, found: int, count: int) -> None:
@@ -204,24 +221,32 @@ def _open_folder(plan: ScorePlan, file: ForecastFile, view: SplitView, count: in
 
 
 def _score_missing(
-    file: ForecastFile, view: SplitView, wanted: Iterable[int], folder: RunFolder, label: str
+    file: ForecastFile, view: SplitView, wanted: list[int], folder: RunFolder, work: Work
 ) -> dict[int, Missing]:
-    """Score those of the sequences ``wanted`` that have no record yet; returns why some cannot be."""
-    recorded = set(folder.records()["index"].tolist())
-    left = [index for index in wanted if index not in recorded]
+    """Score what remains of the sequences ``wanted``, and keep what is to be kept; returns why some cannot be."""
+    left = sorted(set(wanted).intersection(work.missing))
     absent: dict[int, Missing] = {}
     if not left:
         return absent
-    journal = Journal(folder.new_journal(), LEADS, folder.run)
+    journal, kept = Journal(folder.new_journal(), LEADS, folder.run), KeptForecasts(folder.path, folder.run)
+    diagnostics, diagnoser = DiagnosticsFolder(folder.path, folder.run), Diagnoser(view.scored, view.archive.zr)
     try:
-        with progress.bar(len(left) + len(recorded), f"{label} {SETTING}", "seq", done=len(recorded)) as bar:
+        with progress.bar(len(wanted), file.path.name, "seq", done=len(wanted) - len(left)) as bar:
             for index in left:
-                forecast = file.read(issue_time(view, index))
+                forecast, valid_times = file.read(issue_time(view, index)), view.schedule.slots(index)[INPUTS:]
+                bar.update()
                 if isinstance(forecast, Missing):
                     absent[index] = forecast
-                else:
-                    journal.add(index, view.score(view.schedule.slots(index)[INPUTS:], forecast))
-                bar.update()
+                    continue
+                tally = view.score(valid_times, forecast)
+                if work.extras.diagnosed(index):
+                    truth, present = view.frames_at(valid_times)
+                    mask = view.mask_of(truth, present)
+                    diagnostics.save(index, diagnoser.measure(truth, present, mask, forecast))
+                if index in work.kept:
+                    kept.save(index, level(forecast))
+                if index not in work.recorded:
+                    journal.add(index, tally)
     finally:
         journal.close()
     return absent

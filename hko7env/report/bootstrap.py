@@ -2,7 +2,8 @@
 
 Blocks of sequences are drawn with replacement, the tallies of the drawn blocks are added, and all scores are computed
 anew from the sums (Efron and Tibshirani 1993, chapters 8 and 13; Hamill 1999 for differences of pooled scores). All
-runs share the draws, so what is difficult for all of them cancels in a difference.
+runs share the draws, so what is difficult for all of them cancels in a difference. The ends of an interval are
+percentiles of the draws, further out where blocks are few, see :func:`tail_share`.
 """
 
 from collections.abc import Container, Sequence
@@ -15,8 +16,8 @@ import numpy.typing as npt
 from hko7env.scores import SCORES, Tally
 
 DRAWS, SEED = 2000, 0
-TRUSTED = 10  # blocks; with fewer, percentile intervals are much too narrow
-_TAIL = 0.025  # share of draws beyond each end of an interval
+TRUSTED = 10  # blocks; fewer do not show how much scores vary
+_TAIL = 0.025  # share of draws beyond each end of an interval from many blocks
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -26,7 +27,7 @@ class Estimate(NamedTuple):
     """A score or a difference with its 95 % interval, arrays of one shape.
 
     An undefined score is NaN. A draw in which a score is undefined counts as beyond both ends, so that an interval is
-    infinite if more than 2.5 % of the draws are undefined.
+    infinite if more draws than those that it leaves out are undefined.
     """
 
     value: Floats
@@ -127,7 +128,7 @@ def bootstrap(
         names: Names of the scores; None means all.
 
     Returns:
-        Point estimates from the tallies themselves, intervals from the 2.5 % smallest and largest draws.
+        Point estimates from the tallies themselves, intervals from the draws.
 
     Raises:
         ValueError: For too few draws.
@@ -144,29 +145,43 @@ def bootstrap(
             values = np.stack([score.formula(tally) for tally in tallies])
         values[~np.isfinite(values)] = np.nan
         values = np.concatenate([values, values.mean(axis=1, keepdims=True)], axis=1)
-        scores[score.name] = _estimate(values)
-        differences[score.name] = _estimates_of_pairs(values, pairs)
+        scores[score.name] = _estimate(values, blocks)
+        differences[score.name] = _estimates_of_pairs(values, pairs, blocks)
         means[score.name] = values[:, -1, ..., 1:]
     return Bootstrap(blocks, scores, differences, pairs, means)
 
 
-def _estimates_of_pairs(values: Floats, pairs: Integers) -> Estimate:
+def _estimates_of_pairs(values: Floats, pairs: Integers, blocks: int) -> Estimate:
     """The differences of all pairs, one at a time, which needs less memory."""
-    found = [_estimate(values[i] - values[j]) for i, j in pairs]
+    found = [_estimate(values[i] - values[j], blocks) for i, j in pairs]
     if not found:
         return Estimate(*(np.zeros((0, *values.shape[1:-1])) for _ in range(3)))
     return Estimate(*(np.stack(part) for part in zip(*found, strict=True)))
 
 
-def _estimate(values: Floats) -> Estimate:
+def _estimate(values: Floats, blocks: int) -> Estimate:
     """Of values (..., 1 + R), the first of them the point estimate, and the interval of the others."""
     drawn = values[..., 1:]
-    return Estimate(values[..., 0].copy(), *interval(drawn))
+    return Estimate(values[..., 0].copy(), *interval(drawn, blocks))
 
 
-def interval(drawn: Floats) -> tuple[Floats, Floats]:
-    """Ends of the 95 % interval of draws (..., R): the 2.5 % smallest and largest are cut off."""
-    cut = int(_TAIL * drawn.shape[-1])
+def tail_share(blocks: int) -> float:
+    """The share of draws that a 95 % interval from B blocks leaves out at each end.
+
+    It is 2.5 % for many blocks. Percentile intervals from few blocks are too narrow, as a normal instead of a t
+    interval is; the expanded percentile interval corrects that (Hesterberg 2015, The American Statistician 69, 371):
+    Phi(-t sqrt(B / (B - 1))), with the 97.5 % quantile t of Student's t with B - 1 degrees of freedom.
+    """
+    from scipy.special import ndtr, stdtrit
+
+    if blocks < 2:
+        return 0.0
+    return float(ndtr(-stdtrit(blocks - 1, 1 - _TAIL) * np.sqrt(blocks / (blocks - 1))))
+
+
+def interval(drawn: Floats, blocks: int) -> tuple[Floats, Floats]:
+    """Ends of the 95 % interval of draws (..., R) of B = ``blocks`` blocks."""
+    cut = max(round(tail_share(blocks) * drawn.shape[-1]), 1)
     order = [cut - 1, drawn.shape[-1] - cut]
     undefined = np.isnan(drawn).any(axis=-1)
     ends = np.partition(drawn, order, axis=-1)[..., order]

@@ -59,7 +59,7 @@ def winner(comparison: Comparison, name: str, *index: int) -> tuple[int | None, 
 def excess(comparison: Comparison, first: int, second: int) -> Estimate:
     """By which share the B-MSE of run ``first`` exceeds that of run ``second``, with its interval."""
     value, drawn = comparison.bootstrap.scores["b_mse"].value[:, -1], comparison.bootstrap.means["b_mse"]
-    low, high = interval(_ratio(drawn[first], drawn[second]))
+    low, high = interval(_ratio(drawn[first], drawn[second]), comparison.bootstrap.blocks)
     return Estimate(_ratio(value[first], value[second]), low, high)
 
 

@@ -64,6 +64,13 @@ def test_what_is_kept_is_what_was_scored(small_archive, tmp_path, agent, online,
     assert size < 4 * 20 * 48 * 64 + 20_000, "no more than the levels"
 
 
+def test_a_forecast_of_no_rain_is_kept_too(small_archive, tmp_path, monkeypatch):
+    monkeypatch.setattr("agents.last_frame.LastFrame.predict", lambda self: np.zeros(self._shape, np.float32))
+    one = plan(small_archive, "agents.last_frame", online=False)
+    evaluate(one, tmp_path, extras=Extras(forecasts=4))
+    assert all(levels is not None and not levels.any() for levels in kept_in(tmp_path).values())
+
+
 @pytest.mark.parametrize("agent, online", [("tests.helpers.toys:learner", True), ("tests.helpers.toys", False)])
 def test_they_can_be_added_to_a_finished_run(small_archive, tmp_path, agent, online):
     one = plan(small_archive, agent, online)

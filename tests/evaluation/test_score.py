@@ -8,10 +8,14 @@ import pytest
 
 import hko7env.evaluation.score
 from hko7env.archive import Archive
+from hko7env.evaluation.diagnostics import DiagnosticsFolder
 from hko7env.evaluation.evaluate import Plan, evaluate
 from hko7env.evaluation.journal import RunError
+from hko7env.evaluation.kept_forecasts import KeptForecasts
+from hko7env.evaluation.recording import Extras
 from hko7env.evaluation.score import ScorePlan, score
 from hko7env.forecast_files import ForecastFileError, write
+from hko7env.report.comparison import read_comparisons
 from hko7env.scores import COUNTS, ERRORS, averages
 from tests.helpers.forecasts import forecasts_of
 from tests.helpers.runs import folder_of, run_folder_of
@@ -63,8 +67,8 @@ def test_other_units_move_a_score_by_rounding_only(small_archive, archive, tmp_p
         np.testing.assert_allclose(getattr(scored, name), getattr(own, name), atol=2)
 
 
-def lacking(persistence, *, gone=(), holes=None):
-    """The forecasts without those of the indices ``gone``, and with NaN at (index, lead, row, column) of ``holes``."""
+def lacking(persistence, *, gone):
+    """The forecasts without those of the indices ``gone``."""
     for index, (time, forecast) in enumerate(persistence):
         if index not in gone:
             yield time, forecast
@@ -189,6 +193,51 @@ def test_a_file_that_changes_meanwhile_is_not_scored(small_archive, archive, per
     with pytest.raises(ForecastFileError, match="was changed while it was scored"):
         score(planned(path, small_archive), tmp_path / "results")
     assert not (folder_of(tmp_path / "results") / "complete.json").exists()
+
+
+def test_what_is_kept_is_what_an_evaluation_keeps(small_archive, archive, persistence, tmp_path):
+    path = tmp_path / "f.zarr"
+    write(path, lacking(persistence, gone=(4,)), archive)
+    extras = Extras(frozenset({"diagnostics"}), 3, 4)
+    evaluate(Plan("agents.last_frame", False, str(small_archive)), tmp_path / "own", extras=extras)
+    whole = score(planned(path, small_archive), tmp_path / "whole", extras=extras)
+    score(planned(path, small_archive), tmp_path / "later")
+    later = score(planned(path, small_archive), tmp_path / "later", extras=extras)
+    assert later.result.tally == whole.result.tally
+    assert list(later.missing) == list(whole.missing) == [4]
+    assert sorted(run_folder_of(tmp_path / "later").records()["index"]) == [0, 1, 2, 3, *range(5, 13)], "once each"
+    folders = [run_folder_of(tmp_path / name) for name in ("own", "whole", "later")]
+    own, *others = ([DiagnosticsFolder(f.path, f.run), KeptForecasts(f.path, f.run)] for f in folders)
+    for diagnostics, kept in others:
+        assert diagnostics.indices() == [0, 3, 6, 9, 12]
+        assert all(diagnostics.load(index) == own[0].load(index) for index in diagnostics.indices())
+        assert kept.sequences() == [0, 4, 8, 12]
+        assert kept.load(4) is None
+        for index in (0, 8, 12):
+            np.testing.assert_array_equal(kept.load(index), own[1].load(index))
+
+
+def test_runs_are_compared_only_where_the_same_sequences_are_missing(small_archive, archive, persistence, tmp_path):
+    out = tmp_path / "results"
+    evaluate(Plan("agents.last_frame", False, str(small_archive)), out)
+    for name, gone in (("a", (1, 9)), ("b", (1, 9)), ("c", (1,)), ("whole", ())):
+        write(tmp_path / f"{name}.zarr", lacking(persistence, gone=gone), archive)
+        score(planned(tmp_path / f"{name}.zarr", small_archive), out / name)
+    (together,) = read_comparisons([out / "a", out / "b"])
+    assert {run.name for run in together.runs} == {"a", "b"}
+    assert together.index.tolist() == [0, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12]
+    (whole,) = read_comparisons([out, out / "whole"])
+    assert {run.agent for run in whole.runs} == {"agents.last_frame", "whole"}
+    assert whole.runs[0].shown_command.startswith("hko7env ")
+    for others in ("c", "whole"):
+        with pytest.raises(
+            RunError, match=rf"a/a-external-test-.* lacks forecasts that .*{others}.* has, of sequences"
+        ):
+            read_comparisons([out / "a", out / others])
+    listed = folder_of_runs(out / "a") / "missing.json"
+    listed.unlink()
+    with pytest.raises(RunError, match="has sound records of 11 of 13 sequences"):
+        read_comparisons([out / "a"])
 
 
 def test_a_damaged_list_of_missing_sequences_is_not_read(small_archive, archive, persistence, tmp_path):

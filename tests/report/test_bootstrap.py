@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hko7env.report.blocks import blocks_of
-from hko7env.report.bootstrap import BlockSums, add_up, bootstrap, draw_blocks, interval, resample
+from hko7env.report.bootstrap import BlockSums, add_up, bootstrap, draw_blocks, interval, resample, tail_share
 from hko7env.scores import COUNTS, ERRORS, Tally, averages, scores
 from tests.helpers.report_runs import forecasts, observed
 
@@ -88,7 +88,18 @@ def test_a_score_that_is_undefined_in_a_draw_has_no_narrower_interval():
     assert not found.difference("csi", 0, 1).decided.any()
     drawn = np.arange(2000.0)
     drawn[:10] = np.nan  # fewer than 2.5 %: the interval is that of the other draws, a little wider
-    assert [float(end) for end in interval(drawn)] == [49, 1960]
+    assert [float(end) for end in interval(drawn, 10**6)] == [49, 1960]
+
+
+def test_intervals_from_few_blocks_are_wider():
+    """Hesterberg 2015: for ten blocks t = 2.262 and Phi(-2.262 sqrt(10 / 9)) = Phi(-2.385) = 0.0085."""
+    assert tail_share(10) == pytest.approx(0.00855, abs=5e-5)
+    shares = [tail_share(blocks) for blocks in (1, 2, 5, 20, 100, 10**6)]
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(0.025, abs=1e-6)
+    drawn = np.arange(2000.0)
+    assert [float(end) for end in interval(drawn, 10)] == [16, 1983]
+    assert [float(end) for end in interval(drawn, 2)] == [0, 1999]
 
 
 def test_too_few_draws_are_refused():

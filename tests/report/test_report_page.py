@@ -220,7 +220,7 @@ def test_the_papers_rows_are_not_beside_other_data(comparison, report):
     assert not is_official(comparison)
     assert published_rows(comparison) == []
     assert "The paper's own rows are not shown" in report
-    assert "15274" not in report
+    assert 'class="paper"' not in report
 
 
 def test_the_papers_rows_are_beside_official_data(tmp_path, monkeypatch):
@@ -231,6 +231,7 @@ def test_the_papers_rows_are_beside_official_data(tmp_path, monkeypatch):
     one = compare(tmp_path)
     assert [row.name for row in published_rows(one)] == ["Last frame", "ROVER + Non-linear"]
     assert "<td>0.4022</td>" in headline.make(one).body
+    assert 'class="paper"' in headline.make(one).body
     assert "B-MSE in the paper" in agreement.make(one).body
     write_runs(tmp_path / "cleaned", AGENTS, walk=walk, data=data, cleaned=True)
     assert published_rows(compare(tmp_path / "cleaned")) == []

@@ -7,6 +7,7 @@ from hko7env.report.section import Section
 from hko7env.report.sections import (
     agreement,
     curves,
+    examples,
     fss,
     headline,
     performance,
@@ -28,6 +29,7 @@ SECTIONS: tuple[Make, ...] = (
     spectrum.make,
     reliability.make,
     skill.make,
+    examples.make,
     agreement.make,
     provenance.make,
 )

@@ -68,9 +68,13 @@ def _ranking(comparison: Comparison, best: int | None) -> str:
     header = (
         "Run <small>(shorter bar, smaller error)</small>",
         "B-MSE",
-        "above the best<br><small>95 % interval</small>",
+        f"above the best<br><small>{_interval(comparison)}</small>",
     )
     return f'<div class="ranking">{rich_table(header, rows)}</div>'
+
+
+def _interval(comparison: Comparison) -> str:
+    return "95 % interval" if comparison.bootstrap.trusted else "interval, not to be trusted"
 
 
 def _distance(comparison: Comparison, run: int, best: int | None) -> str:
@@ -104,7 +108,8 @@ def _table_3(comparison: Comparison) -> str:
         rows.append(f"<tr><th>{escape(run.name)}{setting}</th>{''.join(cells)}</tr>")
     rows += [_paper(row) for row in published_rows(comparison)]
     return (
-        '<h3>Table 3 of Shi et al. 2017, with 95 % intervals</h3><div class="scroll"><table class="table-3"><thead>'
+        f"<h3>The columns of Table 3 of Shi et al. 2017, with {_interval(comparison)}</h3>"
+        '<div class="scroll"><table class="table-3"><thead>'
         f"<tr>{''.join(groups)}</tr><tr>{thresholds}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 

@@ -69,7 +69,8 @@ def _skill_of_means(comparison: Comparison, score: str, j: int | None, reference
     oracle = _oracle(comparison)
     best: Any = _PERFECT[score] if oracle is None else value[oracle]
     best_drawn: Any = _PERFECT[score] if oracle is None else drawn[oracle]
-    return Estimate(skill(value, reference, best), *interval(skill(drawn, reference, best_drawn)))
+    ends = interval(skill(drawn, reference, best_drawn), comparison.bootstrap.blocks)
+    return Estimate(skill(value, reference, best), *ends)
 
 
 def _oracle(comparison: Comparison) -> int | None:
