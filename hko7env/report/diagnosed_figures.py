@@ -62,7 +62,7 @@ def draw_lines(
             style = styles[diagnosed.runs[position]]
             if lines.low is not None and lines.high is not None:
                 plot_band(drawn, lines.x, lines.low[position], lines.high[position], style, len(lines.y) > _MANY)
-            drawn.plot(lines.x, y, **style.line | _markers(len(y), axes[0].log, style.colour))
+            drawn.plot(lines.x, y, **style.line | _markers(lines.x, axes[0].log, style.colour))
         for axis, which in zip(axes, ("x", "y"), strict=True):
             _scale(drawn, axis, which)
         drawn.set(xlabel=axes[0].label, ylabel=axes[1].label)
@@ -81,12 +81,13 @@ def draw_lines(
     return figure(draw_chart(draw, (4.2, 2.9)), text, caption, numbers(header, rows))
 
 
-def _markers(count: int, log: bool, first: int) -> dict[str, Any]:
-    """Fewer markers on lines of many points, at places that differ between runs."""
-    if count <= _MOST:
+def _markers(x: Values, log: bool, first: int) -> dict[str, Any]:
+    """Seven markers, evenly spaced as drawn, on lines of many points; their places differ between runs."""
+    if len(x) <= _MOST:
         return {}
-    places = np.geomspace(1, count, 7) - 1 if log else np.linspace(0, count - 1, 7)
-    return {"markevery": np.unique((places + 0.3 * first).astype(int).clip(0, count - 1)).tolist()}
+    at = np.log(x) if log else x
+    places = at[0] + (at[-1] - at[0]) * (np.arange(7) + 0.3 * (first % 3)) / 7
+    return {"markevery": np.unique([int(np.abs(at - place).argmin()) for place in places]).tolist()}
 
 
 def _scale(drawn: Any, axis: Axis, which: str) -> None:

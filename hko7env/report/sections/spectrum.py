@@ -9,6 +9,7 @@ from hko7env.report.diagnosed_figures import Axis, Lines, begin, draw_lines
 from hko7env.report.html import escape, grid, table
 from hko7env.report.section import Section, numbers
 
+_RATIOS = (0.001, 0.01, 0.03, 0.1, 0.3, 1, 3, 10)
 _WAVELENGTH = Axis("wavelength, px", "wavelength_px", log=True, ticks=(2, 4, 8, 16, 32, 64, 128, 256))
 
 
@@ -25,10 +26,12 @@ def make(comparison: Comparison) -> Section | None:
     sharp = np.array([[resolution(*total.spectra[k]) for k in range(len(truth))] for total in diagnosed.totals])
     last = len(comparison.minutes) - 1
     panels = []
-    for k in sorted({0, last // 2, last}):
-        lines = Lines(wavelength, forecast[:, k], reference=truth[k], reference_name="truth")
-        caption = f"Power by wavelength, {comparison.minutes[k]} min ahead; the dotted line is the truth"
-        axes = (_WAVELENGTH, Axis("power, pixel units", "power", log=True))
+    for k in sorted({last // 2, last}):
+        ratio = forecast[:, k] / np.where(truth[k] > 0, truth[k], np.nan)
+        half = np.full(len(wavelength), 0.5)
+        lines = Lines(wavelength, ratio, reference=half, reference_name="half the power of the truth")
+        caption = f"Power relative to the truth, {comparison.minutes[k]} min ahead; the dotted line is half"
+        axes = (_WAVELENGTH, Axis("power / that of the truth", "relative_power", True, _RATIOS))
         panels.append(draw_lines(comparison, diagnosed, lines, axes, caption, _places(wavelength)))
     lines = Lines(comparison.minutes.astype(float), sharp)
     axes = (Axis("lead time, min", "minutes"), Axis("resolution, px", "resolution_px", True, _WAVELENGTH.ticks))
@@ -40,8 +43,8 @@ def make(comparison: Comparison) -> Section | None:
         "resolution is the wavelength below which it has less than half the power of the truth; 2 px is the best that "
         "pixels can show.</p>"
     )
-    where = f"Spectra of the square of {side} px of {count} forecasts whose truth was present at all lead times."
-    body = [text, f"<p>{escape(where)}</p>", begin(comparison, diagnosed)]
+    where = f"Spectra of a square of {side} px, of the {count} of these whose truth was present at all lead times."
+    body = [text, begin(comparison, diagnosed), f"<p>{escape(where)}</p>"]
     body += [grid([resolved, *panels], "18rem"), _resolutions(comparison, diagnosed, sharp)]
     spectra = ("Spectra as CSV, all lead times", _csv(comparison, diagnosed, wavelength, truth, forecast))
     return Section("spectrum", "Blur", "".join(body), (spectra,))
