@@ -47,7 +47,7 @@ class KeptForecasts:
         self.path, self._run = Path(run_folder) / STORE, run
 
     def prepare(self, view: SplitView, wanted: list[int]) -> None:
-        """Make the store for the sequences ``wanted``, unless it is there.
+        """Make the store for the sequences ``wanted``, unless it is there; remove what a killed process has left.
 
         Raises:
             RunError: If the store is damaged, of another run or for other sequences, or cannot be written.
@@ -58,6 +58,9 @@ class KeptForecasts:
                     f"{self.path} keeps forecasts of {len(self.sequences())} sequences, {len(wanted)} are asked for: "
                     "ask for as many, or remove it"
                 )
+            with writing(self.path):
+                for left in self.path.rglob("*.partial"):  # of zarr, in a process that was killed
+                    left.unlink()
             return
         temporary = self.path.with_name(f"{STORE}.{os.getpid()}.partial")
         times = [int(view.schedule.slots(index)[INPUTS - 1]) for index in wanted]

@@ -132,8 +132,10 @@ def score(plan: ScorePlan, out: Path, *, extras: Extras = NOTHING) -> Scored:
             folder.add_sequences(view.schedule)
             tally, absent = folder.finished(), {}
             if tally is None or extras:
-                absent = _score_missing(file, view, wanted, folder, remaining(folder, view, count, extras))
+                work, journal = remaining(folder, view, count, extras), folder.new_journal()
+                absent = _score_missing(file, view, wanted, folder, work, journal)
                 if signature(file.path) != before:
+                    journal.unlink()  # it may hold tallies of another content
                     raise ForecastFileError(f"{file.path} was changed while it was scored: score it again")
             if tally is None:
                 missing = {index: Missing(NOT_IN_FILE) for index in sorted(set(range(count)) - set(wanted))} | absent
@@ -221,14 +223,12 @@ def _open_folder(plan: ScorePlan, file: ForecastFile, view: SplitView, count: in
 
 
 def _score_missing(
-    file: ForecastFile, view: SplitView, wanted: list[int], folder: RunFolder, work: Work
+    file: ForecastFile, view: SplitView, wanted: list[int], folder: RunFolder, work: Work, path: Path
 ) -> dict[int, Missing]:
-    """Score what remains of the sequences ``wanted``, and keep what is to be kept; returns why some cannot be."""
+    """Score what remains of the sequences ``wanted`` into the journal at ``path``; returns why some cannot be."""
     left = sorted(set(wanted).intersection(work.missing))
     absent: dict[int, Missing] = {}
-    if not left:
-        return absent
-    journal, kept = Journal(folder.new_journal(), LEADS, folder.run), KeptForecasts(folder.path, folder.run)
+    journal, kept = Journal(path, LEADS, folder.run), KeptForecasts(folder.path, folder.run)
     diagnostics, diagnoser = DiagnosticsFolder(folder.path, folder.run), Diagnoser(view.scored, view.archive.zr)
     try:
         with progress.bar(len(wanted), file.path.name, "seq", done=len(wanted) - len(left)) as bar:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from hko7env.evaluation.journal import RunError, sum_records
 from hko7env.evaluation.missing import MISSING, read_missing
-from hko7env.evaluation.provenance import evaluate_command, split_command
+from hko7env.evaluation.provenance import SEQUENCES, evaluate_command, split_command
 from hko7env.evaluation.run_folder import RunFolder, is_run_folder
 from hko7env.report.blocks import blocks_of
 from hko7env.report.bootstrap import Bootstrap, add_up, bootstrap
@@ -99,11 +99,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Incomplete:
-    """A run that was interrupted: its folder, the sequences done and planned, and the command that completes it."""
+    """A run that cannot be shown yet: its folder, what is missing, and the command that completes it."""
 
     path: Path
-    done: int
-    planned: int
+    lacks: str
     command: str
 
 
@@ -113,7 +112,7 @@ class Comparison:
 
     Attributes:
         runs: The runs, at least one, in the order of their B-MSE, the lowest first.
-        incomplete: Interrupted runs of the same data, left out.
+        incomplete: Runs left out because something is missing; those of other data are with the first comparison.
     """
 
     runs: tuple[Run, ...]
@@ -202,10 +201,12 @@ def read_comparisons(paths: Sequence[Path]) -> list[Comparison]:
             complete.setdefault(key, []).append(found)
         else:
             incomplete.setdefault(key, []).append(found)
-    alone = [run for key, runs in incomplete.items() if key not in complete for run in runs]
-    if alone:
-        said = [f"{r.path} has {r.done} of {r.planned} sequences: complete it with `{r.command}`" for r in alone]
-        raise RunError("; ".join(said))
+    if not complete:
+        unseen = [run for runs in incomplete.values() for run in runs]
+        raise RunError("; ".join(f"{run.path} {run.lacks}: complete it with `{run.command}`" for run in unseen))
+    first = next(iter(complete))
+    for key in [key for key in incomplete if key not in complete]:
+        incomplete.setdefault(first, []).extend(incomplete[key])
     return [_compare(runs, incomplete.get(key, [])) for key, runs in complete.items()]
 
 
@@ -242,7 +243,11 @@ def _read(folder: RunFolder) -> Run | Incomplete:
     expected = _expected(folder)
     total = folder.finished()
     if total is None:
-        return Incomplete(folder.path, len(records), len(expected), shlex.join(command))
+        lacks = f"was interrupted after {len(records)} of {len(expected)} sequences"
+        return Incomplete(folder.path, lacks, shlex.join(command))
+    if not (folder.path / SEQUENCES).exists():
+        lacks = f"lacks {SEQUENCES}, which earlier versions did not write and which says when forecasts were issued"
+        return Incomplete(folder.path, lacks, shlex.join(command))
     schedule = folder.sequences()
     index = records["index"].astype(np.int64)
     again = f"restore its journals, or remove the folder and repeat `{shlex.join(command)}`"

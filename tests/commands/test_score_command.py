@@ -24,7 +24,9 @@ def test_the_row_is_printed_and_the_run_is_written(command, small_archive, forec
     (folder,) = (tmp_path / "results").iterdir()
     assert folder.name.startswith("my_model_2.1-external-test-")
     assert done.out.endswith(f"Run folder with per-lead scores: results/{folder.name}\n")
-    assert command("score", forecasts, "--archive", small_archive, "--name", "my model 2.1").out == done.out
+    keep = ("--keep-forecasts", 2, "--keep", "diagnostics")
+    assert command("score", forecasts, "--archive", small_archive, "--name", "my model 2.1", *keep).out == done.out
+    assert {"forecasts.zarr", "diagnostics"} <= {path.name for path in folder.iterdir()}
 
 
 def test_missing_sequences_are_counted(command, small_archive, tmp_path):

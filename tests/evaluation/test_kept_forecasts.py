@@ -1,6 +1,9 @@
 """Forecasts kept in run folders: chosen by rule, the ones that were scored, whole after any stop."""
 
 import shutil
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from hko7env.evaluation.recording import Extras
 from hko7env.evaluation.score import ScorePlan, score
 from hko7env.loading import load
 from hko7env.units import level
-from tests.helpers.runs import folder_of, plan, run_folder_of, unbroken
+from tests.helpers.runs import ROOT, folder_of, plan, run_folder_of, unbroken
 
 CHOSEN = [0, 4, 8, 12]
 
@@ -130,6 +133,32 @@ def test_a_run_stopped_at_every_point_keeps_the_same(small_archive, tmp_path, ch
     row = evaluate(one, tmp_path, extras=Extras(forecasts=4))
     assert row.tally == unbroken(one)
     assert_kept(tmp_path, one)
+
+
+def test_sigkill_while_a_forecast_is_written_loses_nothing(small_archive, tmp_path):
+    """The process dies with half a chunk on the disk, or with a whole one and no tally."""
+    one = plan(small_archive, "tests.helpers.toys:learner")
+    code = (
+        "import os, sys; from pathlib import Path; from zarr.storage import _local;"
+        "from hko7env.evaluation.evaluate import Plan, evaluate; from hko7env.evaluation.recording import Extras;"
+        "when, put = sys.argv[3], _local._put\n"
+        "def dying(path, value, *more, **words):\n"
+        "    if 'forecast' not in path.parts or 'c' not in path.parts: return put(path, value, *more, **words)\n"
+        "    if when == 'half': path.parent.mkdir(parents=True, exist_ok=True)\n"
+        "    if when == 'half': path.with_suffix('.abc.partial').write_bytes(value.to_bytes()[:50])\n"
+        "    else: put(path, value, *more, **words)\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "_local._put = dying\n"
+        "evaluate(Plan('tests.helpers.toys:learner', True, sys.argv[1]), Path(sys.argv[2]), checkpoint_seconds=0,"
+        " extras=Extras(forecasts=4))"
+    )
+    for when in ("half", "whole", "half", "whole"):
+        words = [sys.executable, "-c", code, str(small_archive), str(tmp_path), when]
+        killed = subprocess.run(words, cwd=ROOT, capture_output=True, check=False)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert evaluate(one, tmp_path, extras=Extras(forecasts=4)).tally == unbroken(one)
+    assert_kept(tmp_path, one)
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_the_store_is_a_file_of_forecasts(small_archive, tmp_path):

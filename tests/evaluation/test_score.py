@@ -189,10 +189,13 @@ def test_a_file_that_changes_meanwhile_is_not_scored(small_archive, archive, per
         path.touch()
         return original(self, time)
 
-    monkeypatch.setattr(hko7env.evaluation.score.ForecastFile, "read", touching)
-    with pytest.raises(ForecastFileError, match="was changed while it was scored"):
-        score(planned(path, small_archive), tmp_path / "results")
+    with monkeypatch.context() as patch:
+        patch.setattr(hko7env.evaluation.score.ForecastFile, "read", touching)
+        with pytest.raises(ForecastFileError, match="was changed while it was scored"):
+            score(planned(path, small_archive), tmp_path / "results")
     assert not (folder_of(tmp_path / "results") / "complete.json").exists()
+    assert len(run_folder_of(tmp_path / "results").records()) == 0, "whose tallies they are is not known"
+    assert score(planned(path, small_archive), tmp_path / "results").result.tally.sequences == 13
 
 
 def test_what_is_kept_is_what_an_evaluation_keeps(small_archive, archive, persistence, tmp_path):

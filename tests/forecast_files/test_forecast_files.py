@@ -117,6 +117,17 @@ def test_files_of_others(archive, tmp_path, suffix):
                 np.testing.assert_allclose(file.read(time), wanted, rtol=0, atol=1e-3 if one is tiny else 1e-6)
 
 
+def test_netcdf_3(archive, tmp_path):
+    values = pixels()
+    data = foreign_dataset(archive, times(), values, units="1").astype(np.float32)
+    data.to_netcdf(tmp_path / "f.nc", engine="scipy")
+    with ForecastFile(tmp_path / "f.nc", archive) as file:
+        np.testing.assert_array_equal(file.read(START + 30), values[1])
+    (tmp_path / "g.nc").write_bytes((tmp_path / "f.nc").read_bytes()[:-4000])
+    with pytest.raises(ForecastFileError, match=r"g\.nc is damaged"), ForecastFile(tmp_path / "g.nc", archive) as file:
+        file.read(START + 60)
+
+
 def test_reflectivity_by_another_relation_is_converted(archive, tmp_path):
     other, values = ZR(200.0, 1.6), pixels()
     rates = archive.zr.rate(dbz(values.astype(np.float64)))

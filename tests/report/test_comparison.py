@@ -83,7 +83,7 @@ def test_a_run_without_its_times_says_how_to_get_them(small_archive, tmp_path):
     one = plan(small_archive, "agents.last_frame")
     evaluate(one, tmp_path)
     (folder_of(tmp_path) / "sequences.csv").unlink()
-    with pytest.raises(RunError, match=r"sequences.csv is missing.*give the command of the run again"):
+    with pytest.raises(RunError, match=r"lacks sequences.csv.*complete it with `hko7env evaluate agents.last_frame"):
         read_comparisons([tmp_path])
     evaluate(one, tmp_path)
     assert len(read_comparisons([tmp_path])) == 1
@@ -100,8 +100,15 @@ def test_an_incomplete_run_is_listed_beside_complete_ones(tmp_path):
     (comparison,) = read_comparisons([tmp_path])
     assert [run.name for run in comparison.runs] == ["a"]
     (stopped,) = comparison.incomplete
-    assert (stopped.done, stopped.planned) == (len(walk), len(walk))
+    assert stopped.lacks == f"was interrupted after {len(walk)} of {len(walk)} sequences"
     assert stopped.command.startswith("hko7env evaluate agents.b ")
+
+
+def test_an_incomplete_run_of_other_data_is_listed_too(tmp_path):
+    write_runs(tmp_path, {"agents.a": 0.5, "agents.b": 0.6})
+    write_runs(tmp_path, {"agents.c": 0.5}, walk=days(2), finished=False)
+    (comparison,) = read_comparisons([tmp_path])
+    assert [stopped.path.name.split("-")[0] for stopped in comparison.incomplete] == ["agents.c"]
 
 
 def test_incomplete_runs_alone_are_refused_with_the_command(tmp_path):

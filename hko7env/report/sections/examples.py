@@ -23,7 +23,7 @@ from hko7env.units import THRESHOLDS
 
 REFERENCES = ("rover", "last_frame")  # names of agents in the order of preference
 PANEL_SIZES = (200, 150, 110, 80)  # px; the largest with which all animations stay within the limit
-MOST_BYTES = 2_500_000  # of all animations of a comparison, as text of the page
+MOST_BYTES = 1_500_000  # of all animations of a comparison, as text of the page: three archives fit in 5 MB
 STEP = 2  # of the lead times every second one is drawn
 
 _B_SQUARED = ERRORS.index("balanced_squared")

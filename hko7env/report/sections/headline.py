@@ -163,8 +163,8 @@ def _notes(comparison: Comparison) -> list[str]:
 
 def _stopped(run: Incomplete) -> str:
     return (
-        f'<p class="note"><b>Not shown:</b> {escape(run.path.name)} was interrupted after {run.done} of {run.planned} '
-        f"sequences. Complete it: <code>{escape(run.command)}</code></p>"
+        f'<p class="note"><b>Not shown:</b> {escape(run.path.name)} {escape(run.lacks)}. '
+        f"Complete it: <code>{escape(run.command)}</code></p>"
     )
 
 
