@@ -171,32 +171,44 @@ def test_sigkill_at_random_moments_ends_with_the_same_bytes(small_archive, tmp_p
             assert (tmp_path / "broken" / folder.name / "diagnostics" / path.name).read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize("trial", range(25))
-def test_damaged_files_are_measured_again(small_archive, tmp_path_factory, whole, trial):
-    """Seeded damage to one file: it is not read as something else, and the next run replaces it."""
-    one, folder = whole
+def damage(data, trial, others):
+    """Bytes unlike ``data``, in one of six ways."""
     dice = random.Random(trial)
-    target = tmp_path_factory.mktemp("damaged") / folder.name
-    shutil.copytree(folder, target)
-    path = dice.choice(sorted((target / "diagnostics").iterdir()))
-    data, sound = bytearray(path.read_bytes()), path.read_bytes()
     at = dice.randrange(len(data))
-    match trial % 5:
-        case 0:
-            data[at] ^= 1 << dice.randrange(8)
-        case 1:
-            del data[at:]
-        case 2:
-            del data[at]
-        case 3:
-            data[:] = (dice.choice(sorted(p for p in path.parent.iterdir() if p != path))).read_bytes()
-        case 4:
-            data[:] = dice.randbytes(dice.choice([0, 3, 4, 500]))
-    path.write_bytes(data)
-    assert diagnostics_of(target.parent).load(int(path.stem)) is None
-    if trial < 3:  # replacing is slower than reading
-        evaluate(one, target.parent, extras=EVERY_3)
-        assert path.read_bytes() == sound
+    return [
+        lambda: data[:at] + bytes([data[at] ^ 1 << dice.randrange(8)]) + data[at + 1 :],
+        lambda: data[:at],
+        lambda: data[:at] + data[at + 1 :],
+        lambda: data + dice.randbytes(dice.randrange(1, 9)),
+        lambda: dice.choice(others),
+        lambda: dice.randbytes(dice.choice([0, 3, 4, 500])),
+    ][trial % 6]()
+
+
+def test_a_thousand_damaged_files_are_not_read(whole, tmp_path):
+    _, folder = whole
+    run_digest = run_folder_of(folder.parent).run
+    content = {path.name: path.read_bytes() for path in sorted((folder / "diagnostics").iterdir())}
+    copy = DiagnosticsFolder(tmp_path, run_digest)
+    copy.path.mkdir()
+    for trial in range(1000):
+        name = sorted(content)[trial % len(content)]
+        others = [data for other, data in content.items() if other != name]
+        (copy.path / name).write_bytes(damage(content[name], trial, others))
+        assert copy.load(int(name[:6])) is None, trial
+
+
+@pytest.mark.parametrize("trial", range(6))
+def test_damaged_files_are_measured_again(whole, tmp_path, trial):
+    one, folder = whole
+    target = tmp_path / folder.name
+    shutil.copytree(folder, target)
+    paths = sorted((target / "diagnostics").iterdir())
+    path = paths[trial % len(paths)]
+    sound = path.read_bytes()
+    path.write_bytes(damage(sound, trial, [other.read_bytes() for other in paths if other != path]))
+    evaluate(one, tmp_path, extras=EVERY_3)
+    assert path.read_bytes() == sound
 
 
 @pytest.fixture(scope="module")
