@@ -23,7 +23,7 @@ from ..learning.trainer import Trainer
 from ..networks.flow_net import FLOW_NET, WIDTHS, FlowNet
 from .timing import Line
 
-STEPS, BATCH, VALIDATED = 600, 4, 40  # steps of a training, windows of a step, batches of the validation
+STEPS, BATCH, VALIDATED = 400, 4, 30  # steps of a training, windows of a step, batches of the validation
 
 
 class AtRest(Windows):
