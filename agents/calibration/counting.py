@@ -21,7 +21,7 @@ from hko7env.split_view import SplitView
 from ..optical_flow import segment_motion, variational
 from . import features, prior
 from .counts import CLASSES, count
-from .features import BINS, Features
+from .features import BINS, VERIFIED, Features
 
 PART = 20  # sequences between two writes of the counts
 
@@ -142,7 +142,7 @@ def count_sequence(done: ArchiveCounts, view: SplitView, known: Features, index:
     for lead in np.flatnonzero(present[INPUTS:]):
         frame = frames[INPUTS + lead]
         truth, seen = known.subsample(frame), known.subsample(scored(frame, archive.scored))
-        done.counts[lead] += count(bins[lead], truth, seen, archive.zr)
+        done.counts[lead] += count(bins[lead, :, ::VERIFIED, ::VERIFIED], truth, seen, archive.zr)
         classes = archive.zr.classes[truth[seen]]
         done.levels += [np.bincount(classes, values, CLASSES) for values in (None, truth[seen])]
     done.sequences += 1
