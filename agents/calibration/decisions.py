@@ -51,8 +51,8 @@ def forecast_pixels(probabilities: Array, chances: Array, thresholds: Array, mea
     """The pixel that each bin asks for; a cell is forecast the highest that its bins ask for.
 
     With the aim "csi" it is the mean weighted as B-MSE weighs, kept inside the class above the event if that is
-    forecast, else 0; without any event it is kept below 0.5 mm/h. With "mse" it is that mean itself; with "mae" the mean
-    pixel of the weighted median class, 0 in the lowest one. Both use the bins of one event only.
+    forecast, else 0; without any event it is kept below 0.5 mm/h. With "mse" it is that mean itself; with "mae" the
+    mean pixel of the weighted median class, 0 in the lowest one. Both use the bins of one event only.
 
     Args:
         probabilities: (K, N, 6) of the classes.
