@@ -20,7 +20,7 @@ from hko7env.scores import scored
 
 from .calibration.counts import Array, combine, count, reached, shift_odds, smooth
 from .calibration.decisions import AIMS, Aim, choose_thresholds, forecast_pixels
-from .calibration.features import SHAPE, VERIFIED, Features
+from .calibration.features import SHAPE, Features
 from .calibration.prior import SHIPPED, SUM, read
 from .learning import checkpoint
 
@@ -122,19 +122,17 @@ class CalibratedFlow:
         """The forecast, (K, H, W) float32 pixels in [0, 1]."""
         bins = self.features.bins(self._frames, self._present, self.task.leads)
         if not self._issued or self._issued[-1].time != self._times[-1]:
-            self._issued.append(Issued(int(self._times[-1]), bins[..., ::VERIFIED, ::VERIFIED].copy()))
-        thresholds = self._choose_thresholds(bins)
+            self._issued.append(Issued(int(self._times[-1]), bins.verified()))
+        thresholds = self._choose_thresholds(bins.verified())
         table = forecast_pixels(
             self._probabilities, self._chances, thresholds, self._means, self.task.zr, self.config.aim
         )
-        cells = np.stack([pixels[lead].max(0) for lead, pixels in zip(bins, table, strict=True)])
-        return self.features.expand(cells)
+        return self.features.forecast(bins, table)
 
     def _choose_thresholds(self, bins: npt.NDArray[np.int16]) -> Array:
         """Probabilities (K, 5) from which on events are forecast, for the present map and a share of past ones."""
         size = self._chances.shape[1]
-        part = bins[..., ::VERIFIED, ::VERIFIED]
-        present = np.stack([np.bincount(lead.reshape(-1), minlength=size) for lead in part])
+        present = np.stack([np.bincount(lead.reshape(-1), minlength=size) for lead in bins])
         learned = self._counts.sum(-1)
         weight = self.config.prior_weight
         sequences = weight + learned.sum() / (len(learned) * SHAPE[0] * self._cells) + 1e-9

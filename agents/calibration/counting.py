@@ -21,7 +21,7 @@ from hko7env.split_view import SplitView
 from ..optical_flow import segment_motion, variational
 from . import features, prior
 from .counts import CLASSES, count
-from .features import BINS, VERIFIED, Features
+from .features import BINS, Features
 
 PART = 20  # sequences between two writes of the counts
 
@@ -138,11 +138,11 @@ def count_sequence(done: ArchiveCounts, view: SplitView, known: Features, index:
     """Add sequence ``index`` to ``done``; frames after its last slot count too, as far as the lead times reach."""
     archive, leads = view.archive, len(done.counts)
     frames, present = view.frames_at(view.schedule.slots(index)[0] + archive.cadence * np.arange(INPUTS + leads))
-    bins = known.bins(np.stack(frames[:INPUTS]), present[:INPUTS], leads)
+    bins = known.bins(np.stack(frames[:INPUTS]), present[:INPUTS], leads).verified()
     for lead in np.flatnonzero(present[INPUTS:]):
         frame = frames[INPUTS + lead]
         truth, seen = known.subsample(frame), known.subsample(scored(frame, archive.scored))
-        done.counts[lead] += count(bins[lead, :, ::VERIFIED, ::VERIFIED], truth, seen, archive.zr)
+        done.counts[lead] += count(bins[lead], truth, seen, archive.zr)
         classes = archive.zr.classes[truth[seen]]
         done.levels += [np.bincount(classes, values, CLASSES) for values in (None, truth[seen])]
     done.sequences += 1

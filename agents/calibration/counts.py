@@ -68,7 +68,7 @@ def reached(probabilities: Array) -> Array:
     """The probability (K, N) that the event is reached to which a bin belongs, from those of the classes (K, N, 6)."""
     leads = len(probabilities)
     chances = np.einsum("kenc,ec->ken", probabilities.reshape(leads, SHAPE[0], -1, CLASSES), OWN)
-    return np.asarray(chances.reshape(leads, -1))
+    return np.asarray(chances.reshape(leads, -1), np.float32)
 
 
 def shift_odds(probabilities: Array, counts: Array, usual: Array) -> Array:

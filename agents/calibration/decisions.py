@@ -16,7 +16,7 @@ AIMS: tuple[Aim, ...] = get_args(Aim)
 SURE_DRY = 0.14  # probability of rain below which a cell without forecast rain is 0; more helps MAE and harms MSE
 MARGIN = np.float32(1e-4)  # pixels between a forecast and the threshold of another class
 CANDIDATES = np.geomspace(0.004, 0.96, 96)  # probabilities among which thresholds are chosen
-LEAST_BIAS, MOST_BIAS = 0.6, 1.6  # permitted expected frequency bias of a map
+LEAST_BIAS, MOST_BIAS = 0.6, 1.5  # permitted expected frequency bias of a map
 ERROR_EVENT = 2  # index of the event whose bins serve the balanced errors alone
 
 

@@ -5,7 +5,7 @@ level of the echo, and the share of the neighbourhood in which that event has be
 of half the resolution, of which one square is called a cell.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from ..optical_flow.segment_motion import departure_points, estimate_motion, sam
 Tensor = torch.Tensor
 
 FINE, COARSE = 2, 8  # px of a frame in a cell of the level's grid, and of the neighbourhood's
-VERIFIED = 2  # cells from one that is verified to the next, in both directions
+SQUARE = 2  # cells in one direction of a square: shares are the same in it, and one of its cells is verified
 LEVEL_SIGMA, AROUND_SIGMA = 0.5, 1.0  # cells of those grids, which are 1 and 8 px of the frame
 # Levels at which bins begin; five of them are the thresholds of rain rate by HKO-7's relation
 LEVELS = (1, 36, 71, 83.7, 95, 106, 117.9, 129, 140.5, 149, 157.6, 167, 176, 184.75, 195, 206, 220)
@@ -29,6 +29,24 @@ SHAPE = (len(THRESHOLDS), len(LEVELS) + 1, 16)  # events, bins of the level, bin
 BINS = SHAPE[0] * SHAPE[1] * SHAPE[2]
 TOP_SHARE = 200 / 255  # larger shares are in the last bin
 UNSEEN = 0.02  # weight of the mean of the wider surroundings, against the share of locations that the radar sees
+
+
+class Bins(NamedTuple):
+    """The bins of all cells, 0 to BINS - 1; each event has bins of its own.
+
+    Attributes:
+        rows: (K, h, w) int16, part of the level in the number of a cell's bins.
+        columns: (K, 5, h', w') int16, part of the event and its share, for squares of cells.
+        wet: (K, h', w') bool, whether there is rain in the neighbourhood.
+    """
+
+    rows: npt.NDArray[np.int16]
+    columns: npt.NDArray[np.int16]
+    wet: npt.NDArray[np.bool_]
+
+    def verified(self) -> npt.NDArray[np.int16]:
+        """(K, 5, h', w') int16 bins of the verified cell of each square."""
+        return np.asarray(self.rows[:, None, ::SQUARE, ::SQUARE] + self.columns)
 
 
 class Features:
@@ -55,7 +73,7 @@ class Features:
         height, width = self._fine_seen.shape[2:]
         self.shape = (height, width)
 
-    def bins(self, frames: npt.NDArray[np.uint8], present: npt.NDArray[np.bool_], leads: int) -> npt.NDArray[np.int16]:
+    def bins(self, frames: npt.NDArray[np.uint8], present: npt.NDArray[np.bool_], leads: int) -> Bins:
         """The bin of each cell and lead time, for each event.
 
         Args:
@@ -64,7 +82,7 @@ class Features:
             leads: K, number of lead times.
 
         Returns:
-            (K, 5, h, w) int16, 0 to BINS - 1; each event has bins of its own.
+            The bins.
         """
         slots = np.flatnonzero(present)
         newest = int(slots[-1]) if len(slots) else len(frames) - 1
@@ -75,27 +93,43 @@ class Features:
         events, sizes, shares = SHAPE
         with torch.inference_mode():
             points = departure_points(self.motion(levels, present), age + leads)[age:]
-            _, height, width, _ = points.shape
             level, around = self._images(levels[newest] * self._seen)
             fine = _enlarge(points.permute(0, 3, 1, 2), self.shape).permute(0, 2, 3, 1)
             rows = self._at(level, fine).to(torch.int16) * shares
             columns = self._at(around, points).to(torch.int16)
+            wet = columns[:, 0] > 0
             columns += torch.arange(events, dtype=torch.int16)[:, None, None] * (sizes * shares)
-            blocks = [leads, -1, height, self.shape[0] // height, width, self.shape[1] // width]
-            bins = rows.reshape(blocks) + columns.reshape(leads, events, height, 1, width, 1)
-            return np.asarray(bins.reshape(leads, events, *self.shape).numpy())
+        return Bins(rows[:, 0].numpy(), columns.numpy(), wet.numpy())
 
     def motion(self, levels: Tensor, present: npt.NDArray[np.bool_]) -> Tensor:
         """The motion of frames, see :func:`~agents.optical_flow.segment_motion.estimate_motion`."""
         return estimate_motion(levels, present)
 
     def subsample(self, frame: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Take the verified locations of a frame (H, W), one of each verified cell; 0 in the padding."""
-        part = frame[FINE // 2 :: FINE * VERIFIED, FINE // 2 :: FINE * VERIFIED]
-        shape = (-(-size // VERIFIED) for size in self.shape)
+        """Take the verified locations of a frame (H, W), one of each square; returns (h', w'), 0 in the padding."""
+        part = frame[FINE // 2 :: FINE * SQUARE, FINE // 2 :: FINE * SQUARE]
+        shape = (size // SQUARE for size in self.shape)
         return np.pad(part, [(0, whole - size) for whole, size in zip(shape, part.shape, strict=True)])
 
-    def expand(self, cells: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def forecast(self, bins: Bins, table: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Give every location the highest value of its bins, and 0 where there is no rain in the neighbourhood.
+
+        Args:
+            bins: The bins.
+            table: (K, N) value of each bin.
+
+        Returns:
+            (K, H, W).
+        """
+        leads, height, width = bins.wet.shape
+        cells = np.zeros((leads, height, SQUARE, width, SQUARE), np.float32)
+        for lead, wet, values in zip(range(leads), bins.wet, table, strict=True):
+            level = bins.rows[lead].reshape(cells.shape[1:]).transpose(0, 2, 1, 3)[wet]
+            highest = values[bins.columns[lead][:, wet][..., None, None] + level].max(0)
+            cells[lead].transpose(0, 2, 1, 3)[wet] = highest
+        return self._expand(cells.reshape(leads, *self.shape))
+
+    def _expand(self, cells: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Give every location the value of its cell: (K, h, w) to (K, H, W)."""
         height, width = self.static.shape
         count, rows, columns = cells.shape

@@ -17,6 +17,7 @@ from .features import BINS, SHAPE
 
 STEP = 6  # minutes between the lead times of a prior
 LEADS = 20
+MOST_CADENCE = 30  # minutes between frames; between more distant ones, the flow does not find how echo moves
 SUM = 60_000  # of the counts of an event and lead time: close to the largest number of half precision
 KIND = "calibrated_flow"  # stored in the file
 SHIPPED = Path(__file__).resolve().parent.parent / "weights" / "calibrated_flow.safetensors"
@@ -40,7 +41,19 @@ class Prior:
     metadata: dict[str, Any]
 
     def at(self, leads: int, cadence: int) -> Array:
-        """The counts (leads, N, 6) for lead times every ``cadence`` minutes; each lead time sums to SUM."""
+        """The counts (leads, N, 6) for lead times every ``cadence`` minutes.
+
+        Lead times before the first one of the prior get the counts of the first one, those after the last one the
+        counts of the last one.
+
+        Raises:
+            OptionError: If ``cadence`` is greater than MOST_CADENCE.
+        """
+        if cadence > MOST_CADENCE:
+            raise OptionError(
+                f"this agent is made for frames at most {MOST_CADENCE} minutes apart, and these are {cadence} minutes "
+                "apart: use an archive of shorter cadence, or agents.last_frame"
+            )
         return resample_leads(self.counts, STEP, cadence, leads)
 
 
