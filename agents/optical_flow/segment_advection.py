@@ -21,6 +21,7 @@ Tensor = torch.Tensor
 GRID = 16  # px: advected frames are padded to multiples of this
 FINE = 2  # px in a cell of the older frames and of the coverage
 CELL = REDUCTIONS[-1]  # px in a cell of the motion's grid
+FLOOR = 0.0  # level taken off before the motion is estimated, as the shipped network was trained
 HOUR = 60.0  # minutes
 
 
@@ -68,7 +69,7 @@ class SegmentAdvection:
         padding = [part for size in reversed(static.shape) for part in (0, -size % GRID)]
         levels = F.pad(levels, padding)
         self.shape = (levels.shape[1], levels.shape[2])
-        self.motion = estimate_motion(levels, present) if motion is None else motion
+        self.motion = estimate_motion(levels, present, floor=FLOOR) if motion is None else motion
         self._slots = _nearest_present(present)
         oldest = len(frames) - 1 - min(self._slots)
         self._points = departure_points(self.motion, steps + oldest)

@@ -21,33 +21,44 @@ from . import variational
 Tensor = torch.Tensor
 
 REDUCTIONS = (8, 4)  # px of a frame in one cell of the motion's grids, coarse to fine
+FLOOR = 45.0  # level taken off: the step from no echo, 0, to the weakest echo outweighs the structure of strong echo
 SIGMA, RHO = 1.5, 1.5  # cells: standard deviations of the smoothing of frames and of tensor terms
 ALPHA = 1000.0  # weight of the smoothness of the flow
 LEVELS = 5  # of the pyramid at most
 COARSE_SWEEPS, SWEEPS = 30, 8  # Gauss-Seidel sweeps on the coarsest level, on each finer one
 
 
-def estimate_motion(frames: Tensor, present: npt.NDArray[np.bool_]) -> Tensor:
+def estimate_motion(
+    frames: Tensor,
+    present: npt.NDArray[np.bool_],
+    reductions: tuple[int, ...] = REDUCTIONS,
+    floor: float = FLOOR,
+) -> Tensor:
     """Estimate one motion from all pairs of successive frames.
 
     A pair with missing frames between its two contributes its mean motion a step. With fewer than two frames, or on a
     grid too small for the flow, the motion is 0.
 
     Args:
-        frames: (J, H, W) float32 levels; H and W are multiples of REDUCTIONS.
+        frames: (J, H, W) float32 levels; H and W are multiples of ``reductions``.
         present: (J,), False where a frame is missing.
+        reductions: px of a frame in one cell of each grid, coarse to fine.
+        floor: Level taken off before.
 
     Returns:
         (1, h, w, 2) motion a step, right and down, on the finest grid.
     """
-    slots = np.flatnonzero(present)
-    steps = torch.from_numpy(np.diff(slots)).to(frames)[:, None, None]
-    height, width = (size // REDUCTIONS[-1] for size in frames.shape[-2:])
+    height, width = (size // reductions[-1] for size in frames.shape[-2:])
     motion = frames.new_zeros(1, height, width, 2)
-    for reduction in REDUCTIONS:
-        if len(slots) > 1 and min(frames.shape[-2:]) >= reduction * variational.SMALLEST:
-            images = variational.smooth(F.avg_pool2d(frames[slots][None], reduction), SIGMA)[0]
-            motion = _improve(motion, images, steps)
+    slots = np.flatnonzero(present)
+    if len(slots) < 2:
+        return motion
+    steps = torch.from_numpy(np.diff(slots)).to(frames)[:, None, None]
+    shown = (frames[slots][None] - floor).clamp(min=0)
+    for reduction in reductions:
+        images = F.avg_pool2d(shown, reduction)
+        if min(images.shape[-2:]) >= variational.SMALLEST:
+            motion = _improve(motion, variational.smooth(images, SIGMA)[0], steps)
     return motion
 
 
