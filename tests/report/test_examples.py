@@ -16,7 +16,7 @@ from hko7env.evaluation.journal import RunError
 from hko7env.evaluation.kept_forecasts import STORE
 from hko7env.evaluation.recording import Extras
 from hko7env.report import example_frames
-from hko7env.report.comparison import read_comparisons
+from hko7env.report.reading import read_comparisons
 from hko7env.report.sections import examples
 from hko7env.report.sections.examples import Ranked
 from hko7env.scores import ERRORS
