@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hko7env.command_line import Parser, add_out
 from hko7env.files import write_atomically
-from hko7env.report.comparison import read_comparisons
+from hko7env.report.reading import read_comparisons
 from hko7env.report.report_page import make_page
 
 

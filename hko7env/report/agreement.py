@@ -51,4 +51,4 @@ def seed_groups(comparison: Comparison) -> list[tuple[str, Sequence[Run]]]:
 
 
 def _name(run: Run) -> str:
-    return f"{run.agent.removeprefix('agents.')} {run.setting}"
+    return f"{run.short_agent} {run.setting}"

@@ -12,7 +12,8 @@ from hko7env.rendering import colour
 from hko7env.units import ZR
 
 FRAME_MS, LAST_MS = 350, 1500  # display time of a frame and of the last one
-_GAP, _TOP = 6, 30  # px
+_GAP = 6  # px
+_FONT = 0.085  # size of the text as a part of a panel's longer side: readable on a phone too
 OUTSIDE = (205, 205, 205)  # colour of what is never scored, as in hko7env.rendering
 _INK, _PAPER = (32, 36, 44), (255, 255, 255)
 
@@ -36,21 +37,22 @@ def draw_frames(
         size: Px of the longer side of a panel.
     """
     height, width = (round(side * size / max(scored.shape)) for side in scored.shape)
-    font = ImageFont.load_default(11)
+    text = max(9, round(_FONT * size))
+    font, top = ImageFont.load_default(text), round(2.6 * text)
     pictures = []
     for k, minute in enumerate(minutes):
-        sheet = Image.new("RGB", (len(panels) * (width + _GAP) - _GAP, _TOP + height), _PAPER)
+        sheet = Image.new("RGB", (len(panels) * (width + _GAP) - _GAP, top + height), _PAPER)
         pen = ImageDraw.Draw(sheet)
         pen.text((0, 0), f"+{minute} min", _INK, font)
         for i, (title, frames) in enumerate(panels):
             left, frame = i * (width + _GAP), frames[k]
-            pen.text((left, 14), _shorten(title, width, font), _INK, font)
+            pen.text((left, top // 2 - 1), _shorten(title, width, font), _INK, font)
             if frame is None:
-                pen.rectangle((left, _TOP, left + width, _TOP + height), OUTSIDE)
-                pen.text((left + 6, _TOP + 6), "frame missing", _INK, font)
+                pen.rectangle((left, top, left + width, top + height), OUTSIDE)
+                pen.text((left + 6, top + 6), "frame missing", _INK, font)
                 continue
             panel = Image.fromarray(colour(np.where(scored, frame, np.uint8(0)), scored, zr))
-            sheet.paste(panel.resize((width, height), Image.Resampling.NEAREST), (left, _TOP))
+            sheet.paste(panel.resize((width, height), Image.Resampling.NEAREST), (left, top))
         pictures.append(sheet)
     return pictures
 

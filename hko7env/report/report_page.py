@@ -12,7 +12,7 @@ def make_page(comparisons: Sequence[Comparison]) -> str:
     """Make the page.
 
     Args:
-        comparisons: At least one, see :func:`hko7env.report.comparison.read_comparisons`.
+        comparisons: At least one, see :func:`hko7env.report.reading.read_comparisons`.
 
     Returns:
         HTML that needs no other file.

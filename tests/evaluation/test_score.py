@@ -15,7 +15,7 @@ from hko7env.evaluation.kept_forecasts import KeptForecasts
 from hko7env.evaluation.recording import Extras
 from hko7env.evaluation.score import ScorePlan, score
 from hko7env.forecast_files import ForecastFileError, write
-from hko7env.report.comparison import read_comparisons
+from hko7env.report.reading import read_comparisons
 from hko7env.scores import COUNTS, ERRORS, averages
 from tests.helpers.forecasts import forecasts_of
 from tests.helpers.runs import folder_of, run_folder_of

@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import kendalltau
 
 from hko7env.report.agreement import rank_correlations, seed_groups
-from hko7env.report.comparison import read_comparisons
 from hko7env.report.published import TABLE_3, TAU_B_MSE_CSI
+from hko7env.report.reading import read_comparisons
 from hko7env.report.sections import agreement
 from hko7env.scores import COUNTS, Tally
 from hko7env.units import THRESHOLDS

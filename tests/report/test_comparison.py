@@ -9,7 +9,7 @@ import pytest
 
 from hko7env.evaluation.evaluate import evaluate
 from hko7env.evaluation.journal import RunError
-from hko7env.report.comparison import read_comparisons
+from hko7env.report.reading import read_comparisons
 from hko7env.scores import averages
 from tests.helpers.report_runs import days, forecasts, observed, write_run, write_runs
 from tests.helpers.runs import folder_of, plan

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from hko7env.evaluation.journal import RunError
-from hko7env.report.comparison import read_comparisons
+from hko7env.report.reading import read_comparisons
 from tests.helpers.report_runs import days, write_runs
 from tests.report.mutations import mutate
 

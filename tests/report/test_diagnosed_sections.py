@@ -13,7 +13,7 @@ from hko7env.evaluation.diagnostics import DiagnosticsFolder
 from hko7env.evaluation.evaluate import evaluate
 from hko7env.evaluation.journal import RunError
 from hko7env.evaluation.recording import Extras
-from hko7env.report.comparison import read_comparisons
+from hko7env.report.reading import read_comparisons
 from hko7env.report.sections import SECTIONS as ON_THE_PAGE
 from hko7env.report.sections import fss, reliability, spectrum
 from hko7env.units import THRESHOLDS

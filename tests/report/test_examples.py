@@ -16,7 +16,7 @@ from hko7env.evaluation.journal import RunError
 from hko7env.evaluation.kept_forecasts import STORE
 from hko7env.evaluation.recording import Extras
 from hko7env.report import example_frames
-from hko7env.report.comparison import read_comparisons
+from hko7env.report.reading import read_comparisons
 from hko7env.report.sections import examples
 from hko7env.report.sections.examples import Ranked
 from hko7env.scores import ERRORS
@@ -86,7 +86,7 @@ def test_the_pictures_are_animations_of_ten_lead_times_and_a_still(runs):
         assert film.n_frames == 10
         size = film.size
     with Image.open(io.BytesIO(base64.b64decode(fixed[0]))) as picture:
-        assert picture.size == size == (3 * 200 + 12, 30 + 150)
+        assert picture.size == size == (3 * 200 + 12, 44 + 150)
     assert len(section.body) < examples.MOST_BYTES
 
 
@@ -164,7 +164,7 @@ def test_a_missing_frame_is_drawn_as_missing(small_archive):
     wet = np.full(archive.shape, 200, np.uint8)
     panels = [("observed", [None, wet]), ("a name that is much too long for its panel", [wet, wet])]
     first, second = example_frames.draw_frames(panels, [6, 12], archive.scored, archive.zr, 64)
-    assert first.size == second.size == (2 * 64 + 6, 30 + 48)
+    assert first.size == second.size == (2 * 64 + 6, 23 + 48)
     row, column = map(int, np.argwhere(archive.scored)[-1])
-    assert first.getpixel((column, 30 + row)) == example_frames.OUTSIDE
-    assert second.getpixel((column, 30 + row)) != example_frames.OUTSIDE
+    assert first.getpixel((column, 23 + row)) == example_frames.OUTSIDE
+    assert second.getpixel((column, 23 + row)) != example_frames.OUTSIDE

@@ -8,8 +8,8 @@ import re
 import numpy as np
 import pytest
 
-from hko7env.report.comparison import read_comparisons
 from hko7env.report.published import OFFICIAL_SCHEDULE, OFFICIAL_SOURCE, TABLE_3, is_official, published_rows
+from hko7env.report.reading import read_comparisons
 from hko7env.report.report_page import make_page
 from hko7env.report.sections import agreement, headline, provenance, weather
 from hko7env.report.verdict import excess, judge

@@ -13,8 +13,8 @@ from hko7env.report.run_style import run_styles, sample
 from hko7env.report.section import Section, figure, folded, numbers
 from hko7env.units import THRESHOLDS
 
-REFERENCES = ("agents.last_frame", "agents.rover")
-ORACLE = "agents.oracle"
+REFERENCES = ("last_frame", "rover")
+ORACLE = "oracle"
 _PERFECT = {"b_mse": 0.0, "csi": 1.0}
 
 
@@ -22,7 +22,7 @@ def make(comparison: Comparison) -> Section | None:
     """The section, or None if neither reference is compared, or nothing but one."""
     if len(comparison.runs) < 2:
         return None
-    agents = [run.agent for run in comparison.runs]
+    agents = [run.short_agent for run in comparison.runs]
     parts = [_of_reference(comparison, agents.index(name)) for name in REFERENCES if name in agents]
     if not parts:
         return None
@@ -74,7 +74,7 @@ def _skill_of_means(comparison: Comparison, score: str, j: int | None, reference
 
 
 def _oracle(comparison: Comparison) -> int | None:
-    agents = [run.agent for run in comparison.runs]
+    agents = [run.short_agent for run in comparison.runs]
     return agents.index(ORACLE) if ORACLE in agents else None
 
 
