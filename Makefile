@@ -1,4 +1,4 @@
-# Everything on a fresh machine: `make evaluate` runs the benchmark, `make test` the tests, `make docs` the site.
+# Everything on a fresh machine: `make evaluate` runs the benchmark and writes report.html, `make test` the tests, `make docs` the site.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,8 @@ DOCS_READY := $(VENV)/.docs
 .PHONY: evaluate test lint docs clean
 
 evaluate: $(READY)
-	$(BIN)/python tools/evaluate.py agents.last_frame agents.rover agents.calibrated_flow agents.convgru agents.trajgru --env both $(WORDS)
+	$(BIN)/python tools/evaluate.py agents.last_frame agents.rover agents.calibrated_flow agents.convgru agents.trajgru agents.flow_net --env both $(WORDS)
+	$(BIN)/python tools/report.py results --out report.html
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile

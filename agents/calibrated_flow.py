@@ -1,9 +1,9 @@
 """Optical flow calibrated by how often its forecasts came true; it needs neither a GPU nor an archive to train on.
 
 The newest frame is extrapolated along the motion of the last segment. For each lead time, counts tell how often a
-location with that arriving level, and with that much rain around it, reached each threshold of rain rate. The forecast
-is the highest class whose probability makes it worth forecasting for CSI, and within the class the mean that the
-balanced errors ask for. The counts begin with those of a prior; online, the frames that become visible are added.
+location with that arriving level, and with that much such rain around it, reached each threshold of rain rate. The
+forecast is the highest class whose probability makes it worth forecasting for CSI, and within the class the mean that
+the balanced errors ask for. The counts begin with those of a prior; online, the frames that become visible are added.
 """
 
 from collections import deque
@@ -18,13 +18,13 @@ import torch
 from hko7env.contract import Observation, OptionError, Task
 from hko7env.scores import scored
 
-from .calibration.counts import Array, combine, count, exceedance, shift_odds, smooth
+from .calibration.counts import Array, combine, count, reached, shift_odds, smooth
 from .calibration.decisions import AIMS, Aim, choose_thresholds, forecast_pixels
-from .calibration.features import Features
+from .calibration.features import SHAPE, Features
 from .calibration.prior import SHIPPED, SUM, read
 from .learning import checkpoint
 
-LEAST_WEIGHT = 5000.0  # least weight, in counts, of the probabilities of a bin: a single storm is no climate
+LEAST_WEIGHT = 1000.0  # least weight, in counts, of the probabilities of a bin: a single storm is no climate
 KIND = "calibrated_flow state"  # stored in the file
 
 
@@ -36,11 +36,10 @@ class Config:
     aim: Annotated[
         Aim, "what to serve: csi, CSI and both balanced errors; mse or mae, the balanced squared or absolute error"
     ] = "csi"
-    prior_weight: Annotated[float, "weight of the prior's probabilities, in sequences"] = 40.0
-    shift_weight: Annotated[float, "weight of the prior's odds of each class, in sequences"] = 5.0
+    prior_weight: Annotated[float, "weight of the prior beside what is learned online, in sequences"] = 40.0
     occurrence_weight: Annotated[
         float, "weight of past sequences beside the present one in the choice of thresholds, in sequences"
-    ] = 0.2
+    ] = 0.5
     half_life: Annotated[float, "number of sequences after which counts weigh half; 0: learn nothing online"] = 60.0
 
 
@@ -50,7 +49,7 @@ class Issued:
 
     Attributes:
         time: Issue time, minutes since 1970-01-01.
-        bins: (K, h, w) int16, the bins that it was made from.
+        bins: (K, 5, h', w') int16, the bins that it was made from, at the verified cells.
     """
 
     time: int
@@ -75,7 +74,7 @@ class CalibratedFlow:
         self.features = features(task.scored, task.zr)
         prior = read(config.prior or SHIPPED, task.zr)
         counts = prior.at(task.leads, task.cadence)
-        self._cells = self.features.shape[0] * self.features.shape[1]
+        self._cells = self.features.subsample(task.scored).size
         self._means = prior.means
         self._prior_probabilities = smooth(counts)
         self._prior_occurrence = counts.sum(-1) * np.float32(self._cells / SUM)  # (K, N) cells of a mean sequence
@@ -113,34 +112,32 @@ class CalibratedFlow:
 
     def _calibrate(self) -> None:
         """Compute the probabilities of classes and events by the prior and by what was learned."""
-        weight = self.config.prior_weight * self._prior_occurrence[..., None] + LEAST_WEIGHT
-        shifted = shift_odds(self._prior_probabilities, self._counts, self.config.shift_weight * self._cells)
-        self._probabilities = combine(self._counts, shifted, weight)  # (K, N, 6)
-        self._reached = exceedance(self._probabilities)  # (K, N, 5)
+        weight = self.config.prior_weight * self._prior_occurrence[..., None]  # (K, N, 1)
+        usual = (weight * self._prior_probabilities).sum(1)
+        shifted = shift_odds(self._prior_probabilities, self._counts, usual)
+        self._probabilities = combine(self._counts, shifted, weight + LEAST_WEIGHT)  # (K, N, 6)
+        self._chances = reached(self._probabilities)  # (K, N)
 
     def predict(self) -> npt.NDArray[np.float32]:
         """The forecast, (K, H, W) float32 pixels in [0, 1]."""
         bins = self.features.bins(self._frames, self._present, self.task.leads)
         if not self._issued or self._issued[-1].time != self._times[-1]:
-            self._issued.append(Issued(int(self._times[-1]), bins))
-        thresholds = self._choose_thresholds(bins)
+            self._issued.append(Issued(int(self._times[-1]), bins.verified()))
+        thresholds = self._choose_thresholds(bins.verified())
         table = forecast_pixels(
-            self._probabilities, self._reached, thresholds, self._means, self.task.zr, self.config.aim
+            self._probabilities, self._chances, thresholds, self._means, self.task.zr, self.config.aim
         )
-        cells = np.empty(bins.shape, np.float32)
-        for lead, out, pixels in zip(bins, cells, table, strict=True):
-            np.take(pixels, lead, out=out, mode="clip")
-        return self.features.expand(cells)
+        return self.features.forecast(bins, table)
 
     def _choose_thresholds(self, bins: npt.NDArray[np.int16]) -> Array:
         """Probabilities (K, 5) from which on events are forecast, for the present map and a share of past ones."""
-        size = self._probabilities.shape[1]
+        size = self._chances.shape[1]
         present = np.stack([np.bincount(lead.reshape(-1), minlength=size) for lead in bins])
         learned = self._counts.sum(-1)
         weight = self.config.prior_weight
-        sequences = weight + learned.sum() / len(learned) / self._cells + 1e-9
+        sequences = weight + learned.sum() / (len(learned) * SHAPE[0] * self._cells) + 1e-9
         usual = (weight * self._prior_occurrence + learned) / sequences
-        return choose_thresholds(self._reached, present + self.config.occurrence_weight * usual)
+        return choose_thresholds(self._chances, present + self.config.occurrence_weight * usual)
 
     def save(self, path: Path) -> None:
         """Write the state: counts, frames and forecasts that are not verified yet. Raises OSError."""
@@ -174,7 +171,7 @@ class CalibratedFlow:
 def _check(config: Config) -> None:
     if config.aim not in AIMS:
         raise OptionError(f"there is no aim {config.aim!r}, only {', '.join(AIMS)}")
-    for name in ("prior_weight", "shift_weight", "occurrence_weight", "half_life"):
+    for name in ("prior_weight", "occurrence_weight", "half_life"):
         if not 0 <= getattr(config, name) < np.inf:
             raise OptionError(f"{name} must be at least 0 and finite, got {getattr(config, name)}")
 

@@ -21,8 +21,8 @@ from hko7env.synthetic import default_archive
 
 from ..calibrated_flow import CalibratedFlow, Config
 from ..calibration import prior
-from ..calibration.features import SHAPE, Features
-from ..optical_flow.segment_motion import Tensor, estimate_motion
+from ..calibration.features import SHAPE, Bins, Features
+from ..optical_flow.segment_motion import REDUCTIONS, Tensor, estimate_motion
 from .timing import Line
 
 Ratios = dict[str, npt.NDArray[np.float64]]
@@ -73,28 +73,31 @@ class DryInflow(Features):
     outside = "zeros"
 
 
+class OneEstimate(Features):
+    """The motion estimated once, on the finest grid."""
+
+    def motion(self, levels: Tensor, present: npt.NDArray[np.bool_]) -> Tensor:
+        """The motion by linear terms."""
+        return estimate_motion(levels, present, REDUCTIONS[-1:])
+
+
 class LevelOnly(Features):
     """The level alone."""
 
-    kept = (True, False, False)
+    kept = (True, True, False)  # event, level, share
 
-    def bins(self, frames: npt.NDArray[np.uint8], present: npt.NDArray[np.bool_], leads: int) -> npt.NDArray[np.int16]:
+    def bins(self, frames: npt.NDArray[np.uint8], present: npt.NDArray[np.bool_], leads: int) -> Bins:
         """Bins of the features that are kept; those of the others are 0."""
-        indices = np.unravel_index(super().bins(frames, present, leads), SHAPE)
-        kept = tuple(index * keep for index, keep in zip(indices, self.kept, strict=True))
-        return np.asarray(np.ravel_multi_index(kept, SHAPE), np.int16)
+        bins = super().bins(frames, present, leads)
+        _, level, share = self.kept
+        own = np.arange(SHAPE[0], dtype=np.int16)[:, None, None] * (SHAPE[1] * SHAPE[2])
+        return Bins(bins.rows * level, own + (bins.columns - own) * share, bins.wet)
 
 
-class NoRainShare(LevelOnly):
-    """All features but the share of rain."""
+class ShareOnly(LevelOnly):
+    """The shares of the neighbourhood alone."""
 
     kept = (True, False, True)
-
-
-class NoHeavyShare(LevelOnly):
-    """All features but the share of heavy rain."""
-
-    kept = (True, True, False)
 
 
 class Variant(NamedTuple):
@@ -107,14 +110,13 @@ class Variant(NamedTuple):
 VARIANTS = {
     "as shipped": Variant(),
     "motion of the last pair alone": Variant(features=LastPair),
+    "motion estimated once": Variant(features=OneEstimate),
     "no motion": Variant(features=NoMotion),
     "no echo from outside the frame": Variant(features=DryInflow),
     "level alone": Variant(features=LevelOnly),
-    "without the share of rain": Variant(features=NoRainShare),
-    "without the share of heavy rain": Variant(features=NoHeavyShare),
+    "share alone": Variant(features=ShareOnly),
     "aim mse": Variant({"aim": "mse"}),
     "aim mae": Variant({"aim": "mae"}),
-    "no shift of odds": Variant({"shift_weight": 1e12}),
     "nothing learned": Variant({"half_life": 0.0}),
 }
 

@@ -138,7 +138,7 @@ def count_sequence(done: ArchiveCounts, view: SplitView, known: Features, index:
     """Add sequence ``index`` to ``done``; frames after its last slot count too, as far as the lead times reach."""
     archive, leads = view.archive, len(done.counts)
     frames, present = view.frames_at(view.schedule.slots(index)[0] + archive.cadence * np.arange(INPUTS + leads))
-    bins = known.bins(np.stack(frames[:INPUTS]), present[:INPUTS], leads)
+    bins = known.bins(np.stack(frames[:INPUTS]), present[:INPUTS], leads).verified()
     for lead in np.flatnonzero(present[INPUTS:]):
         frame = frames[INPUTS + lead]
         truth, seen = known.subsample(frame), known.subsample(scored(frame, archive.scored))

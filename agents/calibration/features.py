@@ -1,11 +1,11 @@
 """What the forecast knows about a location and lead time: the echo that arrives there and the rain around it.
 
-Three features, each in bins: the slightly smoothed level of the echo, and the shares of rain of at least 0.5 mm/h and
-of at least 5 mm/h in the neighbourhood. They are computed on a grid of half the resolution, of which one square is
-called a cell.
+For each event, which is a threshold of rain rate that is reached, there are two features in bins: the slightly smoothed
+level of the echo, and the share of the neighbourhood in which that event has been observed. They are computed on a grid
+of half the resolution, of which one square is called a cell.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 
 from hko7env.scores import scored
-from hko7env.units import ZR
+from hko7env.units import THRESHOLDS, ZR
 
 from ..optical_flow import variational
 from ..optical_flow.segment_motion import departure_points, estimate_motion, sample
@@ -21,14 +21,32 @@ from ..optical_flow.segment_motion import departure_points, estimate_motion, sam
 Tensor = torch.Tensor
 
 FINE, COARSE = 2, 8  # px of a frame in a cell of the level's grid, and of the neighbourhood's
-LEVEL_SIGMA, AROUND_SIGMA = 0.5, 1.5  # cells of those grids, which are 1 and 12 px of the frame
+SQUARE = 2  # cells in one direction of a square: shares are the same in it, and one of its cells is verified
+LEVEL_SIGMA, AROUND_SIGMA = 0.5, 1.0  # cells of those grids, which are 1 and 8 px of the frame
 # Levels at which bins begin; five of them are the thresholds of rain rate by HKO-7's relation
 LEVELS = (1, 36, 71, 83.7, 95, 106, 117.9, 129, 140.5, 149, 157.6, 167, 176, 184.75, 195, 206, 220)
-SHAPE = (len(LEVELS) + 1, 12, 8)  # bins of the level, of the share of rain and of the share of heavy rain
+SHAPE = (len(THRESHOLDS), len(LEVELS) + 1, 16)  # events, bins of the level, bins of the event's share
 BINS = SHAPE[0] * SHAPE[1] * SHAPE[2]
 TOP_SHARE = 200 / 255  # larger shares are in the last bin
-EVENTS = (0, 2)  # indices of THRESHOLDS: rain and heavy rain
 UNSEEN = 0.02  # weight of the mean of the wider surroundings, against the share of locations that the radar sees
+
+
+class Bins(NamedTuple):
+    """The bins of all cells, 0 to BINS - 1; each event has bins of its own.
+
+    Attributes:
+        rows: (K, h, w) int16, part of the level in the number of a cell's bins.
+        columns: (K, 5, h', w') int16, part of the event and its share, for squares of cells.
+        wet: (K, h', w') bool, whether there is rain in the neighbourhood.
+    """
+
+    rows: npt.NDArray[np.int16]
+    columns: npt.NDArray[np.int16]
+    wet: npt.NDArray[np.bool_]
+
+    def verified(self) -> npt.NDArray[np.int16]:
+        """(K, 5, h', w') int16 bins of the verified cell of each square."""
+        return np.asarray(self.rows[:, None, ::SQUARE, ::SQUARE] + self.columns)
 
 
 class Features:
@@ -47,7 +65,7 @@ class Features:
 
     def __init__(self, static: npt.NDArray[np.bool_], zr: ZR) -> None:
         self.static = static
-        self._events = [int(zr.threshold_levels[event]) for event in EVENTS]
+        self._events = torch.tensor(zr.threshold_levels.tolist())[:, None, None]
         self._padding = [part for size in reversed(static.shape) for part in (0, -size % COARSE)]
         self._seen = F.pad(torch.from_numpy(static.astype(np.float32)), self._padding)[None, None]
         self._fine_seen = _blur(self._seen, FINE, LEVEL_SIGMA)
@@ -55,8 +73,8 @@ class Features:
         height, width = self._fine_seen.shape[2:]
         self.shape = (height, width)
 
-    def bins(self, frames: npt.NDArray[np.uint8], present: npt.NDArray[np.bool_], leads: int) -> npt.NDArray[np.int16]:
-        """The bin of each cell and lead time.
+    def bins(self, frames: npt.NDArray[np.uint8], present: npt.NDArray[np.bool_], leads: int) -> Bins:
+        """The bin of each cell and lead time, for each event.
 
         Args:
             frames: (J, H, W) levels as recorded; the newest present one is extrapolated.
@@ -64,7 +82,7 @@ class Features:
             leads: K, number of lead times.
 
         Returns:
-            (K, h, w) int16, 0 to BINS - 1.
+            The bins.
         """
         slots = np.flatnonzero(present)
         newest = int(slots[-1]) if len(slots) else len(frames) - 1
@@ -72,26 +90,46 @@ class Features:
         keep = scored(frames, self.static) & present[:, None, None]
         levels = torch.from_numpy(np.where(keep, frames, np.uint8(0)).astype(np.float32))
         levels = F.pad(levels[None], self._padding, mode="replicate")[0]
+        events, sizes, shares = SHAPE
         with torch.inference_mode():
             points = departure_points(self.motion(levels, present), age + leads)[age:]
-            level, shares = self._images(levels[newest] * self._seen)
-            around = _enlarge(self._at(shares, points), self.shape).floor_()
+            level, around = self._images(levels[newest] * self._seen)
             fine = _enlarge(points.permute(0, 3, 1, 2), self.shape).permute(0, 2, 3, 1)
-            result = self._at(level, fine)[:, 0].floor_()
-            for share, count in zip(around.unbind(1), SHAPE[1:], strict=True):
-                result.mul_(count).add_(share)
-            return np.asarray(result.to(torch.int16).numpy())
+            rows = self._at(level, fine).to(torch.int16) * shares
+            columns = self._at(around, points).to(torch.int16)
+            wet = columns[:, 0] > 0
+            columns += torch.arange(events, dtype=torch.int16)[:, None, None] * (sizes * shares)
+        return Bins(rows[:, 0].numpy(), columns.numpy(), wet.numpy())
 
     def motion(self, levels: Tensor, present: npt.NDArray[np.bool_]) -> Tensor:
         """The motion of frames, see :func:`~agents.optical_flow.segment_motion.estimate_motion`."""
         return estimate_motion(levels, present)
 
     def subsample(self, frame: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Take one location of each cell of a frame (H, W); returns (h, w), 0 in the padding."""
-        part = frame[FINE // 2 :: FINE, FINE // 2 :: FINE]
-        return np.pad(part, [(0, whole - size) for whole, size in zip(self.shape, part.shape, strict=True)])
+        """Take the verified locations of a frame (H, W), one of each square; returns (h', w'), 0 in the padding."""
+        part = frame[FINE // 2 :: FINE * SQUARE, FINE // 2 :: FINE * SQUARE]
+        shape = (size // SQUARE for size in self.shape)
+        return np.pad(part, [(0, whole - size) for whole, size in zip(shape, part.shape, strict=True)])
 
-    def expand(self, cells: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def forecast(self, bins: Bins, table: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Give every location the highest value of its bins, and 0 where there is no rain in the neighbourhood.
+
+        Args:
+            bins: The bins.
+            table: (K, N) value of each bin.
+
+        Returns:
+            (K, H, W).
+        """
+        leads, height, width = bins.wet.shape
+        cells = np.zeros((leads, height, SQUARE, width, SQUARE), np.float32)
+        for lead, wet, values in zip(range(leads), bins.wet, table, strict=True):
+            level = bins.rows[lead].reshape(cells.shape[1:]).transpose(0, 2, 1, 3)[wet]
+            highest = values[bins.columns[lead][:, wet][..., None, None] + level].max(0)
+            cells[lead].transpose(0, 2, 1, 3)[wet] = highest
+        return self._expand(cells.reshape(leads, *self.shape))
+
+    def _expand(self, cells: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Give every location the value of its cell: (K, h, w) to (K, H, W)."""
         height, width = self.static.shape
         count, rows, columns = cells.shape
@@ -100,17 +138,16 @@ class Features:
         return np.ascontiguousarray(locations.reshape(count, rows * FINE, -1)[:, :height, :width])
 
     def _images(self, frame: Tensor) -> tuple[Tensor, Tensor]:
-        """The level (1, 1, h, w) and both shares (1, 2, h', w') of a frame (1, 1, H, W), in units of bins."""
-        events = torch.cat([(frame >= event).to(frame) for event in self._events], 1)
-        summed = _blur(torch.cat([events, frame], 1), COARSE, AROUND_SIGMA)
+        """The level (1, 1, h, w) and the share of each event (1, 5, h', w') of a frame (1, 1, H, W), in bins."""
+        summed = _blur(torch.cat([(frame >= self._events).to(frame), frame], 1), COARSE, AROUND_SIGMA)
         mean = summed.sum((2, 3), keepdim=True) / (self._coarse_seen.sum() + 1e-3)
         around = (summed + UNSEEN * mean) / (self._coarse_seen + UNSEEN)
-        background = _enlarge(around[:, 2:], self.shape)
+        events, sizes, shares = SHAPE
+        background = _enlarge(around[:, events:], self.shape)
         level = (_blur(frame, FINE, LEVEL_SIGMA) + UNSEEN * background) / (self._fine_seen + UNSEEN)
-        position = np.interp(level, (0, *LEVELS, 256), np.arange(SHAPE[0] + 1)).astype(np.float32)
-        most = torch.tensor(SHAPE[1:], dtype=torch.float32)[:, None, None]
-        shares = (around[:, :2] / TOP_SHARE).sqrt() * most
-        return torch.from_numpy(position), torch.minimum(shares, most - 0.01)
+        position = np.interp(level, (0, *LEVELS, 256), np.arange(sizes + 1)).astype(np.float32)
+        share = (around[:, :events] / TOP_SHARE).sqrt() * shares
+        return torch.from_numpy(position), share.clamp(max=shares - 0.01)
 
     def _at(self, images: Tensor, points: Tensor) -> Tensor:
         """The values (K, C, h, w) of ``images`` (1, C, H, W) at ``points`` (K, h, w, 2)."""

@@ -13,11 +13,12 @@ from hko7env.units import ZR
 
 from ..learning import checkpoint
 from .counts import CLASSES, Array
-from .features import BINS
+from .features import BINS, SHAPE
 
 STEP = 6  # minutes between the lead times of a prior
 LEADS = 20
-SUM = 60_000  # of the counts of a lead time: close to the largest number of half precision
+MOST_CADENCE = 30  # minutes between frames; between more distant ones, the flow does not find how echo moves
+SUM = 60_000  # of the counts of an event and lead time: close to the largest number of half precision
 KIND = "calibrated_flow"  # stored in the file
 SHIPPED = Path(__file__).resolve().parent.parent / "weights" / "calibrated_flow.safetensors"
 _REMEDY = "make a prior with hko7env calibrate"
@@ -28,7 +29,7 @@ class Prior:
     """Counts of a mean sequence.
 
     Attributes:
-        counts: (20, N, 6) by lead time, bin and class; each lead time sums to SUM.
+        counts: (20, N, 6) by lead time, bin and class; the bins of an event and lead time sum to SUM.
         means: (6,) mean pixel of each class.
         zr: Relation between level and rain rate that the classes follow.
         metadata: What the prior was counted from.
@@ -40,7 +41,19 @@ class Prior:
     metadata: dict[str, Any]
 
     def at(self, leads: int, cadence: int) -> Array:
-        """The counts (leads, N, 6) for lead times every ``cadence`` minutes; each lead time sums to SUM."""
+        """The counts (leads, N, 6) for lead times every ``cadence`` minutes.
+
+        Lead times before the first one of the prior get the counts of the first one, those after the last one the
+        counts of the last one.
+
+        Raises:
+            OptionError: If ``cadence`` is greater than MOST_CADENCE.
+        """
+        if cadence > MOST_CADENCE:
+            raise OptionError(
+                f"this agent is made for frames at most {MOST_CADENCE} minutes apart, and these are {cadence} minutes "
+                "apart: use an archive of shorter cadence, or agents.last_frame"
+            )
         return resample_leads(self.counts, STEP, cadence, leads)
 
 
@@ -101,6 +114,6 @@ def write(path: Path, counts: npt.NDArray[np.floating], means: Array, zr: ZR, me
     Raises:
         OSError: If it cannot be written.
     """
-    scaled = counts * (SUM / counts.sum((1, 2), keepdims=True))
+    scaled = counts * (SUM * SHAPE[0] / counts.sum((1, 2), keepdims=True))
     tensors = {"counts": torch.from_numpy(scaled).half(), "means": torch.from_numpy(means)}
     checkpoint.write(path, tensors, {"kind": KIND, "zr": [zr.a, zr.b], **metadata})

@@ -14,6 +14,7 @@ from hko7env.naming import suggest
 
 TOPICS = {  # name: module of ..benchmarks, what it measures
     "scores": ("scores", "scoring one step of 20 frames"),
+    "diagnostics": ("diagnostics", "what evaluate --keep diagnostics adds to scoring a step"),
     "stream": ("stream", "reading frames from an archive"),
     "pass": ("whole_pass", "all 6053 sequences of a test split of HKO-7's size, with the last-frame agent"),
     "synthetic": ("synthetic", "making short and long synthetic archives"),
@@ -26,10 +27,12 @@ TOPICS = {  # name: module of ..benchmarks, what it measures
         "calibrated_flow_scores",
         "scores of agents.calibrated_flow and its ratios to ROVER's on each --archive, or with --ablation of variants",
     ),
+    "flow-net": ("flow_net", "what each choice in agents.flow_net is worth: short trainings on each --archive"),
+    "real-rain": ("real_rain", "scores of agents and their ratios to ROVER's on each --archive"),
     "online-learning": ("online_learning", "scores of ways to learn online, on the split valid of each --archive"),
+    "report": ("report", "intervals of a report of ten runs at HKO-7's size, and how often they hold the truth"),
     "nets": ("nets", "forecast, training step and online step of every network, or of --models"),
 }
-SCORED = "calibrated-flow-scores"
 MODELS_HELP = (
     "for nets: networks such as 'hko7 trajgru'; default: all; for online-learning: networks such as trajgru; default: "
     "trajgru and convgru"
@@ -59,7 +62,7 @@ def _parser() -> Parser:
     add("topics", nargs="+", metavar="TOPIC", help="what to measure, from the list above")
     add("--rounds", type=integer(1), default=15, metavar="N", help="timed rounds of each competitor; default: 15")
     help_text = "paths or URLs of archives; default: the synthetic archive"
-    add("--archive", nargs="+", metavar="PATH", help=f"for flow, {SCORED} and online-learning: {help_text}")
+    add("--archive", nargs="+", metavar="PATH", help=f"for topics that read archives: {help_text}")
     _add_scores(add)
     add(
         "--mnist",
@@ -76,10 +79,12 @@ def _parser() -> Parser:
 
 def _add_scores(add: Any) -> None:
     """Add the options of the topics that run agents."""
-    topic, both = "for calibrated-flow-scores:", "for calibrated-flow-scores and online-learning:"
-    add("--split", help=f"{both} split of each archive, or all; default: test or, for online-learning, valid")
+    add("--agents", nargs="+", metavar="AGENT", help="for real-rain: agents to compare; default: all that come trained")
+    topics = "for real-rain, calibrated-flow-scores and online-learning:"
+    add("--split", help=f"{topics} split of each archive, or all; default: test or, for online-learning, valid")
     help_text = "for online-learning: the first N sequences only; default: all"
     add("--limit", type=integer(1), metavar="N", help=help_text)
+    topic = "for calibrated-flow-scores:"
     help_text = f"{topic} vary the parts of the agent instead of comparing agents; default: no"
     add("--ablation", action=argparse.BooleanOptionalAction, default=False, help=help_text)
-    add("--out", type=Path, default=Path("results"), metavar="PATH", help=f"{both} run folders; default: results")
+    add("--out", type=Path, default=Path("results"), metavar="PATH", help=f"{topics} run folders; default: results")

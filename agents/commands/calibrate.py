@@ -1,7 +1,9 @@
 """Make a prior for ``agents.calibrated_flow`` from archives: ``hko7env calibrate mine.zarr --out mine.safetensors``.
 
-It counts what became of the echo that the agent extrapolates. Counts are kept in the folder of --cache: a command that
-is interrupted continues when it is given again, and archives that were counted before are not counted again.
+It counts what became of the echo that the agent extrapolates. With --network it counts instead how often the
+probabilities of ``agents.flow_net`` came true, and writes its weights with these counts. Counts are kept in the folder
+of --cache: a command that is interrupted continues when it is given again, and archives that were counted before are
+not counted again.
 """
 
 import hashlib
@@ -12,6 +14,7 @@ from hko7env.command_line import Parser, add_out, weighted_archive
 from hko7env.split_view import SplitView
 
 from ..calibration.counting import Source, make_prior
+from ..calibration.network_counting import calibrate_network
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,7 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
     """
     args = _parser().parse_args(arguments)
     sources = [Source(SplitView(Archive(name), args.split), weight) for name, weight in args.archives]
-    told = make_prior(sources, args.out, args.cache)
+    if args.network:
+        told = calibrate_network(args.network, sources, args.out, args.cache)
+    else:
+        told = make_prior(sources, args.out, args.cache)
     data = args.out.read_bytes()
     print(f"{args.out}: {len(data)} bytes, sha256 {hashlib.sha256(data).hexdigest()}")
     for one in told:
@@ -40,7 +46,9 @@ def _parser() -> Parser:
     help_text = "path or URL of an archive, and the weight of its mean sequence; without a weight: 1"
     parser.add_argument("archives", nargs="+", type=weighted_archive, metavar="ARCHIVE[=WEIGHT]", help=help_text)
     parser.add_argument("--split", default="train", help="split of every archive, or all; default: train")
+    help_text = "weights that a training of agents.flow_net made, to be calibrated; default: none"
+    parser.add_argument("--network", type=Path, metavar="PATH", help=help_text)
     help_text = "folder in which counts are kept; default: calibration"
     parser.add_argument("--cache", type=Path, default=Path("calibration"), metavar="PATH", help=help_text)
-    add_out(parser, "file of the prior")
+    add_out(parser, "file of the prior or of the weights")
     return parser

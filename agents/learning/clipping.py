@@ -2,12 +2,12 @@
 
 import torch
 
-from ..networks.network import Network
+from ..networks.network import TrainableNetwork
 
 CLIP_NORM = 50.0  # of the released code for HKO-7
 
 
-def clip_gradients(net: Network, norm: float) -> None:
+def clip_gradients(net: TrainableNetwork, norm: float) -> None:
     """Scale the gradients of each part of ``net`` down to a norm.
 
     Args:

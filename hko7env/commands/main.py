@@ -10,7 +10,9 @@ DESCRIPTION = "A streaming benchmark for precipitation nowcasting: the HKO-7 pro
 RESUMES = "stopped; what is finished is kept, and the same command continues from there"
 COMMANDS = {
     "evaluate": Command("hko7env.commands.evaluate", "evaluate agents and print the table of scores", RESUMES),
+    "report": Command("hko7env.commands.report", "compare finished runs on one HTML page: who wins, how surely, where"),
     "archive": Command("hko7env.commands.archive.main", "make, inspect and change archives of radar frames"),
+    "score": Command("hko7env.commands.score", "score a file of forecasts made elsewhere", RESUMES),
     "train": Command("agents.commands.train", "train a network on an archive or on synthetic rain", RESUMES),
     "calibrate": Command("agents.commands.calibrate", "make a prior for agents.calibrated_flow from archives", RESUMES),
     "animate": Command("hko7env.commands.animate", "animate one forecast beside what was observed"),

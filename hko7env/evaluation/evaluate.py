@@ -23,7 +23,9 @@ from hko7env.contract import Learner
 from hko7env.env import NowcastingEnv
 from hko7env.evaluation.checkpoints import restore_checkpoint, save_checkpoint
 from hko7env.evaluation.code_digest import code_digest
-from hko7env.evaluation.journal import Journal, RunError
+from hko7env.evaluation.journal import RunError
+from hko7env.evaluation.provenance import archive_facts, evaluate_command
+from hko7env.evaluation.recording import NOTHING, Extras, Recorder, Work, remaining
 from hko7env.evaluation.run_folder import RunFolder
 from hko7env.evaluation.table import Result
 from hko7env.evaluation.workers import is_orphan, run_processes
@@ -31,6 +33,7 @@ from hko7env.loading import check_options, find, load
 from hko7env.parallel import chunked
 from hko7env.runner import run
 from hko7env.scores import Tally
+from hko7env.split_view import SplitView
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -76,8 +79,28 @@ class Plan:
         """``online`` or ``offline``."""
         return "online" if self.online else "offline"
 
+    def words(self, out: Path) -> list[str]:
+        """The words of the command that runs this plan into the folder ``out`` of run folders."""
+        return evaluate_command(
+            self.agent,
+            self.setting,
+            archive=self.archive,
+            split=self.split,
+            limit=self.limit,
+            cleaned=self.cleaned,
+            options=self.options,
+            out=out,
+        )
 
-def evaluate(plan: Plan, out: Path, *, workers: int = 1, checkpoint_seconds: float = CHECKPOINT_SECONDS) -> Result:
+
+def evaluate(
+    plan: Plan,
+    out: Path,
+    *,
+    workers: int = 1,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    extras: Extras = NOTHING,
+) -> Result:
     """Run ``plan``, or what is missing of it, in its folder under ``out``.
 
     Args:
@@ -85,6 +108,8 @@ def evaluate(plan: Plan, out: Path, *, workers: int = 1, checkpoint_seconds: flo
         out: Folder of run folders; it is created if necessary.
         workers: Number of processes of an offline run. Online runs always use one, because order matters.
         checkpoint_seconds: Seconds between the checkpoints of a learner.
+        extras: What to keep besides tallies. It does not change the run: what a run lacks is added by forecasting
+            the sequences again.
 
     Returns:
         The result of the whole run.
@@ -99,20 +124,21 @@ def evaluate(plan: Plan, out: Path, *, workers: int = 1, checkpoint_seconds: flo
     env = plan.environment()
     count = min(plan.limit or len(env.schedule), len(env.schedule))
     folder = open_folder(plan, env, count, out)
-    data, episodes = describe(env, count), env.schedule.episode(count - 1) + 1
+    data, episodes = describe(env.view, count), env.schedule.episode(count - 1) + 1
     with folder.held():
+        folder.add_sequences(env.schedule)
         tally = folder.finished()
+        work = remaining(folder, env.view, count, extras) if tally is None or extras else None
+        if work and work.missing:  # else it was stopped between its last record and complete.json
+            with progress.bar(count, f"{plan.agent} {plan.setting}", "seq", done=count - len(work.missing)) as bar:
+                if plan.online:
+                    _run_online(plan, env, folder, work, count, bar, checkpoint_seconds)
+                elif workers > 1 and len(work.missing) > 1:
+                    _run_workers(plan, folder, work, workers, bar)
+                else:
+                    _run_parts(plan, env, work, folder.new_journal(), bar)
         if tally is not None:
             return Result(plan.agent, plan.setting, data, tally, episodes)
-        missing = sorted(set(range(count)) - set(folder.records()["index"].tolist()))
-        if missing:  # else it was stopped between its last record and complete.json
-            with progress.bar(count, f"{plan.agent} {plan.setting}", "seq", done=count - len(missing)) as bar:
-                if plan.online:
-                    _run_online(plan, env, folder, missing, count, bar, checkpoint_seconds)
-                elif workers > 1 and len(missing) > 1:
-                    _run_workers(plan, folder, missing, workers, bar)
-                else:
-                    _run_parts(plan, env, missing, folder.new_journal(), folder.run, bar)
         result = Result(plan.agent, plan.setting, data, folder.tally(), episodes)
         if result.tally.sequences != count:
             raise RunError(f"{folder.path} holds {result.tally.sequences} of {count} sequences: run it again")
@@ -120,15 +146,15 @@ def evaluate(plan: Plan, out: Path, *, workers: int = 1, checkpoint_seconds: flo
     return result
 
 
-def describe(env: NowcastingEnv, count: int) -> str:
+def describe(view: SplitView, count: int) -> str:
     """Describe the data of a table in one line: source, split, the first ``count`` sequences, fingerprint."""
-    source = env.archive.attributes.get("source") or "source unknown"
+    source = view.archive.attributes.get("source") or "source unknown"
     caution = (
         "; synthetic rain ranks implementations, it does not prove skill on real rain" if "synthetic" in source else ""
     )
-    part = "" if count == len(env.schedule) else f" (first {count} of {len(env.schedule)} sequences)"
-    split = f"split {env.split}" if env.split in env.archive.splits else "all frames"
-    return f"Data: {source}, {split}{part}, fingerprint {env.archive.fingerprint[:10]}{caution}."
+    part = "" if count == len(view.schedule) else f" (first {count} of {len(view.schedule)} sequences)"
+    split = f"split {view.split}" if view.split in view.archive.splits else "all frames"
+    return f"Data: {source}, {split}{part}, fingerprint {view.archive.fingerprint[:10]}{caution}."
 
 
 def open_folder(plan: Plan, env: NowcastingEnv, count: int, out: Path) -> RunFolder:
@@ -163,6 +189,8 @@ def open_folder(plan: Plan, env: NowcastingEnv, count: int, out: Path) -> RunFol
         "archive": str(plan.archive or "default"),
         "options": {name: value if _is_plain(value) else str(value) for name, value in options.items()},
         "versions": {"python": platform.python_version(), **versions},
+        "command": plan.words(out),
+        "data": archive_facts(env.archive),
         "protocol": {"inputs": env.task.inputs, "leads": env.task.leads, "cadence": env.task.cadence},
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
@@ -185,14 +213,12 @@ def _content(value: Any) -> Any:
     return value
 
 
-def _run_parts(
-    plan: Plan, env: NowcastingEnv, missing: list[int], path: Path, run_digest: str, bar: Any = None
-) -> None:
-    """Run offline sequences, in as few unbroken parts as possible, into the journal at ``path``."""
-    journal = Journal(path, env.task.leads, run_digest)
+def _run_parts(plan: Plan, env: NowcastingEnv, work: Work, journal: Path, bar: Any = None) -> None:
+    """Run offline sequences, in as few unbroken parts as possible, into the journal at ``journal``."""
+    recorder = Recorder(work, journal, env)
 
     def record(index: int, tally: Tally) -> None:
-        journal.add(index, tally)
+        recorder.add(index, tally)
         if bar is not None:
             bar.update()
         if is_orphan():
@@ -200,10 +226,10 @@ def _run_parts(
 
     try:
         agent = load(plan.agent, env.task, **plan.options)
-        for start, stop in _unbroken(missing):
-            run(env, agent, options={"start": start, "stop": stop}, record=record)
+        for start, stop in _unbroken(work.missing):
+            run(recorder.env, agent, options={"start": start, "stop": stop}, record=record)
     finally:
-        journal.close()
+        recorder.close()
 
 
 def _unbroken(indices: list[int]) -> Iterator[tuple[int, int]]:
@@ -216,7 +242,7 @@ def _unbroken(indices: list[int]) -> Iterator[tuple[int, int]]:
             start = None
 
 
-def _run_workers(plan: Plan, folder: RunFolder, missing: list[int], workers: int, bar: Any) -> None:
+def _run_workers(plan: Plan, folder: RunFolder, work: Work, workers: int, bar: Any) -> None:
     """Share offline sequences among processes, each with a journal of its own; the sharing does not change results."""
     before, shown = folder.recorded(), 0
 
@@ -226,45 +252,45 @@ def _run_workers(plan: Plan, folder: RunFolder, missing: list[int], workers: int
         bar.update(done - shown)
         shown = done
 
-    jobs = [partial(_work, plan, share, folder.new_journal(), folder.run) for share in chunked(missing, workers)]
+    jobs = [
+        partial(_run_share, plan, work.part(share), folder.new_journal()) for share in chunked(work.missing, workers)
+    ]
     try:
         run_processes(jobs, poll)
     except RunError as error:
         raise RunError(f"{error}; {folder.path} keeps the finished sequences: run it again to continue") from error
 
 
-def _work(plan: Plan, share: list[int], journal: Path, run_digest: str) -> None:
-    _run_parts(plan, plan.environment(), share, journal, run_digest)
+def _run_share(plan: Plan, work: Work, journal: Path) -> None:
+    _run_parts(plan, plan.environment(), work, journal)
 
 
 def _run_online(
-    plan: Plan, env: NowcastingEnv, folder: RunFolder, missing: list[int], count: int, bar: Any, seconds: float
+    plan: Plan, env: NowcastingEnv, folder: RunFolder, work: Work, count: int, bar: Any, seconds: float
 ) -> None:
     """Run from the first missing sequence on, with the agent in the state that it has there in an uninterrupted run."""
     agent = load(plan.agent, env.task, **plan.options)
-    wanted, options, skip = set(missing), {"start": 0, "stop": count}, 0
+    first, options, skip = work.missing[0], {"start": 0, "stop": count}, 0
     if isinstance(agent, Learner):
-        start = restore_checkpoint(agent, folder, missing[0])
+        start = restore_checkpoint(agent, folder, first)
         options |= {"start": start, "continued": start > 0}
     else:
-        options["start"] = int(env.schedule.episode_starts[env.schedule.episode(missing[0])])
-        skip = missing[0]
-    journal = Journal(folder.new_journal(), env.task.leads, folder.run)
+        options["start"] = int(env.schedule.episode_starts[env.schedule.episode(first)])
+        skip = first
+    recorder = Recorder(work, folder.new_journal(), env)
     saved = time.monotonic()
 
     def record(index: int, tally: Tally) -> None:
-        if index in wanted:
-            journal.add(index, tally)
-            wanted.remove(index)
+        if recorder.add(index, tally):
             bar.update()
 
     def after(index: int) -> None:
         nonlocal saved
         if isinstance(agent, Learner) and index + 1 < count and time.monotonic() - saved >= seconds:
-            save_checkpoint(agent, folder, index + 1, first_missing=min(wanted, default=count))
+            save_checkpoint(agent, folder, index + 1, first_missing=min(recorder.wanted, default=count))
             saved = time.monotonic()
 
     try:
-        run(env, agent, options=options, skip=skip, record=record, after=after)
+        run(recorder.env, agent, options=options, skip=skip, record=record, after=after)
     finally:
-        journal.close()
+        recorder.close()

@@ -18,12 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from hko7env.evaluation.journal import RunError, read_journal, record_dtype, sum_records, writing
+from hko7env.evaluation.provenance import SEQUENCES, read_sequences, sequences_csv
 from hko7env.evaluation.table import Result, leads_csv, table
 from hko7env.files import write_atomically
+from hko7env.schedule import Schedule
 from hko7env.scores import COUNTS, ERRORS, Tally
 
+_MOST_LEADS = 10_000  # more are a sign of damage
 _NUMBERED = re.compile(r"[0-9]{4,}\.journal|[0-9]{6,}\.(checkpoint|json)")
-_NAMED = ("config.json", "tally.npz", "leads.csv", "table.md", "complete.json")
+_NAMED = ("config.json", SEQUENCES, "tally.npz", "leads.csv", "table.md", "missing.json", "complete.json")
 # Files that a killed process leaves: those of write_atomically, and unfinished checkpoints
 _PARTIAL = re.compile(
     rf"({'|'.join(map(re.escape, _NAMED))}|[0-9]{{6,}}\.(checkpoint|json))\.[0-9]+\.partial|[0-9]{{6,}}\.partial.*"
@@ -39,6 +42,15 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise RunError(f"{path} is damaged (not a JSON object): {remedy}")
     return found
+
+
+def is_run_folder(path: Path) -> bool:
+    """Whether ``path`` is a folder with a file that only run folders have, perhaps a damaged one."""
+    return any((path / name).exists() for name in _NAMED) or any(path.glob("*.journal"))
+
+
+def _sha256(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 class RunFolder:
@@ -57,7 +69,7 @@ class RunFolder:
     """
 
     def __init__(self, root: Path, name: str, identity: dict[str, Any], context: dict[str, Any], leads: int) -> None:
-        self.run = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        self.run = _sha256(identity)
         self.path = Path(root) / f"{name}-{self.run[:10]}"
         self.identity, self.context, self.leads = identity, context, leads
         self._mark = self.run  # digest that the files must carry
@@ -76,11 +88,15 @@ class RunFolder:
         found = read_json(config, remedy)
         try:
             leads = int(found["context"]["protocol"]["leads"])
+            if not isinstance(found["identity"], dict) or not 0 < leads <= _MOST_LEADS:
+                raise ValueError("no identity, or no possible number of lead times")
             folder = cls(Path(path).parent, Path(path).name.rpartition("-")[0], found["identity"], {}, leads)
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"{config} is damaged ({type(error).__name__}: {error}): {remedy}") from error
         if folder.path.name != Path(path).name:
             raise RunError(f"{config} is damaged, or belongs to another run than {path}: {remedy}")
+        if found.get("context_sha256", _sha256(found["context"])) != _sha256(found["context"]):
+            raise RunError(f"{config} is damaged (its context): {remedy}")
         folder.context = found["context"]
         if folder._is_unmarked():
             folder._mark = ""
@@ -133,7 +149,8 @@ class RunFolder:
         """Compare ``config.json`` with this run's identity; write it in a new folder."""
         config = self.path / "config.json"
         if not config.exists():
-            text = json.dumps({"identity": self.identity, "context": self.context}, indent=1)
+            facts = {"identity": self.identity, "context": self.context, "context_sha256": _sha256(self.context)}
+            text = json.dumps(facts, indent=1)
             self._write(config.name, text.encode())
             return
         remedy = "remove it and run it again, which writes a new one"
@@ -183,6 +200,23 @@ class RunFolder:
         with writing(path):
             path.touch(exist_ok=False)
         return path
+
+    def add_sequences(self, schedule: Schedule) -> None:
+        """Write ``sequences.csv`` for readers who do not have the archive, unless it is there."""
+        if not (self.path / SEQUENCES).exists():
+            self._write(SEQUENCES, sequences_csv(schedule).encode())
+
+    def sequences(self) -> Schedule:
+        """The schedule of the run's split, from ``sequences.csv``. Raises RunError if that is missing or damaged."""
+        path = self.path / SEQUENCES
+        try:
+            protocol = {name: int(self.context["protocol"][name]) for name in ("inputs", "leads", "cadence")}
+            digest = str(self.identity["schedule"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(
+                f"{self.path / 'config.json'} is damaged ({type(error).__name__}: {error}): evaluate the agent again"
+            ) from error
+        return read_sequences(path, digest, **protocol)
 
     def recorded(self) -> int:
         """Number of records in the journals, from the sizes of the files: cheap enough to poll."""

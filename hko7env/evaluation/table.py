@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,9 +72,7 @@ def table(results: Sequence[Result]) -> str:
 
     Lines below the table describe the data and name every average that is undefined.
     """
-    header = ["Agent", "Setting"]
-    for score in _IN_TABLE:
-        header += [f"{score.title} ≥{t:g}" for t in THRESHOLDS] if score.per_threshold else [score.title]
+    header = ["Agent", "Setting", *_score_titles()]
     header += ["sequences", "episodes"]
     lines: list[list[str]] = []
     notes: list[str] = []
@@ -83,12 +81,46 @@ def table(results: Sequence[Result]) -> str:
         values = [_score(v, score.digits) for score in _IN_TABLE for v in np.atleast_1d(mean[score.name])]
         lines.append([result.agent, result.setting, *values, str(result.tally.sequences), str(result.episodes)])
         notes += _undefined(result)
-    widths = [max(len(line[i]) for line in [header, *lines]) for i in range(len(header))]
-    text = [_line(header, widths), _line(["-" * w for w in widths], widths), *(_line(line, widths) for line in lines)]
+    text = _aligned([header, *lines])
     legend = (
         "Mean over the lead times of scores pooled per lead; CSI and HSS at rain rates in mm/h; bias 1 is unbiased."
     )
     return "\n".join([*text, "", *sorted({result.data for result in results}), legend, *notes, ""])
+
+
+def seed_table(groups: Iterable[Sequence[Result]]) -> str:
+    """Format mean and standard deviation over seeds as markdown, as Table 4 of Shi et al. 2017.
+
+    Args:
+        groups: Results that differ in the seed alone, of several agents and settings. Groups of fewer than two are left
+            out.
+
+    Returns:
+        The table; empty if there is no group of two or more. The standard deviation is that of a sample (n - 1). A
+        score that is undefined for one seed has no mean.
+    """
+    lines = []
+    for results in groups:
+        if len(results) < 2:
+            continue
+        means = [averages(result.tally) for result in results]
+        cells = []
+        for score in _IN_TABLE:
+            values = np.stack([np.atleast_1d(mean[score.name]) for mean in means])
+            pairs = zip(values.mean(axis=0), values.std(axis=0, ddof=1), strict=True)
+            cells += [_score(m, score.digits) + ("" if np.isnan(m) else f" ± {s:.{score.digits}f}") for m, s in pairs]
+        lines.append([results[0].agent, results[0].setting, *cells, str(len(results))])
+    if not lines:
+        return ""
+    title = "Mean and standard deviation over seeds:"
+    return "\n".join([title, "", *_aligned([["Agent", "Setting", *_score_titles(), "seeds"], *lines]), ""]) + "\n"
+
+
+def _score_titles() -> list[str]:
+    titles = []
+    for score in _IN_TABLE:
+        titles += [f"{score.title} ≥{t:g}" for t in THRESHOLDS] if score.per_threshold else [score.title]
+    return titles
 
 
 def _undefined(result: Result) -> Iterator[str]:
@@ -109,6 +141,12 @@ def _undefined(result: Result) -> Iterator[str]:
 
 def _score(value: Any, digits: int | None) -> str:
     return UNDEFINED if np.isnan(value) else f"{value:.{digits}f}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a markdown table whose first row is the header."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [_line(rows[0], widths), _line(["-" * w for w in widths], widths), *(_line(row, widths) for row in rows[1:])]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -31,10 +31,14 @@ def check_axes(path: Path) -> None:
                 _check_axis(name, getattr(file.get(name), "shape", None))
 
 
-def open_dataset(path: Path) -> Any:
+def open_dataset(path: Path, **options: Any) -> Any:
     """Open a file or store as ``xarray.Dataset``; coordinates are read, other arrays when they are used.
 
     Call :func:`check_axes` before.
+
+    Args:
+        path: The file or store.
+        **options: Passed to xarray, such as ``decode_timedelta``.
 
     Raises:
         RadarImportError: xarray or h5netcdf is not installed.
@@ -46,9 +50,12 @@ def open_dataset(path: Path) -> Any:
     except ImportError as error:
         raise RadarImportError("reading CF data needs xarray and h5netcdf: pip install 'hko7env[xarray]'") from error
     if path.is_dir():
-        return xarray.open_zarr(path)
+        consolidated = (
+            zarr.open_group(path, mode="r").metadata.consolidated_metadata is not None
+        )  # as check_axes read it
+        return xarray.open_zarr(path, consolidated=consolidated, **options)
     try:
-        return xarray.open_dataset(path, engine="h5netcdf" if _signature(path) == _HDF5 else "scipy")
+        return xarray.open_dataset(path, engine="h5netcdf" if _signature(path) == _HDF5 else "scipy", **options)
     except h5netcdf.CompatibilityError as error:
         raise DamagedFile(str(error)) from error
 

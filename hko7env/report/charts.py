@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 _INK = "#010203"  # drawn with this colour, then replaced
+RUN_COLOURS = tuple(f"#0d0e0{i}" for i in range(8))  # replaced by the page's CSS variables --run-0 to --run-7
 _SIZE = (5.0, 3.2)  # inches
 
 
@@ -37,8 +38,11 @@ def draw_chart(draw: Callable[[Any], None], size: tuple[float, float] = _SIZE) -
         draw(figure.subplots())
         svg = io.StringIO()
         figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
-    text = svg.getvalue()[svg.getvalue().index("<svg") :]
-    return re.sub(r'<g id="[^"]*"', "<g", text.replace(_INK, "currentColor"))  # these ids repeat from chart to chart
+    text = svg.getvalue()[svg.getvalue().index("<svg") :].replace(_INK, "currentColor")
+    for i, colour in enumerate(RUN_COLOURS):
+        text = text.replace(colour, f"var(--run-{i})")
+    text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.S)
+    return re.sub(r'<g id="[^"]*"', "<g", text)  # these ids repeat from chart to chart
 
 
 def draw_map(values: npt.NDArray[np.floating[Any]], label: str) -> str:

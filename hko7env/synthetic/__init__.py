@@ -21,6 +21,7 @@ __all__ = [
     "Truth",
     "cache_folder",
     "default_archive",
+    "default_path",
     "make",
 ]
 
@@ -30,6 +31,11 @@ def cache_folder() -> Path:
     from platformdirs import user_cache_dir
 
     return Path(os.environ.get("HKO7ENV_CACHE") or user_cache_dir("hko7env"))
+
+
+def default_path(shape: tuple[int, int] = (480, 480)) -> Path:
+    """Path of the default archive of frames (H, W), which need not exist."""
+    return cache_folder() / f"demo-{GENERATOR_VERSION}-{shape[0]}x{shape[1]}.zarr"
 
 
 def default_archive(shape: tuple[int, int] = (480, 480)) -> Path:
@@ -43,12 +49,11 @@ def default_archive(shape: tuple[int, int] = (480, 480)) -> Path:
     """
     from filelock import FileLock
 
-    folder = cache_folder()
-    name = f"demo-{GENERATOR_VERSION}-{shape[0]}x{shape[1]}"
-    final, partial = folder / f"{name}.zarr", folder / f"{name}.partial"
+    final = default_path(shape)
     if not final.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{name}.lock"):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        partial = final.with_suffix(".partial")
+        with FileLock(final.with_suffix(".lock")):
             if not final.exists():
                 make(partial, shape=shape, visible=True)
                 partial.rename(final)

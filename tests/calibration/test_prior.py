@@ -26,7 +26,18 @@ def test_a_prior_stands_for_minutes_not_steps():
     np.testing.assert_allclose(one.at(20, 6)[:, 0, 0], np.arange(20))
     np.testing.assert_allclose(one.at(4, 12)[:, 0, 0], [1, 3, 5, 7])
     np.testing.assert_allclose(one.at(4, 5)[:, 0, 0], [0, 2 / 3, 1.5, 7 / 3], rtol=1e-6)
-    assert one.at(30, 6)[-1, 0, 0] == 19, "beyond the last lead, its counts"
+
+
+def test_outside_the_prior_the_nearest_lead_time_counts_and_a_far_cadence_is_refused():
+    counts = np.zeros((prior.LEADS, BINS, 6), np.float32)
+    counts[:, 0, 0] = np.arange(prior.LEADS)
+    one = prior.Prior(counts, np.zeros(6, np.float32), HKO7, {})
+    np.testing.assert_allclose(one.at(4, 2)[:, 0, 0], [0, 0, 0, 1 / 3], rtol=1e-6)
+    np.testing.assert_array_equal(one.at(6, 30)[:, 0, 0], [4, 9, 14, 19, 19, 19])
+    with pytest.raises(OptionError, match="at most 30 minutes apart, and these are 31"):
+        one.at(20, 31)
+    with pytest.raises(OptionError, match="shorter cadence"):
+        make(task(32, 32, cadence=60), Config())
 
 
 def written(path, zr=HKO7, bins=BINS):

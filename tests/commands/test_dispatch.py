@@ -35,7 +35,7 @@ def test_without_a_command_the_help_is_an_error(command):
         (["evalute"], "hko7env: there is no command 'evalute', did you mean 'evaluate'?"),
         (["moving_mnist"], "did you mean 'moving-mnist'?"),
         (["archive", "descrbe"], "hko7env archive: there is no command 'descrbe', did you mean 'describe'?"),
-        (["frobnicate"], "only evaluate, archive"),
+        (["frobnicate"], "only evaluate, report"),
     ],
 )
 def test_a_misspelt_command_gets_a_suggestion(command, words, message):

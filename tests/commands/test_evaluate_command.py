@@ -37,6 +37,7 @@ def test_the_table_is_printed_and_the_runs_are_written(command, small_archive, t
         (["tests.helpers.toys", "--loud=true"], 2, "--loud/--no-loud: ignored explicit argument 'true'"),
         (["tests.helpers.toys", "--delay"], 2, "--delay: expected one argument"),
         (["agents.last_frame", "--limit", "0"], 2, "--limit: must be at least 1"),
+        (["agents.last_frame", "--keep-forecasts", "-1"], 2, "--keep-forecasts: must be at least 0"),
         (["agents.last_frame", "--workers", "0"], 2, "--workers: must be at least 1"),
         (["agents.last_frame", "--archive", "nowhere.zarr"], 1, "no archive at nowhere.zarr"),
         (["--evn", "online", "agents.last_frame"], 1, "is --evn meant to be --env?"),

@@ -168,8 +168,8 @@ def test_several_archives_are_validated_on_relative_to_the_last_frame(archive, w
         ({"crop": None}, "60 x 75 px are no multiple of the network's total stride of 30 px: choose a crop of 60"),
         ({"crop": 90}, "wide.zarr: a crop is a multiple of 30 px, the total stride of the network, and at most 60"),
         ({"valid": "valdi"}, "no archive has the split 'valdi' to validate on, did you mean 'valid'?"),
-        ({"split": "all"}, "ninety.zarr include its split test, which is kept for evaluation: choose one of its other"),
-        ({"valid": "test"}, "valid 'test': that split is kept for evaluation"),
+        ({"split": "all"}, "split 'all' holds frames of the split 'test'"),
+        ({"valid": "test"}, "valid 'test' holds frames of the split 'test'"),
     ],
 )
 def test_what_several_archives_cannot_do_is_named(archive, wide, tmp_path, command, change, message):
@@ -302,6 +302,9 @@ def test_two_processes_agree_with_one(archive, tmp_path, command):
         (["--steps", "many"], 2, "--steps expects int, got 'many'"),
         (["--device", "cuda"], 1, "choose the device cpu"),
         (["--valid", "valdi"], 1, "did you mean 'valid'?"),
+        (["--valid", "test"], 1, "valid 'test' holds frames of the split 'test'"),
+        (["--valid", "all"], 1, "which is kept for evaluation: choose 'train' or 'valid' or 'none'"),
+        (["--split", "test"], 1, "split 'test' holds frames of the split 'test'"),
         (["--valid-limit", "0"], 1, "valid_limit must be at least 1"),
         (["--weight-averaging", "1"], 1, "weight_averaging must be at least 0 and below 1"),
         (["--checkpoint", "lost.safetensors"], 1, "no checkpoint at lost.safetensors"),

@@ -128,7 +128,7 @@ def test_the_next_start_removes_what_a_killed_run_has_left(archives, tmp_path):
     there = {path.name for path in folder.iterdir()}
     assert there >= set(FOREIGN), "only its own"
     # the second try begins at the first sequence, so the journal it needs is the only new file
-    assert sorted(there - set(FOREIGN)) == [".lock", "0000.journal", "0001.journal", "config.json"]
+    assert sorted(there - set(FOREIGN)) == [".lock", "0000.journal", "0001.journal", "config.json", "sequences.csv"]
 
 
 def test_files_of_a_run_that_is_going_on_stay(archives, tmp_path):
@@ -450,7 +450,7 @@ def test_todays_runs_are_identified_by_the_same_facts(archives, tmp_path):
     config = json.loads((folder_of(tmp_path) / "config.json").read_text())
     assert config["identity"].keys() == OLD_IDENTITY.keys()
     assert config["identity"]["versions"].keys() == OLD_IDENTITY["versions"].keys()
-    assert config["context"].keys() == OLD_CONTEXT.keys()
+    assert config["context"].keys() == OLD_CONTEXT.keys() | {"command", "data"}
     assert RunFolder.open(folder_of(tmp_path)).finished().sequences == 8
 
 

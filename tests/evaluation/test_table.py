@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hko7env.evaluation.evaluate import Plan, evaluate
-from hko7env.evaluation.table import UNDEFINED, Result, table
+from hko7env.evaluation.table import UNDEFINED, Result, seed_table, table
 from hko7env.scores import Tally
 from tests.helpers.runs import folder_of, plan
 
@@ -62,3 +62,23 @@ def test_the_table_has_the_papers_columns(new_archive, tmp_path):
     assert cells[-2:] == ["5", "1"]
     assert "split test" in table([row])
     assert "does not prove skill on real rain" in table([row])
+
+
+def events(hits):
+    """A tally of two leads with ``hits`` of 100 events, no false alarm, and errors of as much."""
+    counts = (hits, 100 - hits, 0, 900)
+    return Tally(1, *(np.full((2, 5), n) for n in counts), *np.full((4, 2), float(hits)))
+
+
+def test_mean_and_standard_deviation_over_seeds():
+    one = [Result("a", "online", "Data: x.", events(hits), 1) for hits in (40, 50, 60)]
+    dry = [Result("b", "offline", "Data: x.", Tally.zero(2), 0) for _ in range(2)]
+    title, _, header, _, first, second = seed_table([one, dry, one[:1]]).splitlines()[:6]
+    assert title == "Mean and standard deviation over seeds:"
+    cells = dict(zip(*([c.strip() for c in line.strip("|").split("|")] for line in (header, first)), strict=True))
+    assert cells["CSI ≥0.5"] == "0.5000 ± 0.1000"
+    assert cells["B-MSE"] == "50 ± 10"
+    assert (cells["Agent"], cells["Setting"], cells["seeds"]) == ("a", "online", "3")
+    assert UNDEFINED in second
+    assert "±" not in second
+    assert seed_table([one[:1]]) == ""

@@ -69,8 +69,6 @@ def test_options_that_do_not_go_together_are_named(given, names):
         ({"weight_averaging": 1.0}, "weight_averaging must be at least 0 and below 1"),
         ({"link_rate_share": -1.0}, "link_rate_share must be at least 0"),
         ({"rate": float("nan")}, "rate must be at least 0"),
-        ({"split": "test"}, "split 'test': that split is kept for evaluation"),
-        ({"valid": "test"}, "valid 'test': that split is kept for evaluation"),
     ],
 )
 def test_a_value_out_of_range_is_named(given, message):

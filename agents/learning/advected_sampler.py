@@ -1,5 +1,7 @@
-"""Carried frames and their truth to learn from, drawn from several archives; each batch depends on seed and step alone."""
+"""Advected frames and their truth to learn from, of several archives; a batch depends on seed and step alone."""
 
+import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,23 +13,22 @@ from hko7env.schedule import INPUTS, LEADS, valid_starts
 from hko7env.scores import scored
 from hko7env.split_view import SplitView
 
-from ..optical_flow.carried import GRID, Carried, Carrier
-from ..optical_flow.segment_motion import REDUCTION
+from ..optical_flow.segment_advection import CELL, GRID, AdvectedFrames, SegmentAdvection
 from .augmentation import Variation, draw_variation
 
 WINDOW = INPUTS + LEADS
 LEADS_DRAWN = 3  # lead times of each window, one from each third
 LONG_STEPS = 0.15  # probability of taking every second frame only
 EVEN = 0.2  # share of windows drawn evenly; the others are drawn in proportion to the root of their rain
+KNOWN_MOTIONS = 4096  # of each archive, 60 to 120 kB each
 CROPS = 3  # corners drawn, of which the rainiest is taken
-KNOWN_MOTIONS = 10_000
 
 
-class CarriedBatch(NamedTuple):
-    """Parts of frames carried to one lead time each, and what was observed there.
+class AdvectedBatch(NamedTuple):
+    """Parts of frames advected to one lead time each, and what was observed there.
 
     Attributes:
-        newest: (B, h, w) float32, see :class:`agents.optical_flow.carried.Carried`.
+        newest: (B, h, w) float32, see :class:`agents.optical_flow.segment_advection.AdvectedFrames`.
         context: (B, C, h / 2, w / 2) float32, as there.
         truth: (B, h, w) uint8 levels.
         mask: (B, h, w) bool, True = scored.
@@ -61,7 +62,7 @@ class Windows:
         rain = np.array([self._rain(start) for start in self.starts])
         roots = np.sqrt(rain) + 1e-9
         self._chances = np.cumsum(EVEN / len(rain) + (1 - EVEN) * roots / roots.sum())
-        self._motions: dict[tuple[int, int], torch.Tensor] = {}
+        self._motion = functools.lru_cache(maxsize=KNOWN_MOTIONS)(self.estimate)
 
     def _rain(self, start: np.int64) -> float:
         frames, present = self.view.frames_at(np.array([start + self.cadence * (INPUTS - 1)]))
@@ -77,7 +78,9 @@ class Windows:
         start: np.int64 = self.starts[min(index, len(self.starts) - 1)]
         return start
 
-    def carrier(self, start: np.int64, stride: int, table: npt.NDArray[np.uint8]) -> tuple[Carrier, npt.NDArray[np.uint8]]:
+    def advection(
+        self, start: np.int64, stride: int, table: npt.NDArray[np.uint8]
+    ) -> tuple[SegmentAdvection, npt.NDArray[np.uint8]]:
         """Read the input frames of a window.
 
         Args:
@@ -86,16 +89,23 @@ class Windows:
             table: (256,) uint8 replacements of levels.
 
         Returns:
-            Their carrier, and the newest frame (H, W).
+            Their advection, and the newest frame (H, W).
         """
-        cadence, archive = self.cadence * stride, self.view.archive
-        frames, present = self.view.frames_at(start + cadence * np.arange(INPUTS))
-        replaced, key = table[np.stack(frames)], (int(start), stride)
-        known = self._motions.get(key)
-        carrier = Carrier(replaced, present, archive.scored, cadence, count_leads(stride), motion=known)
-        if known is None and len(self._motions) < KNOWN_MOTIONS:
-            self._motions[key] = carrier.motion
-        return carrier, replaced[-1]
+        frames, present = self.frames(start, stride)
+        replaced, motion = table[frames], self._motion(start, stride)
+        cadence, static = self.cadence * stride, self.view.archive.scored
+        advection = SegmentAdvection(replaced, present, static, cadence, count_leads(stride), motion=motion)
+        return advection, replaced[-1]
+
+    def frames(self, start: np.int64, stride: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+        """The input frames (J, H, W) uint8 of a window, and (J,) bool which are present."""
+        frames, present = self.view.frames_at(start + self.cadence * stride * np.arange(INPUTS))
+        return np.stack(frames), present
+
+    def estimate(self, start: np.int64, stride: int) -> torch.Tensor:
+        """The motion of the frames as they are, whatever their levels are replaced by."""
+        frames, present = Windows.frames(self, start, stride)
+        return SegmentAdvection(frames, present, self.view.archive.scored, self.cadence * stride, 1).motion
 
 
 def count_leads(stride: int) -> int:
@@ -103,8 +113,8 @@ def count_leads(stride: int) -> int:
     return (WINDOW - 1) // stride - (INPUTS - 1)
 
 
-class CarriedSampler:
-    """Batches of carried frames.
+class AdvectedSampler:
+    """Batches of advected frames.
 
     Args:
         views: Splits of archives with one relation of level to rain rate, and the share of the windows that each one
@@ -113,6 +123,7 @@ class CarriedSampler:
         seed: Seed of the draws.
         crop: Side of the part of a frame in px.
         varied: Whether to vary orientation, intensity, classes and cadence.
+        windows: Class of the windows, for experiments.
 
     Raises:
         ValueError: If a split has no valid window, or the crop is no multiple of 16 px or larger than a frame.
@@ -126,6 +137,7 @@ class CarriedSampler:
         seed: int = 0,
         crop: int = 160,
         varied: bool = True,
+        windows: type[Windows] = Windows,
     ) -> None:
         if crop < GRID or crop % GRID:
             raise ValueError(f"a crop is a multiple of {GRID} px, got {crop}")
@@ -134,17 +146,17 @@ class CarriedSampler:
         for view, _ in views:
             if crop > min(view.archive.shape):
                 raise ValueError(f"a crop of {crop} px is larger than the frames of {view.archive.name}")
-        self.windows = [Windows(view) for view, _ in views]
+        self.windows = [windows(view) for view, _ in views]
         shares = np.array([share for _, share in views], np.float64)
         self._shares = np.cumsum(shares / shares.sum())
         self.rows, self.seed, self.crop, self.varied = rows, seed, crop, varied
 
-    def batch(self, step: int) -> CarriedBatch:
+    def batch(self, step: int) -> AdvectedBatch:
         """The rows of the batch of ``step``."""
         with torch.inference_mode():
             parts = [part for row in self.rows for part in self._row(step, row)]
         newest, context, truth, mask = zip(*parts, strict=True)
-        return CarriedBatch(torch.stack(newest), torch.stack(context), np.stack(truth), np.stack(mask))
+        return AdvectedBatch(torch.stack(newest), torch.stack(context), np.stack(truth), np.stack(mask))
 
     def _row(self, step: int, row: int) -> list[tuple[Any, ...]]:
         random = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, row, step]))
@@ -155,12 +167,12 @@ class CarriedSampler:
         stride = 2 if random.random() < LONG_STEPS else 1
         if not self.varied:
             stride, variation = 1, Variation(np.arange(256, dtype=np.uint8), 0, False)
-        carrier, newest = windows.carrier(start, stride, variation.table)
+        advection, newest = windows.advection(start, stride, variation.table)
         here = self._place(random, windows, newest)
         edges = np.linspace(0, count_leads(stride), LEADS_DRAWN + 1).round().astype(int)
-        leads = [int(random.integers(a + 1, b + 1)) for a, b in zip(edges, edges[1:], strict=False)]
-        carried = carrier.carry(leads, here)
-        return self._cut(windows, start, stride, leads, here, carried, variation)
+        leads = [int(random.integers(a + 1, b + 1)) for a, b in itertools.pairwise(edges)]
+        advected = advection.at(leads, here)
+        return self._cut(windows, start, stride, leads, here, advected, variation)
 
     def _place(
         self, random: np.random.Generator, windows: Windows, newest: npt.NDArray[np.uint8]
@@ -168,7 +180,7 @@ class CarriedSampler:
         """The rainiest of a few places in the newest frame."""
         places = []
         for _ in range(CROPS):
-            y, x = (REDUCTION * int(random.integers((size - self.crop) // REDUCTION + 1)) for size in newest.shape)
+            y, x = (CELL * int(random.integers((size - self.crop) // CELL + 1)) for size in newest.shape)
             places.append((slice(y, y + self.crop), slice(x, x + self.crop)))
         return max(places, key=lambda place: windows.weight(newest[place]))
 
@@ -179,13 +191,13 @@ class CarriedSampler:
         stride: int,
         leads: list[int],
         here: tuple[slice, slice],
-        carried: Carried,
+        advected: AdvectedFrames,
         variation: Variation,
     ) -> list[tuple[Any, ...]]:
         slots = start + windows.cadence * stride * (INPUTS - 1 + np.array(leads))
         frames, present = windows.view.frames_at(slots)
         result = []
-        for frame, ok, newest, context in zip(frames, present, carried.newest, carried.context, strict=True):
+        for frame, ok, newest, context in zip(frames, present, advected.newest, advected.context, strict=True):
             truth = frame[here]
             mask = scored(truth, windows.view.scored[here]) & ok
             maps = [variation.orient(part) for part in (newest.numpy(), context.numpy(), variation.table[truth], mask)]

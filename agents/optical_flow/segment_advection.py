@@ -1,6 +1,6 @@
-"""Frames carried along their own motion to the lead times of a forecast: the input of a network that corrects them.
+"""Frames advected along their own motion to the lead times of a forecast: the input of a network that corrects them.
 
-For each lead time all input frames are carried to that time along one steady motion. Where the motion is right and
+For each lead time all input frames are advected to that time along one steady motion. Where the motion is right and
 echo neither grows nor decays, they all show what will be seen.
 """
 
@@ -14,17 +14,19 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 
 from hko7env.scores import scored
 
-from .segment_motion import REDUCTION, departure_points, estimate_motion, sample
+from .segment_motion import REDUCTIONS, departure_points, estimate_motion, sample
 
 Tensor = torch.Tensor
 
-GRID = 16  # px: carried frames are padded to multiples of this
+GRID = 16  # px: advected frames are padded to multiples of this
 FINE = 2  # px in a cell of the older frames and of the coverage
+CELL = REDUCTIONS[-1]  # px in a cell of the motion's grid
+FLOOR = 0.0  # level taken off before the motion is estimated, as the shipped network was trained
 HOUR = 60.0  # minutes
 
 
-class Carried(NamedTuple):
-    """Frames carried to L lead times, for a grid padded to (H', W'), multiples of GRID.
+class AdvectedFrames(NamedTuple):
+    """Frames advected to L lead times, for a grid padded to (H', W'), multiples of GRID.
 
     Attributes:
         newest: (L, H', W') the newest frame, pixels in [0, 1].
@@ -36,8 +38,8 @@ class Carried(NamedTuple):
     context: Tensor
 
 
-class Carrier:
-    """Carries the frames of one segment.
+class SegmentAdvection:
+    """Advects the frames of one segment.
 
     A missing frame is replaced by the nearest earlier one, or else the nearest later one. Motion is estimated on a
     quarter of the resolution; locations that are not scored or have no data count as no echo.
@@ -67,7 +69,7 @@ class Carrier:
         padding = [part for size in reversed(static.shape) for part in (0, -size % GRID)]
         levels = F.pad(levels, padding)
         self.shape = (levels.shape[1], levels.shape[2])
-        self.motion = estimate_motion(levels, present) if motion is None else motion
+        self.motion = estimate_motion(levels, present, floor=FLOOR) if motion is None else motion
         self._slots = _nearest_present(present)
         oldest = len(frames) - 1 - min(self._slots)
         self._points = departure_points(self.motion, steps + oldest)
@@ -77,19 +79,19 @@ class Carrier:
         seen = F.pad(torch.from_numpy(static.astype(np.float32)), padding)
         self._seen = F.avg_pool2d(seen[None, None], FINE)
 
-    def carry(self, leads: Sequence[int], window: tuple[slice, slice] | None = None) -> Carried:
-        """Carry the frames.
+    def at(self, leads: Sequence[int], window: tuple[slice, slice] | None = None) -> AdvectedFrames:
+        """Advect the frames.
 
         Args:
             leads: Lead times in steps, from 1 on.
-            window: Rows and columns of the padded grid to compute, from and to multiples of REDUCTION; None for all.
+            window: Rows and columns of the padded grid to compute, from and to multiples of CELL; None for all.
         """
         rows, columns = window or (slice(0, self.shape[0]), slice(0, self.shape[1]))
         height, width = rows.stop - rows.start, columns.stop - columns.start
         half = (height // FINE, width // FINE)
         last = len(self._slots) - 1
-        cut = (slice(rows.start // REDUCTION, rows.stop // REDUCTION),
-               slice(columns.start // REDUCTION, columns.stop // REDUCTION))  # fmt: skip
+        cut = (slice(rows.start // CELL, rows.stop // CELL),
+               slice(columns.start // CELL, columns.stop // CELL))  # fmt: skip
 
         def points(slot: int, shape: tuple[int, int]) -> Tensor:
             index = torch.tensor([lead + last - slot - 1 for lead in leads])
@@ -107,7 +109,7 @@ class Carrier:
         minutes = torch.tensor([lead * self.cadence / HOUR for lead in leads])
         channels.append(minutes[:, None, None, None].expand(-1, 1, *half))
         channels.append(torch.full((1, 1, 1, 1), self.cadence / HOUR).expand(len(leads), 1, *half))
-        return Carried(newest, torch.cat(channels, 1))
+        return AdvectedFrames(newest, torch.cat(channels, 1))
 
 
 def _nearest_present(present: npt.NDArray[np.bool_]) -> list[int]:
