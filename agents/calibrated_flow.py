@@ -165,7 +165,7 @@ class CalibratedFlow:
 
     def _task_metadata(self) -> list[int]:
         task = self.task
-        return [task.inputs, task.leads, task.height, task.width, task.cadence]
+        return [task.inputs, task.leads, task.height, task.width, task.cadence, *SHAPE]
 
 
 def _check(config: Config) -> None:

@@ -85,9 +85,8 @@ def shift_odds(probabilities: Array, counts: Array, usual: Array) -> Array:
         (K, N, 6).
     """
     expected = np.einsum("kn,knc->kc", counts.sum(-1), probabilities)
-    observed, expected = (
-        gaussian_filter(sums, (ODDS_LEADS, 0), mode="nearest") + usual for sums in (counts.sum(1), expected)
-    )
-    shifted: Array = probabilities * (observed / np.maximum(expected, 1e-9))[:, None]
+    widths, common = (ODDS_LEADS, 0), usual + 1e-6
+    observed, expected = (gaussian_filter(sums, widths, mode="nearest") + common for sums in (counts.sum(1), expected))
+    shifted: Array = probabilities * (observed / expected)[:, None]
     shifted /= shifted.sum(-1, keepdims=True)
     return shifted

@@ -99,6 +99,13 @@ def test_offline_uses_the_prior_alone(small_archive, options):
     assert agent._counts.any() == (agent.config.half_life > 0)
 
 
+def test_a_prior_without_weight_gives_a_forecast():
+    some = task(32, 32)
+    agent = make(some, Config(prior_weight=0.0, occurrence_weight=0.0))
+    for step in range(3):
+        assert np.isfinite(forecast(agent, observation(some, step=step, new_episode=step == 0))).all()
+
+
 def test_memory_is_bounded():
     some = task(32, 32)
     agent = make(some, Config())
