@@ -13,7 +13,6 @@ import numpy.typing as npt
 from hko7env import progress
 from hko7env.contract import Agent
 from hko7env.env import NowcastingEnv
-from hko7env.evaluation.evaluate import Plan, evaluate
 from hko7env.loading import load
 from hko7env.runner import run
 from hko7env.scores import Tally, averages
@@ -23,30 +22,21 @@ from ..calibrated_flow import CalibratedFlow, Config
 from ..calibration import prior
 from ..calibration.features import SHAPE, Bins, Features
 from ..optical_flow.segment_motion import REDUCTIONS, Tensor, estimate_motion
+from .real_rain import ROVER, compare_agents, find_ratios, plain
 from .timing import Line
 
-Ratios = dict[str, npt.NDArray[np.float64]]
-
-OURS, ROVER = "agents.calibrated_flow", "agents.rover"
-AGENTS = (("agents.last_frame", False), (ROVER, False), (OURS, False), (OURS, True))  # name, online
+OURS = "agents.calibrated_flow"
+AGENTS = ("agents.last_frame", ROVER, OURS)
 
 
 def measure(args: argparse.Namespace) -> Iterator[Line]:
     """Scores on each archive; with ``args.ablation``, of variants of the agent instead of other agents."""
     archives = args.archive or [str(default_archive())]
-    yield from ablation(archives, args.split) if args.ablation else compare_agents(archives, args.split, args.out)
-
-
-def compare_agents(archives: list[str], split: str | None, out: Path) -> Iterator[Line]:
-    """Scores of each of AGENTS in resumable runs under ``out``, with their ratios to ROVER's."""
-    for path in archives:
-        rover = averages(evaluate(Plan(ROVER, False, path, split), out).tally)
-        for name, online in AGENTS:
-            tally = evaluate(Plan(name, online, path, split), out).tally
-            mean = averages(tally)
-            ratios = {key: _plain(values) for key, values in _ratios(mean, rover).items()}
-            label = f"{Path(path).stem}/{name} {'online' if online else 'offline'}"
-            yield {"name": label, "sequences": tally.sequences, **_figures(mean), **ratios}
+    if args.ablation:
+        yield from ablation(archives, args.split)
+    else:
+        for path in archives:
+            yield from compare_agents(path, AGENTS, args.split, args.out)
 
 
 class LastPair(Features):
@@ -132,8 +122,8 @@ def ablation(archives: list[str], split: str | None) -> Iterator[Line]:
     for label, variant in VARIANTS.items():
         found = []
         for env, reference in zip(environments, rover, strict=True):
-            found.append(_ratios(averages(_run(env, _make(env, variant), label)), reference))
-        means = {name: _plain(np.mean([one[name] for one in found], axis=0)) for name in found[0]}
+            found.append(find_ratios(averages(_run(env, _make(env, variant), label)), reference))
+        means = {name: plain(np.mean([one[name] for one in found], axis=0)) for name in found[0]}
         yield {"name": f"ablation/{label}", **means}
 
 
@@ -162,24 +152,3 @@ def merge(counts: npt.NDArray[np.float32], kept: tuple[bool, ...]) -> npt.NDArra
 def _run(env: NowcastingEnv, agent: Agent, label: str) -> Tally:
     with progress.bar(len(env.schedule), f"{env.archive.name} {label}", "seq") as bar:
         return run(env, agent, after=lambda _: bar.update())
-
-
-def _figures(mean: dict[str, Any]) -> dict[str, Any]:
-    return {name: _plain(mean[name], 4 if name in ("csi", "bias") else 0) for name in ("csi", "bias", "b_mse", "b_mae")}
-
-
-def _ratios(mean: dict[str, Any], reference: dict[str, Any]) -> Ratios:
-    """Scores divided by those of the reference; NaN where that is 0 or undefined."""
-    ratios = {}
-    for name in ("csi", "b_mse", "b_mae"):
-        divisor = np.asarray(reference[name], float)
-        ratios[f"{name} ratio"] = np.asarray(mean[name]) / np.where(divisor > 0, divisor, np.nan)
-    return ratios
-
-
-def _plain(values: Any, digits: int = 3) -> Any:
-    """Rounded numbers for JSON; None where a score is undefined."""
-    numbers = np.round(np.asarray(values, float), digits).tolist()
-    if isinstance(numbers, list):
-        return [_plain(number, digits) for number in numbers]
-    return None if np.isnan(numbers) else numbers

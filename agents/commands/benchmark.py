@@ -22,7 +22,7 @@ TOPICS = {  # name: module of ..benchmarks, what it measures
     "denoise": ("denoise", "counting levels by location, and finding outliers"),
     "moving-mnist": ("moving_mnist", "rendering MovingMNIST++; with --mnist also errors of trivial forecasts"),
     "flow": ("flow", "time and skill of the last frame, ROVER and its variants, on each --archive"),
-    "calibrated-flow": ("calibrated_flow", "time and memory of an online step of agents.calibrated_flow and of ROVER"),
+    "steps": ("steps", "time and memory of an online step of ROVER, agents.calibrated_flow and agents.flow_net"),
     "calibrated-flow-scores": (
         "calibrated_flow_scores",
         "scores of agents.calibrated_flow and its ratios to ROVER's on each --archive, or with --ablation of variants",

@@ -1,4 +1,4 @@
-"""Time and memory of an online step of ``agents.calibrated_flow``, learning included, beside ROVER's."""
+"""Time and memory of an online step of agents that need no GPU, learning included, beside ROVER's."""
 
 import argparse
 import multiprocessing
@@ -12,7 +12,8 @@ from hko7env.testing import observation, task
 
 from .timing import Line, compare, line, peak_memory
 
-OURS, ROVER = "agents.calibrated_flow", "agents.rover"
+ROVER = "agents.rover"
+OURS = ("agents.calibrated_flow", "agents.flow_net")
 SIDE = 480  # px
 WARM_UP = 5  # steps, after which four forecasts wait for their truth
 MEMORY_STEPS = 30  # of the run in which memory is measured
@@ -20,14 +21,14 @@ MEMORY_STEPS = 30  # of the run in which memory is measured
 
 def measure(args: argparse.Namespace) -> Iterator[Line]:
     """Milliseconds of a step at 480 x 480, and the peak memory of a process that runs nothing else."""
-    walks = {name: walk(name) for name in (ROVER, OURS)}
+    walks = {name: walk(name) for name in (ROVER, *OURS)}
     for steps in walks.values():
         list(islice(steps, WARM_UP))
     medians = compare({name: partial(next, steps) for name, steps in walks.items()}, args.rounds)
     peaks = {name: _peak(name) for name in walks}
     for name, seconds in medians.items():
         ratio, memory = seconds / medians[ROVER], round(peaks[name] / peaks[ROVER], 3)
-        yield line(f"calibrated-flow/{name}", seconds, "ms/step", ratio, peaks[name], **{"memory ratio": memory})
+        yield line(f"steps/{name}", seconds, "ms/step", ratio, peaks[name], **{"memory ratio": memory})
 
 
 def walk(name: str, side: int = SIDE) -> Iterator[None]:
