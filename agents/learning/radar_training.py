@@ -17,11 +17,11 @@ from ..networks.flow_net import FLOW_NET
 from ..networks.network import Network
 from ..networks.paper_tables import total_stride
 from ..networks.registry import NETWORKS, build, find_network
-from . import flow_training
 from .archive_sampler import ArchiveSampler, MixedSampler
 from .batch import Source
 from .checkpoint import digest
 from .distributed import Ranks
+from .flow_training import make_trainer as make_flow_trainer
 from .held_out import open_split
 from .loss import rain_loss
 from .torch_rain import TorchRain
@@ -57,7 +57,7 @@ def make_trainer(
     ranks = ranks or Ranks()
     _check_archives([archive for archive, _ in archives], config)
     if model == FLOW_NET:
-        return flow_training.make_trainer(archives, config, ranks)
+        return make_flow_trainer(archives, config, ranks)
     archive = archives[0][0]
     side = config.synthetic_size or config.crop
     shape = (side, side) if side else archive.shape

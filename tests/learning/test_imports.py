@@ -11,11 +11,12 @@ FOLDER = Path(agents.learning.__file__).parent
 
 # From the bottom up: a module may import modules of lower lines.
 ORDER = (
-    "batch checkpoint interrupts clipping",
-    "train_config weights prefetch cuda_graph averaging training_log loss replay archive_sampler torch_rain",
-    "distributed forecasting",
+    "batch checkpoint interrupts clipping augmentation padding held_out lead_bias advected_forecast",
+    "train_config weights prefetch cuda_graph averaging training_log loss replay archive_sampler advected_sampler",
+    "torch_rain distributed forecasting",
     "validation network_agent trainer",
-    "radar_training",
+    "flow_training",
+    "last_layer radar_training",
 )
 RANK = {module: rank for rank, line in enumerate(ORDER) for module in line.split()}
 

@@ -10,12 +10,11 @@ from agents.learning.checkpoint import CheckpointError, read, write
 from agents.learning.lead_bias import HALF_LIFE, PRIOR, LeadBias
 from agents.learning.loss import window_loss
 from agents.learning.network_agent import Config, NetworkAgent
-from agents.networks.flow_net import build_flow_net
+from agents.networks.network import Network
 from agents.networks.paper_tables import TABLES, narrow_table
 from agents.networks.registry import make_network
 from hko7env.contract import NonLearningAgent, OptionError
 from hko7env.testing import AgentTests, forecast, observation, task
-from hko7env.units import HKO7
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -125,8 +124,8 @@ def test_a_corrector_learns_the_last_layers_alone(name, widths, some, learned):
 
 
 def test_a_network_that_names_no_last_layers_is_refused():
-    with pytest.raises(NotImplementedError, match="FlowNet does not say which of its layers are the last"):
-        build_flow_net(HKO7).output_parameters()
+    with pytest.raises(NotImplementedError, match="Network does not say which of its layers are the last"):
+        Network((), 5, 20).output_parameters()
 
 
 # ---------------------------------------------------------------- reset
