@@ -57,7 +57,7 @@ def test_a_training_that_is_stopped_ends_with_the_same_weights(archive, tmp_path
 
 
 def test_a_training_learns_a_batch_by_heart(archive, tmp_path):
-    one = trainer(archive, tmp_path, steps=30, batch=1, valid="none", weight_averaging=0.0)
+    one = trainer(archive, tmp_path, steps=40, batch=1, rate=5e-3, valid="none", weight_averaging=0.0)
     batch = max((one.source.batch(step) for step in range(6)), key=lambda batch: np.sum(batch.truth >= 130))
     one.source.batch = lambda step: batch
     assert one.run()
