@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from agents.networks.recurrent import CELLS
+from agents.networks.registry import NETWORKS
 from hko7env.archive import Archive
 from hko7env.command_line import Parser
 from hko7env.commands.archive.main import COMMANDS as ARCHIVE_COMMANDS
@@ -29,7 +31,11 @@ def workplace(tmp_path, monkeypatch, small_archive):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("hko7env.synthetic.default_archive", lambda: small_archive)
     before = set(sys.modules)
+    registries = [(registry, dict(registry)) for registry in (CELLS, NETWORKS)]  # pages show how to add to them
     yield tmp_path
+    for registry, entries in registries:
+        registry.clear()
+        registry.update(entries)
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]
