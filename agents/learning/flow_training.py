@@ -68,7 +68,7 @@ class CorrectedError:
 
 
 def advected_loss(zr: ZR, device: torch.device) -> Loss:
-    """The loss of a training: ``loss(forward, batch)`` returns a scalar, ``batch`` is a :class:`AdvectedBatch`."""
+    """The loss of a training: ``loss(forward, batch)`` returns a scalar, ``batch`` is an :class:`AdvectedBatch`."""
     error = CorrectedError(zr, device)
 
     def value(forward: Any, batch: Tensors) -> Tensor:
