@@ -3,7 +3,7 @@
 For each lead time the five frames are advected to that time. A network, the same for all lead times, adds to the newest
 of them what motion cannot know, growth and decay, and gives the probability that each threshold of rain rate is
 reached. Counts of how often such probabilities came true say from which one on an event is forecast. Online, the frames
-that become visible are counted too, and the last layer of the network learns.
+that become visible are counted too and, with ``online_rate`` above 0, the last layer of the network learns.
 """
 
 from collections import deque

@@ -65,7 +65,7 @@ class Run:
 
     @property
     def setting(self) -> str:
-        """``online`` or ``offline``."""
+        """``online``, ``offline``, or ``external`` for scored files."""
         return str(self.identity["setting"])
 
     @property
@@ -81,7 +81,7 @@ class Run:
 
     @property
     def settings(self) -> str:
-        """``offline``, ``online`` or, where both have the same tallies, ``offline = online``."""
+        """As ``setting`` or, where online and offline have the same tallies, ``offline = online``."""
         return " = ".join(sorted({run.setting for run in (self, *self.same)}))
 
     def is_setting_of(self, other: "Run") -> bool:
