@@ -34,7 +34,7 @@ class Config:
 
     prior: Annotated[Path | None, "file made by hko7env calibrate; none: the prior that comes with the package"] = None
     aim: Annotated[
-        Aim, "what to serve: csi, CSI and both balanced errors; mse or mae, the balanced squared or absolute error"
+        Aim, "what to optimise: csi, CSI and both balanced errors; mse or mae, the balanced squared or absolute error"
     ] = "csi"
     prior_weight: Annotated[float, "weight of the prior beside what is learned online, in sequences"] = 40.0
     occurrence_weight: Annotated[

@@ -47,7 +47,7 @@ class Config:
     ] = None
     device: Annotated[str, "auto (a GPU if there is one), cpu or cuda"] = "auto"
     precision: Annotated[Precision, "number format of convolutions"] = "float32"
-    aim: Annotated[Aim, "what to serve: csi, CSI and both balanced errors; mse, the balanced errors only"] = "csi"
+    aim: Annotated[Aim, "what to optimise: csi, CSI and both balanced errors; mse, the balanced errors only"] = "csi"
     prior_weight: Annotated[float, "weight of the counts stored with the weights, in sequences"] = 20.0
     half_life: Annotated[float, "number of sequences after which counts weigh half; 0: count nothing online"] = 60.0
     online_rate: Annotated[float, "learning rate of AdaGrad for the last layer online; 0: leave the network"] = 0.0

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hko7env.evaluation.run_folder import RunFolder
+from hko7env.evaluation.score import SETTING as EXTERNAL
 from hko7env.report.blocks import blocks_of
 from hko7env.report.bootstrap import Bootstrap, add_up, bootstrap
 from hko7env.report.diagnosed import Diagnosed, read_diagnosed
@@ -62,6 +63,11 @@ class Run:
     def short_agent(self) -> str:
         """Name of the agent without the package ``agents``."""
         return self.agent.removeprefix("agents.")
+
+    @property
+    def package_agent(self) -> str:
+        """As ``short_agent``; empty for scored files, whose names are free."""
+        return "" if self.setting == EXTERNAL else self.short_agent
 
     @property
     def setting(self) -> str:
