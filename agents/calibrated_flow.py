@@ -34,7 +34,7 @@ class Config:
 
     prior: Annotated[Path | None, "file made by hko7env calibrate; none: the prior that comes with the package"] = None
     aim: Annotated[
-        Aim, "what to serve: csi, CSI and both balanced errors; mse or mae, the balanced squared or absolute error"
+        Aim, "what to optimise: csi, CSI and both balanced errors; mse or mae, the balanced squared or absolute error"
     ] = "csi"
     prior_weight: Annotated[float, "weight of the prior beside what is learned online, in sequences"] = 40.0
     occurrence_weight: Annotated[
@@ -121,7 +121,7 @@ class CalibratedFlow:
     def predict(self) -> npt.NDArray[np.float32]:
         """The forecast, (K, H, W) float32 pixels in [0, 1]."""
         bins = self.features.bins(self._frames, self._present, self.task.leads)
-        if not self._issued or self._issued[-1].time != self._times[-1]:
+        if self.config.half_life and (not self._issued or self._issued[-1].time != self._times[-1]):
             self._issued.append(Issued(int(self._times[-1]), bins.verified()))
         thresholds = self._choose_thresholds(bins.verified())
         table = forecast_pixels(

@@ -3,7 +3,7 @@
 For each lead time the five frames are advected to that time. A network, the same for all lead times, adds to the newest
 of them what motion cannot know, growth and decay, and gives the probability that each threshold of rain rate is
 reached. Counts of how often such probabilities came true say from which one on an event is forecast. Online, the frames
-that become visible are counted too, and the last layer of the network learns.
+that become visible are counted too and, with ``online_rate`` above 0, the last layer of the network learns.
 """
 
 from collections import deque
@@ -47,7 +47,7 @@ class Config:
     ] = None
     device: Annotated[str, "auto (a GPU if there is one), cpu or cuda"] = "auto"
     precision: Annotated[Precision, "number format of convolutions"] = "float32"
-    aim: Annotated[Aim, "what to serve: csi, CSI and both balanced errors; mse, the balanced errors only"] = "csi"
+    aim: Annotated[Aim, "what to optimise: csi, CSI and both balanced errors; mse, the balanced errors only"] = "csi"
     prior_weight: Annotated[float, "weight of the counts stored with the weights, in sequences"] = 20.0
     half_life: Annotated[float, "number of sequences after which counts weigh half; 0: count nothing online"] = 60.0
     online_rate: Annotated[float, "learning rate of AdaGrad for the last layer online; 0: leave the network"] = 0.0

@@ -61,13 +61,13 @@ def resample_leads(counts: npt.NDArray[Any], step: int, cadence: int, leads: int
     """Interpolate counts to other lead times, linearly in time.
 
     Args:
-        counts: (K, N, 6), the first lead time after ``step`` minutes.
+        counts: (K, N, C), the first lead time after ``step`` minutes.
         step: Minutes between those lead times.
         cadence: Minutes between the wanted ones, and to the first one.
         leads: Number of wanted lead times.
 
     Returns:
-        (leads, N, 6) of the same type; before the first lead time and after the last one, the nearest counts.
+        (leads, N, C) of the same type; before the first lead time and after the last one, the nearest counts.
     """
     position = np.clip(cadence * np.arange(1, leads + 1) / step - 1, 0, len(counts) - 1)
     before = np.minimum(position.astype(int), max(len(counts) - 2, 0))

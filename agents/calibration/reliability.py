@@ -20,11 +20,6 @@ STEP = 4  # px: one location in 4 x 4 is counted
 LEAST_BIAS, MOST_BIAS = 0.8, (1.3, 1.3, 1.4, 1.5, 2.0)  # permitted frequency bias of each event
 
 
-def empty(leads: int) -> Counts:
-    """Counts of nothing."""
-    return np.zeros((leads, EVENTS, BINS, 2), np.float32)
-
-
 def find_bins(logits: Tensor) -> Tensor:
     """The bin, uint8, of each of the log odds; one location in STEP x STEP of the last two axes."""
     part = logits[..., STEP // 2 :: STEP, STEP // 2 :: STEP]

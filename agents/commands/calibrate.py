@@ -46,7 +46,10 @@ def _parser() -> Parser:
     help_text = "path or URL of an archive, and the weight of its mean sequence; without a weight: 1"
     parser.add_argument("archives", nargs="+", type=weighted_archive, metavar="ARCHIVE[=WEIGHT]", help=help_text)
     parser.add_argument("--split", default="train", help="split of every archive, or all; default: train")
-    help_text = "weights that a training of agents.flow_net made, to be calibrated; default: none"
+    help_text = (
+        "weights that a training of agents.flow_net made, to be calibrated on a split that it did not learn from, such "
+        "as --split valid; default: none"
+    )
     parser.add_argument("--network", type=Path, metavar="PATH", help=help_text)
     help_text = "folder in which counts are kept; default: calibration"
     parser.add_argument("--cache", type=Path, default=Path("calibration"), metavar="PATH", help=help_text)

@@ -145,7 +145,9 @@ class AdvectedSampler:
             raise ValueError("there is no archive to draw windows from")
         for view, _ in views:
             if crop > min(view.archive.shape):
-                raise ValueError(f"a crop of {crop} px is larger than the frames of {view.archive.name}")
+                raise ValueError(
+                    f"a crop of {crop} px is larger than the frames of {view.archive.name}: choose a smaller one"
+                )
         self.windows = [windows(view) for view, _ in views]
         shares = np.array([share for _, share in views], np.float64)
         self._shares = np.cumsum(shares / shares.sum())

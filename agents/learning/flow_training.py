@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 
 from hko7env.archive import Archive
+from hko7env.split_view import ALL
 from hko7env.units import ZR
 
 from ..networks.flow_net import FLOW_NET, Corrected, FlowNet, build_flow_net
@@ -68,7 +69,7 @@ class CorrectedError:
 
 
 def advected_loss(zr: ZR, device: torch.device) -> Loss:
-    """The loss of a training: ``loss(forward, batch)`` returns a scalar, ``batch`` is a :class:`AdvectedBatch`."""
+    """The loss of a training: ``loss(forward, batch)`` returns a scalar, ``batch`` is an :class:`AdvectedBatch`."""
     error = CorrectedError(zr, device)
 
     def value(forward: Any, batch: Tensors) -> Tensor:
@@ -130,7 +131,9 @@ def make_trainer(archives: Sequence[tuple[Archive, float]], config: TrainConfig,
     source = AdvectedSampler(learned, ranks.share(config.batch), seed=config.seed, crop=crop)
     validate = None
     if config.valid != "none":
-        held = [(open_split(a, config.valid, "valid"), share) for a, share in archives if config.valid in a.splits]
+        held = [
+            (open_split(a, config.valid, "valid"), share) for a, share in archives if config.valid in (*a.splits, ALL)
+        ]
         if not held:
             raise ValueError(f"no archive has a split {config.valid!r} to validate on: choose another, or none")
         fixed = AdvectedSampler(held, range(4), seed=1, crop=crop, varied=False)

@@ -39,7 +39,7 @@ def make_trainer(
     """Make the trainer of a network on radar frames; ``run`` of the result trains.
 
     Args:
-        model: One of :data:`agents.networks.registry.NETWORKS`.
+        model: One of :data:`TRAINABLE`.
         archives: What to learn from, each with its share of the windows. Those that have the validation split are
             validated on. With ``synthetic_size`` the only archive gives cadence, relation of level to rain rate and
             validation.

@@ -42,7 +42,7 @@ class Optimisation:
         ValueError: If a value is out of range.
     """
 
-    steps: Annotated[int, "number of optimiser steps (CNNs: 80000)"] = 100_000
+    steps: Annotated[int, "number of optimiser steps (CNNs: 80000, flow_net: 5000)"] = 100_000
     rate: Annotated[float, "learning rate of Adam", Stored()] = 1e-4
     link_rate_share: Annotated[
         float, "share of the learning rate for the parameters that generate TrajGRU's links", Stored("link_rate")
@@ -104,7 +104,7 @@ class TrainConfig(Optimisation):
     split: Annotated[str, "split of each archive to learn from", Stored()] = "train"
     valid: Annotated[str, "split to validate on, of those archives that have it, or none", Stored()] = "valid"
     valid_limit: Annotated[int | None, "sequences to validate on, evenly spaced; none for all", Stored()] = None
-    batch: Annotated[int, "windows in a step, of all processes together (CNNs: 8)", Stored()] = 4
+    batch: Annotated[int, "windows in a step, of all processes together (CNNs and flow_net: 8)", Stored()] = 4
     crop: Annotated[int | None, "side in px of the part of a frame to learn from; none for all of it", Stored()] = None
     rain_candidates: Annotated[int, "windows to draw, of which the rainiest is learned from", Stored("draws")] = 1
     varied: Annotated[
@@ -147,6 +147,8 @@ class TrainConfig(Optimisation):
             self._refuse(
                 "synthetic_size", "does not learn from the archive", ("split", "crop", "rain_candidates", "varied")
             )
+        if self.schedule == "one-cycle":
+            self._refuse("schedule one-cycle", "has no decay in steps", ("decay", "decay_every", "rate_floor"))
         if self.valid == "none":
             self._refuse("valid none", "validates on nothing", ("valid_limit", "patience"))
 
@@ -171,10 +173,10 @@ class TrainConfig(Optimisation):
 
     @classmethod
     def for_model(cls, model: str, given: Mapping[str, Any]) -> Self:
-        """The options of a training of one network, with the steps and batch of the released code as defaults.
+        """The options of a training of one network, with its own defaults: those of the released code, or flow_net's.
 
         Args:
-            model: One of :data:`agents.networks.registry.NETWORKS`.
+            model: One of :data:`agents.networks.registry.NETWORKS`, or flow_net.
             given: Values of fields.
 
         Raises:

@@ -24,7 +24,7 @@ INITIAL_ODDS = -4.0  # log odds of each event before the training
 
 
 class Corrected(NamedTuple):
-    """What the network makes of a advected frame.
+    """What the network makes of an advected frame.
 
     Attributes:
         pixels: (B, H, W) the forecast for the balanced errors, pixels, not bounded.

@@ -133,9 +133,13 @@ def score(plan: ScorePlan, out: Path, *, extras: Extras = NOTHING) -> Scored:
             tally, absent = folder.finished(), {}
             if tally is None or extras:
                 work, journal = remaining(folder, view, count, extras), folder.new_journal()
-                absent = _score_missing(file, view, wanted, folder, work, journal)
-                if signature(file.path) != before:
-                    journal.unlink()  # it may hold tallies of another content
+                try:
+                    absent = _score_missing(file, view, wanted, folder, work, journal)
+                finally:
+                    changed = signature(file.path) != before
+                    if changed:
+                        journal.unlink()  # it may hold tallies of another content
+                if changed:
                     raise ForecastFileError(f"{file.path} was changed while it was scored: score it again")
             if tally is None:
                 missing = {index: Missing(NOT_IN_FILE) for index in sorted(set(range(count)) - set(wanted))} | absent

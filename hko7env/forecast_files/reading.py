@@ -112,7 +112,8 @@ class ForecastFile:
         for k, frame in enumerate(values):
             frame = frame[::flip_y, ::flip_x]  # noqa: PLW2901 - the same frame, northern row first
             unknown = np.isnan(frame)
-            if unknown.any():
+            incomplete = bool(unknown.any())
+            if incomplete:
                 lacking = np.count_nonzero(unknown & self._archive.scored)
                 if lacking:
                     return Missing("values are missing", f"lead {k + 1}, {lacking} locations")
@@ -121,6 +122,8 @@ class ForecastFile:
                 forecast[k] = to_pixels(frame, self.layout.units, self.layout.zr, self._archive.zr)
             except DamagedFile as error:
                 raise DamagedFile(f"forecast issued {iso(issue_time)}, lead {k + 1}: {error}") from error
+            if incomplete:  # 0 dBZ is no pixel of 0
+                forecast[k][unknown] = 0
         return forecast
 
     def _values(self, index: int) -> npt.NDArray[Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hko7env.evaluation.run_folder import RunFolder
+from hko7env.evaluation.score import SETTING as EXTERNAL
 from hko7env.report.blocks import blocks_of
 from hko7env.report.bootstrap import Bootstrap, add_up, bootstrap
 from hko7env.report.diagnosed import Diagnosed, read_diagnosed
@@ -64,8 +65,13 @@ class Run:
         return self.agent.removeprefix("agents.")
 
     @property
+    def package_agent(self) -> str:
+        """As ``short_agent``; empty for scored files, whose names are free."""
+        return "" if self.setting == EXTERNAL else self.short_agent
+
+    @property
     def setting(self) -> str:
-        """``online`` or ``offline``."""
+        """``online``, ``offline``, or ``external`` for scored files."""
         return str(self.identity["setting"])
 
     @property
@@ -81,7 +87,7 @@ class Run:
 
     @property
     def settings(self) -> str:
-        """``offline``, ``online`` or, where both have the same tallies, ``offline = online``."""
+        """As ``setting`` or, where online and offline have the same tallies, ``offline = online``."""
         return " = ".join(sorted({run.setting for run in (self, *self.same)}))
 
     def is_setting_of(self, other: "Run") -> bool:

@@ -32,6 +32,16 @@ def uniform(some, level, step):
     return one
 
 
+@pytest.mark.parametrize("half_life, kept", [(60.0, 4), (0.0, 0)])
+def test_forecasts_are_kept_until_they_are_verified_only(half_life, kept):
+    some = task(32, 48)
+    agent = make(some, Config(half_life=half_life))
+    for step in range(8):
+        forecast(agent, uniform(some, 120, step))
+    assert len(agent._issued) <= kept + 1
+    assert bool(agent._issued) == bool(half_life)
+
+
 def test_what_came_true_is_counted_to_the_cell():
     some = replace(task(32, 48), scored=np.ones((32, 48), bool))
     agent = make(some, Config())

@@ -198,6 +198,24 @@ def test_a_file_that_changes_meanwhile_is_not_scored(small_archive, archive, per
     assert score(planned(path, small_archive), tmp_path / "results").result.tally.sequences == 13
 
 
+def test_a_file_that_changes_before_a_stop_leaves_no_tally(small_archive, archive, persistence, tmp_path, monkeypatch):
+    path = tmp_path / "f.nc"
+    write(path, persistence, archive)
+    original, calls = hko7env.evaluation.score.ForecastFile.read, []
+
+    def stopping(self, time):
+        calls.append(time)
+        if len(calls) == 3:
+            path.touch()
+            raise KeyboardInterrupt
+        return original(self, time)
+
+    monkeypatch.setattr(hko7env.evaluation.score.ForecastFile, "read", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        score(planned(path, small_archive), tmp_path / "results")
+    assert len(run_folder_of(tmp_path / "results").records()) == 0
+
+
 def test_what_is_kept_is_what_an_evaluation_keeps(small_archive, archive, persistence, tmp_path):
     path = tmp_path / "f.zarr"
     write(path, lacking(persistence, gone=(4,)), archive)

@@ -153,6 +153,18 @@ def test_a_hole_counts_where_a_location_may_be_scored(archive, tmp_path):
         assert file.read(START + 30) == Missing("values are missing", "lead 8, 1 locations")
 
 
+@pytest.mark.parametrize("units", ["pixel", "dBZ", "mm/h"])
+def test_a_hole_that_is_not_scored_is_no_echo_in_any_units(archive, tmp_path, units):
+    values = np.full((1, 20, 8, 10), 0.5, np.float32)
+    values[0, :, :2] = np.nan  # outside the static mask
+    with ForecastFile(
+        save(foreign_dataset(archive, times(1), values, units=units), tmp_path / "f.nc"), archive
+    ) as file:
+        forecast = file.read(START)
+    assert not forecast[:, :2].any()
+    assert (forecast[:, 2:] > 0).all()
+
+
 # ---------------------------------------------------------------- what is refused
 
 

@@ -51,6 +51,8 @@ def test_every_option_says_what_it_does(config):
         ({"synthetic_size": 60, "varied": True}, ("synthetic_size", "varied")),
         ({"synthetic_size": 60, "crop": 30}, ("synthetic_size", "crop")),
         ({"synthetic_size": 60, "rain_candidates": 2}, ("synthetic_size", "rain_candidates")),
+        ({"schedule": "one-cycle", "decay": 0.5}, ("schedule one-cycle", "decay")),
+        ({"schedule": "one-cycle", "rate_floor": 0.0}, ("schedule one-cycle", "rate_floor")),
         ({"valid": "none", "patience": 2}, ("valid none", "patience")),
         ({"valid": "none", "valid_limit": 2}, ("valid none", "valid_limit")),
     ],

@@ -11,7 +11,7 @@ import pytest
 from hko7env.report.published import OFFICIAL_SCHEDULE, OFFICIAL_SOURCE, TABLE_3, is_official, published_rows
 from hko7env.report.reading import read_comparisons
 from hko7env.report.report_page import make_page
-from hko7env.report.sections import agreement, headline, provenance, weather
+from hko7env.report.sections import agreement, headline, provenance, skill, weather
 from hko7env.report.verdict import excess, judge
 from tests.helpers.markdown import ROOT, table_rows
 from tests.helpers.report_runs import days, forecasts, observed, write_run, write_runs
@@ -114,6 +114,21 @@ def test_runs_of_other_data_stand_apart(tmp_path):
     assert text.count("<h2>Who wins</h2>") == 2
     ids = re.findall(r'<section id="([^"]+)"', text)
     assert len(ids) == len(set(ids))
+
+
+def test_a_scored_file_is_no_reference_whatever_its_name(tmp_path):
+    (own,) = write_runs(tmp_path, {"agents.rover": 0.5})
+    seen = observed(len(days(12)))
+    others = [
+        write_run(tmp_path, name, days(12), *forecasts(seen, 0.7, 9), setting="external")
+        for name in ("oracle", "rover")
+    ]
+    (alone,) = read_comparisons(others)
+    assert skill.make(alone) is None
+    (comparison,) = read_comparisons([own, *others])
+    section = skill.make(comparison)
+    assert "no oracle was run" in section.body
+    assert section.body.count("<h3>Above") == 1
 
 
 def test_a_single_run_has_a_page(tmp_path):

@@ -57,9 +57,7 @@ class Ranked:
 def make(comparison: Comparison) -> Section | None:
     """The section; None unless a reference and another run keep forecasts of the same sequences."""
     kept = [found for run in comparison.runs if (found := _kept(run))]
-    reference = next(
-        (one for name in REFERENCES for one in kept if one.run.agent.removeprefix("agents.") == name), None
-    )
+    reference = next((one for name in REFERENCES for one in kept if one.run.package_agent == name), None)
     if reference is None:
         return None
     others = [one for one in kept if one is not reference and _in_common(one, reference)]

@@ -6,7 +6,7 @@ import numpy as np
 
 from hko7env.diagnostics.fractions import SCALES, fss
 from hko7env.diagnostics.pooling import POOLS
-from hko7env.report.bootstrap import TRUSTED
+from hko7env.report.bootstrap import TRUSTED, interval
 from hko7env.report.comparison import Comparison
 from hko7env.report.diagnosed import Diagnosed, Values
 from hko7env.report.diagnosed_figures import Axis, Lines, begin, draw_lines
@@ -67,10 +67,8 @@ def _fss(diagnosed: Diagnosed) -> tuple[Values, Values, Values]:
     drawn = diagnosed.draws()
     ends = []
     for shares in diagnosed.shares:
-        samples = np.where(np.isnan(found := fss(np.tensordot(drawn, shares, 1))), -np.inf, found)
-        ordered = np.sort(samples, axis=0)
-        low, high = ordered[int(0.025 * len(drawn))], ordered[int(0.975 * len(drawn))]
-        ends.append(np.where(np.isfinite(low), [low, high], np.nan))
+        low, high = interval(np.moveaxis(fss(np.tensordot(drawn, shares, 1)), 0, -1), diagnosed.blocks)
+        ends.append(np.where(np.isfinite(low) & np.isfinite(high), [low, high], np.nan))
     return value, *np.stack(ends, axis=1)
 
 

@@ -22,7 +22,7 @@ def make(comparison: Comparison) -> Section | None:
     """The section, or None if neither reference is compared, or nothing but one."""
     if len(comparison.runs) < 2:
         return None
-    agents = [run.short_agent for run in comparison.runs]
+    agents = [run.package_agent for run in comparison.runs]
     parts = [_of_reference(comparison, agents.index(name)) for name in REFERENCES if name in agents]
     if not parts:
         return None
@@ -74,7 +74,7 @@ def _skill_of_means(comparison: Comparison, score: str, j: int | None, reference
 
 
 def _oracle(comparison: Comparison) -> int | None:
-    agents = [run.short_agent for run in comparison.runs]
+    agents = [run.package_agent for run in comparison.runs]
     return agents.index(ORACLE) if ORACLE in agents else None
 
 
