@@ -23,7 +23,9 @@ from hko7env.units import ZR
 from ..learning import checkpoint
 from ..learning.advected_forecast import correct_frames
 from ..learning.weights import check_metadata
+from ..networks import flow_net
 from ..networks.flow_net import FlowNet, build_flow_net
+from ..optical_flow import segment_advection, segment_motion, variational
 from . import reliability
 from .counting import Source
 from .prior import LEADS, STEP, resample_leads
@@ -136,7 +138,8 @@ def count_archive(view: SplitView, net: FlowNet, weights: str, cache: Path) -> n
         raise ValueError(f"{archive.name}, split {view.split}, holds no sequence: choose another split")
     leads = -(-LEADS * STEP // archive.cadence)
     task = Task(INPUTS, leads, *archive.shape, archive.cadence, archive.scored, archive.zr)
-    name = hashlib.sha256(json.dumps([archive.fingerprint, view.split, view.schedule.sha256, weights]).encode())
+    identity = [archive.fingerprint, view.split, view.schedule.sha256, weights, _code()]
+    name = hashlib.sha256(json.dumps(identity).encode())
     file = cache / f"network-{name.hexdigest()[:16]}.npz"
     cache.mkdir(parents=True, exist_ok=True)
     counts, done = _load(file, leads)
@@ -171,3 +174,9 @@ def _load(file: Path, leads: int) -> tuple[npt.NDArray[np.float64], int]:
             return kept["counts"], int(kept["done"])
     except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
         raise ValueError(f"{file} is damaged ({error}): delete it, and its sequences are counted again") from error
+
+
+def _code() -> str:
+    """sha256 of the modules that turn frames into bins."""
+    modules = (variational, segment_motion, segment_advection, flow_net, reliability)
+    return hashlib.sha256(b"\0".join(Path(module.__file__ or "").read_bytes() for module in modules)).hexdigest()

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from hko7env.archive import Archive
 from hko7env.command_line import Parser, add_out, weighted_archive
-from hko7env.split_view import SplitView
 
 from ..calibration.counting import Source, make_prior
 from ..calibration.network_counting import calibrate_network
+from ..learning.held_out import open_split
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         OSError: If a file cannot be read or written.
     """
     args = _parser().parse_args(arguments)
-    sources = [Source(SplitView(Archive(name), args.split), weight) for name, weight in args.archives]
+    sources = [Source(open_split(Archive(name), args.split, "split"), weight) for name, weight in args.archives]
     if args.network:
         told = calibrate_network(args.network, sources, args.out, args.cache)
     else:

@@ -53,10 +53,18 @@ def test_a_weight_is_a_number_above_0(command, weight):
     assert "a weight above 0" in done.err
 
 
-def test_archives_of_one_prior_have_one_relation_of_level_to_rain_rate(command, small_archive, tmp_path):
-    other = create(str(tmp_path / "other.zarr"), shape=(48, 64), zr=ZR(200.0, 1.6))
-    other.append(60 + 6 * np.arange(30), np.zeros((30, 48, 64), np.uint8))
-    done = command("calibrate", small_archive, "other.zarr", "--split", "all", "--out", "b")
+def test_frames_of_a_test_split_calibrate_nothing(command, small_archive):
+    for split in ("test", "all"):
+        done = command("calibrate", small_archive, "--split", split, "--out", "b")
+        assert done.status == 1
+        assert "holds frames of the split 'test'" in done.err
+
+
+def test_archives_of_one_prior_have_one_relation_of_level_to_rain_rate(command, tmp_path):
+    for name, zr in (("one.zarr", HKO7), ("other.zarr", ZR(200.0, 1.6))):
+        made = create(str(tmp_path / name), shape=(48, 64), zr=zr)
+        made.append(60 + 6 * np.arange(30), np.zeros((30, 48, 64), np.uint8))
+    done = command("calibrate", "one.zarr", "other.zarr", "--split", "all", "--out", "b")
     assert done.status == 1
     assert "make a prior of each" in done.err
 
