@@ -1,11 +1,7 @@
 """Counting over whole archives: what became of the echo of every sequence, and the prior that the counts make."""
 
-import hashlib
-import io
-import json
-import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hko7env import progress
-from hko7env.files import write_atomically
 from hko7env.schedule import INPUTS
 from hko7env.scores import scored
 from hko7env.split_view import SplitView
 
 from ..optical_flow import segment_motion, variational
-from . import features, prior
+from . import features, kept_counts, prior
 from .counts import CLASSES, count
 from .features import BINS, Features
 
@@ -119,18 +114,16 @@ def count_archive(view: SplitView, cache: Path) -> ArchiveCounts:
     archive, total = view.archive, len(view.schedule)
     if not total:
         raise ValueError(f"{archive.name}, split {view.split}, holds no sequence: choose another split")
-    identity = [archive.fingerprint, view.split, view.schedule.sha256, settings(), _code()]
-    file = cache / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]}.npz"
-    cache.mkdir(parents=True, exist_ok=True)
+    code = kept_counts.digest_code((variational, segment_motion, features))
+    identity = [archive.fingerprint, view.split, view.schedule.sha256, settings(), code]
+    file = kept_counts.locate(cache, identity)
     done, known = _load(file, -(-prior.LEADS * prior.STEP // archive.cadence)), Features(archive.scored, archive.zr)
     with progress.bar(total, f"counting {archive.name}", "seq", done=int(done.sequences)) as bar:
         while done.sequences < total:
             for index in range(int(done.sequences), min(int(done.sequences) + PART, total)):
                 count_sequence(done, view, known, index)
                 bar.update()
-            buffer = io.BytesIO()
-            np.savez_compressed(buffer, **asdict(done))
-            write_atomically(file, buffer.getvalue())
+            kept_counts.write(file, asdict(done))
     return done
 
 
@@ -150,16 +143,7 @@ def count_sequence(done: ArchiveCounts, view: SplitView, known: Features, index:
 
 def _load(file: Path, leads: int) -> ArchiveCounts:
     """The counts in ``file``, or zeros."""
-    if not file.exists():
+    kept = kept_counts.read(file, [field.name for field in fields(ArchiveCounts)])
+    if kept is None:
         return ArchiveCounts(np.zeros((leads, BINS, CLASSES)), np.zeros((2, CLASSES)), np.zeros((), np.int64))
-    try:
-        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as kept:
-            return ArchiveCounts(kept["counts"], kept["levels"], kept["sequences"])
-    except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
-        raise ValueError(f"{file} is damaged ({error}): delete it, and its sequences are counted again") from error
-
-
-def _code() -> str:
-    """sha256 of the modules that turn frames into bins."""
-    files = [Path(module.__file__ or "") for module in (variational, segment_motion, features)]
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+    return ArchiveCounts(**kept)

@@ -1,9 +1,5 @@
 """Counting over whole archives how often the probabilities of the network that corrects advected frames came true."""
 
-import hashlib
-import io
-import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +10,6 @@ import torch
 
 from hko7env import progress
 from hko7env.contract import OptionError, Task
-from hko7env.files import write_atomically
 from hko7env.schedule import INPUTS
 from hko7env.scores import scored
 from hko7env.split_view import SplitView
@@ -26,7 +21,7 @@ from ..learning.weights import check_metadata
 from ..networks import flow_net
 from ..networks.flow_net import FlowNet, build_flow_net
 from ..optical_flow import segment_advection, segment_motion, variational
-from . import reliability
+from . import kept_counts, reliability
 from .counting import Source
 from .prior import LEADS, STEP, resample_leads
 
@@ -138,19 +133,16 @@ def count_archive(view: SplitView, net: FlowNet, weights: str, cache: Path) -> n
         raise ValueError(f"{archive.name}, split {view.split}, holds no sequence: choose another split")
     leads = -(-LEADS * STEP // archive.cadence)
     task = Task(INPUTS, leads, *archive.shape, archive.cadence, archive.scored, archive.zr)
-    identity = [archive.fingerprint, view.split, view.schedule.sha256, weights, _code()]
-    name = hashlib.sha256(json.dumps(identity).encode())
-    file = cache / f"network-{name.hexdigest()[:16]}.npz"
-    cache.mkdir(parents=True, exist_ok=True)
+    code = kept_counts.digest_code((variational, segment_motion, segment_advection, flow_net, reliability))
+    identity = [archive.fingerprint, view.split, view.schedule.sha256, weights, code]
+    file = kept_counts.locate(cache, identity, "network-")
     counts, done = _load(file, leads)
     with progress.bar(total, f"counting {archive.name}", "seq", done=done) as bar:
         for index in range(done, total):
             _count_sequence(counts, view, net, task, index)
             bar.update()
             if (index + 1) % PART == 0 or index + 1 == total:
-                buffer = io.BytesIO()
-                np.savez_compressed(buffer, counts=counts, done=index + 1)
-                write_atomically(file, buffer.getvalue())
+                kept_counts.write(file, {"counts": counts, "done": index + 1})
     return counts
 
 
@@ -167,16 +159,7 @@ def _count_sequence(counts: npt.NDArray[np.float64], view: SplitView, net: FlowN
 
 def _load(file: Path, leads: int) -> tuple[npt.NDArray[np.float64], int]:
     """The counts in ``file`` and the number of their sequences, or zeros."""
-    if not file.exists():
+    kept = kept_counts.read(file, ("counts", "done"))
+    if kept is None:
         return np.zeros((leads, reliability.EVENTS, reliability.BINS, 2)), 0
-    try:
-        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as kept:
-            return kept["counts"], int(kept["done"])
-    except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
-        raise ValueError(f"{file} is damaged ({error}): delete it, and its sequences are counted again") from error
-
-
-def _code() -> str:
-    """sha256 of the modules that turn frames into bins."""
-    modules = (variational, segment_motion, segment_advection, flow_net, reliability)
-    return hashlib.sha256(b"\0".join(Path(module.__file__ or "").read_bytes() for module in modules)).hexdigest()
+    return kept["counts"], int(kept["done"])

@@ -17,7 +17,7 @@ from hko7env.evaluation.journal import Journal, RunError, record_dtype, sum_reco
 from hko7env.loading import load
 from hko7env.runner import run
 from hko7env.scores import COUNTS, ERRORS
-from tests.helpers.runs import command, folder_of, heed_interrupts, plan, run_folder_of, unbroken
+from tests.helpers.runs import command, folder_of, heed_interrupts, plan, run_folder_of, stopped_after, unbroken
 
 
 @pytest.mark.parametrize("online", [True, False])
@@ -137,24 +137,9 @@ def test_resume_at_every_point_equals_the_unbroken_run(small_archive, tmp_path, 
     """Stop after every step in turn, always in the same folder."""
     one = plan(small_archive, agent)
 
-    class Stop(Exception):
-        pass
-
     for stop in range(1, 13):
-        original = hko7env.evaluation.evaluate.run
-
-        def stopping(env, agent, *, after, original=original, stop=stop, **arguments):
-            def count(index):
-                after(index)
-                if index + 1 == stop:
-                    raise Stop
-
-            return original(env, agent, after=count, **arguments)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(hko7env.evaluation.evaluate, "run", stopping)
-            with pytest.raises(Stop):
-                evaluate(one, tmp_path, checkpoint_seconds=checkpoint_seconds)
+        with stopped_after(stop):
+            evaluate(one, tmp_path, checkpoint_seconds=checkpoint_seconds)
     assert evaluate(one, tmp_path).tally == unbroken(one)
 
 

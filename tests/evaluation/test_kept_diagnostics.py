@@ -22,7 +22,7 @@ from hko7env.evaluation.recording import Extras
 from hko7env.loading import load
 from hko7env.runner import run
 from hko7env.schedule import INPUTS
-from tests.helpers.runs import ROOT, command, folder_of, plan, run_folder_of, unbroken
+from tests.helpers.runs import ROOT, command, folder_of, plan, run_folder_of, stopped_after, unbroken
 
 TOY, LEARNER = "tests.helpers.toys", "tests.helpers.toys:learner"
 EVERY_3 = Extras(frozenset({"diagnostics"}), 3)
@@ -102,24 +102,9 @@ def test_resume_ends_with_the_same_bytes(small_archive, tmp_path, agent, checkpo
     """Stop before, at and after the end of an episode, always in the same folder."""
     one = plan(small_archive, agent)
 
-    class Stop(Exception):
-        pass
-
     for stop in (2, 5, 7, 8, 9, 12):
-        original = hko7env.evaluation.evaluate.run
-
-        def stopping(env, agent, *, after, original=original, stop=stop, **arguments):
-            def count(index):
-                after(index)
-                if index + 1 == stop:
-                    raise Stop
-
-            return original(env, agent, after=count, **arguments)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(hko7env.evaluation.evaluate, "run", stopping)
-            with pytest.raises(Stop):
-                evaluate(one, tmp_path / "broken", checkpoint_seconds=checkpoint_seconds, extras=EVERY_3)
+        with stopped_after(stop):
+            evaluate(one, tmp_path / "broken", checkpoint_seconds=checkpoint_seconds, extras=EVERY_3)
     assert evaluate(one, tmp_path / "broken", extras=EVERY_3).tally == unbroken(one)
     evaluate(one, tmp_path / "unbroken", extras=EVERY_3)
     assert files(tmp_path / "broken") == files(tmp_path / "unbroken")

@@ -17,7 +17,7 @@ from hko7env.evaluation.recording import Extras
 from hko7env.evaluation.score import ScorePlan, score
 from hko7env.loading import load
 from hko7env.units import level
-from tests.helpers.runs import ROOT, folder_of, plan, run_folder_of, unbroken
+from tests.helpers.runs import ROOT, folder_of, plan, run_folder_of, stopped_after, unbroken
 
 CHOSEN = [0, 4, 8, 12]
 
@@ -112,24 +112,9 @@ def test_nothing_is_forecast_again_that_is_kept(small_archive, tmp_path, monkeyp
 def test_a_run_stopped_at_every_point_keeps_the_same(small_archive, tmp_path, checkpoint_seconds):
     one = plan(small_archive, "tests.helpers.toys:learner")
 
-    class Stop(Exception):
-        pass
-
     for stop in range(1, 13, 2):
-        original = hko7env.evaluation.evaluate.run
-
-        def stopping(env, agent, *, after, original=original, stop=stop, **arguments):
-            def count(index):
-                after(index)
-                if index + 1 == stop:
-                    raise Stop
-
-            return original(env, agent, after=count, **arguments)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(hko7env.evaluation.evaluate, "run", stopping)
-            with pytest.raises(Stop):
-                evaluate(one, tmp_path, checkpoint_seconds=checkpoint_seconds, extras=Extras(forecasts=4))
+        with stopped_after(stop):
+            evaluate(one, tmp_path, checkpoint_seconds=checkpoint_seconds, extras=Extras(forecasts=4))
     row = evaluate(one, tmp_path, extras=Extras(forecasts=4))
     assert row.tally == unbroken(one)
     assert_kept(tmp_path, one)

@@ -2,8 +2,12 @@
 
 import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+import hko7env.evaluation.evaluate
 from hko7env.evaluation.evaluate import Plan
 from hko7env.evaluation.run_folder import RunFolder
 from hko7env.loading import load
@@ -48,3 +52,26 @@ def command(archive, out, *more):
 def heed_interrupts():
     """Undo what a shell does to its background jobs, whose children would not notice the signal either."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@contextmanager
+def stopped_after(stop):
+    """Inside, an evaluation is stopped after step ``stop``; that none is stopped is an error."""
+
+    class Stop(Exception):
+        pass
+
+    original = hko7env.evaluation.evaluate.run
+
+    def stopping(env, agent, *, after, **arguments):
+        def count(index):
+            after(index)
+            if index + 1 == stop:
+                raise Stop
+
+        return original(env, agent, after=count, **arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hko7env.evaluation.evaluate, "run", stopping)
+        with pytest.raises(Stop):
+            yield
