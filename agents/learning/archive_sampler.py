@@ -14,7 +14,6 @@ from .augmentation import draw_variation
 from .batch import Batch
 
 WINDOW = INPUTS + LEADS
-MIDDLE = INPUTS + LEADS // 2
 LONG_STEPS = 0.15  # probability of every second frame in varied windows
 
 Window = tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]  # as a row of Batch
@@ -41,8 +40,9 @@ class ArchiveSampler:
         seed: Seed of the draws.
         crop: Side of the drawn part of the frame in px; None for the whole frame.
         stride: Corners of crops are multiples of this many px, and so are their sides: the total stride of the network.
-        candidates: Windows drawn for a row, of which the one is taken whose middle frame of truth has the largest
-            weight in the balanced loss. Most crops of a radar hold little rain to learn from.
+        candidates: Windows drawn for a row, of which the one is taken whose newest input has the largest weight in the
+            balanced loss. Most crops of a radar hold little rain to learn from. A choice by the frames that follow
+            would teach the network that rain increases.
         varied: Vary orientation, intensity and classes of each window, see
             :func:`agents.learning.augmentation.draw_variation`, and sometimes take every second frame.
 
@@ -112,8 +112,8 @@ class ArchiveSampler:
         return Place(slots, (slice(y, y + self.size[0]), slice(x, x + self.size[1])))
 
     def _weight(self, place: Place) -> float:
-        """Weight of the middle frame of truth in the balanced loss, 0 if it is missing."""
-        frames, present = self.view.frames_at(place.slots[MIDDLE : MIDDLE + 1])
+        """Weight of the newest input in the balanced loss, 0 if it is missing."""
+        frames, present = self.view.frames_at(place.slots[INPUTS - 1 : INPUTS])
         if not present[0]:
             return 0.0
         levels = frames[0][place.crop]

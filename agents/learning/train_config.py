@@ -106,7 +106,9 @@ class TrainConfig(Optimisation):
     valid_limit: Annotated[int | None, "sequences to validate on, evenly spaced; none for all", Stored()] = None
     batch: Annotated[int, "windows in a step, of all processes together (CNNs and flow_net: 8)", Stored()] = 4
     crop: Annotated[int | None, "side in px of the part of a frame to learn from; none for all of it", Stored()] = None
-    rain_candidates: Annotated[int, "windows to draw, of which the rainiest is learned from", Stored("draws")] = 1
+    rain_candidates: Annotated[
+        int, "windows to draw, of which the one with the rainiest newest input is learned from", Stored("draws")
+    ] = 1
     varied: Annotated[
         bool,
         "vary orientation, intensity, classes and time step of the windows (flow_net always does)",

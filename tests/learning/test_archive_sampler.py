@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.learning.archive_sampler import MIDDLE, WINDOW, ArchiveSampler, MixedSampler
+from agents.learning.archive_sampler import WINDOW, ArchiveSampler, MixedSampler
 from agents.learning.augmentation import Variation
 from hko7env.archive import Archive, create
 from hko7env.archive.format import minutes
-from hko7env.schedule import schedule, valid_starts
+from hko7env.schedule import INPUTS, schedule, valid_starts
 from hko7env.scores import scored
 from hko7env.split_view import SplitView
 from tests.helpers.training import ninety_archive
@@ -77,7 +77,7 @@ def test_of_many_windows_drawn_the_one_of_most_rain_is_taken(archive):
     weights = np.array(opened.zr.weights)
 
     def weight(batch):
-        levels = batch.frames[0, MIDDLE]
+        levels = batch.frames[0, INPUTS - 1]
         return weights[levels][scored(levels, batch.scored[0])].sum()
 
     one, many = (ArchiveSampler(view, range(1), crop=30, stride=30, candidates=draws) for draws in (1, 400))
@@ -87,7 +87,7 @@ def test_of_many_windows_drawn_the_one_of_most_rain_is_taken(archive):
     for a, b in zip(many.batch(0), many.batch(0), strict=True):
         np.testing.assert_array_equal(a, b)
     place = next(place for place in (many._draw(np.random.default_rng(k)) for k in range(400)) if many._weight(place))
-    view.times = view.times[view.times != place.slots[MIDDLE]]
+    view.times = view.times[view.times != place.slots[INPUTS - 1]]
     assert many._weight(place) == 0, "a frame of another split is missing here too"
     with pytest.raises(ValueError, match="rain_candidates must be at least 1, got 0"):
         ArchiveSampler(view, range(1), candidates=0)
