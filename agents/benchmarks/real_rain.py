@@ -1,4 +1,4 @@
-"""Scores of agents on archives, in resumable runs, with their ratios to ROVER's on the same sequences."""
+"""Scores of agents on archives, in resumable runs, compared with ROVER's on the same sequences."""
 
 import argparse
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hko7env.evaluation.evaluate import Plan, evaluate
+from hko7env.evaluation.evaluate import Plan, evaluate, open_folder
+from hko7env.report.bootstrap import interval
+from hko7env.report.reading import read_comparisons
 from hko7env.scores import averages
 from hko7env.synthetic import default_archive
 
@@ -18,7 +20,14 @@ Ratios = dict[str, npt.NDArray[np.float64]]
 
 ROVER = "agents.rover"
 FIXED = ("agents.last_frame", ROVER)  # which do not learn: offline and online are the same
-LEARNING = ("agents.calibrated_flow", "agents.convgru", "agents.trajgru", "agents.flow_net")
+LEARNING = (
+    "agents.calibrated_flow",
+    "agents.conv2d",
+    "agents.conv3d",
+    "agents.convgru",
+    "agents.trajgru",
+    "agents.flow_net",
+)
 
 
 def measure(args: argparse.Namespace) -> Iterator[Line]:
@@ -39,16 +48,57 @@ def compare_agents(archive: str, agents: Sequence[str], split: str | None, out: 
         out: Folder of the run folders.
 
     Yields:
-        Mean scores over the lead times, CSI and frequency bias at the five thresholds, and the ratios to ROVER's.
+        Mean scores over the lead times, CSI and frequency bias at the five thresholds, their ratios to ROVER's, and
+        the differences from ROVER in mean CSI and B-MSE with 95 % intervals.
     """
-    rover = averages(evaluate(Plan(ROVER, False, archive, split), out).tally)
+    reference = Plan(ROVER, False, archive, split)
+    rover = averages(evaluate(reference, out).tally)
     for name in agents:
         for online in (False,) if name in FIXED else (False, True):
-            tally = evaluate(Plan(name, online, archive, split), out).tally
+            plan = Plan(name, online, archive, split)
+            tally = evaluate(plan, out).tally
             mean = averages(tally)
             ratios = {key: plain(values) for key, values in find_ratios(mean, rover).items()}
             label = f"{Path(archive).stem}/{name} {'online' if online else 'offline'}"
-            yield {"name": label, "sequences": tally.sequences, **_figures(mean), **ratios}
+            ahead = {} if name == ROVER else find_differences(plan, reference, out)
+            yield {"name": label, "sequences": tally.sequences, **_figures(mean), **ratios, **ahead}
+
+
+def find_differences(plan: Plan, reference: Plan, out: Path) -> dict[str, Any]:
+    """Differences of two finished runs of the same sequences, with 95 % intervals of the paired block bootstrap.
+
+    Args:
+        plan: A run under ``out``.
+        reference: Another one.
+        out: Folder of the run folders.
+
+    Returns:
+        The first run's mean CSI, over lead times and those thresholds at which it is defined, minus the second's, and
+        the same of B-MSE, each with the ends of its interval, and the number of blocks. With fewer blocks than
+        :data:`hko7env.report.bootstrap.TRUSTED` the intervals do not show how much scores vary.
+    """
+    (found,) = read_comparisons([_find_folder(one, out) for one in (plan, reference)])
+    one, other = ([run.agent for run in found.runs].index(each.agent) for each in (plan, reference))
+    boot = found.bootstrap
+    csi = boot.scores["csi"].value[:, -1]  # means over lead times (S, 5)
+    known = np.isfinite(csi[[one, other]]).all(axis=0)
+    drawn = {
+        "csi": boot.means["csi"][one, known].mean(axis=0) - boot.means["csi"][other, known].mean(axis=0),
+        "b_mse": boot.means["b_mse"][one] - boot.means["b_mse"][other],
+    }
+    value = {
+        "csi": float(csi[one, known].mean() - csi[other, known].mean()),
+        "b_mse": float(boot.difference("b_mse", one, other).value[-1]),
+    }
+    ends = {name: interval(draws, boot.blocks) for name, draws in drawn.items()}
+    digits = {"csi": 4, "b_mse": 0}
+    lines = {f"{name} difference": [plain(part, digits[name]) for part in (value[name], *ends[name])] for name in value}
+    return {**lines, "blocks": boot.blocks}
+
+
+def _find_folder(plan: Plan, out: Path) -> Path:
+    env = plan.environment()
+    return open_folder(plan, env, min(plan.limit or len(env.schedule), len(env.schedule)), out).path
 
 
 def _figures(mean: dict[str, Any]) -> dict[str, Any]:

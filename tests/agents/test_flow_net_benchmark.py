@@ -1,5 +1,6 @@
 import argparse
 
+import numpy as np
 import pytest
 
 from agents.benchmarks import flow_net
@@ -53,3 +54,10 @@ def test_agents_are_compared_with_rover(small_archive, tmp_path):
     ]  # fmt: skip
     assert found[1]["b_mse ratio"] == found[1]["b_mae ratio"] == 1
     assert found[2]["b_mse ratio"] == pytest.approx(found[2]["b_mse"] / found[1]["b_mse"], abs=0.003)
+    for line in (found[0], *found[2:]):
+        ratio, (gain, low, high) = line["b_mse ratio"], line["b_mse difference"]
+        assert low <= gain <= high
+        assert gain == pytest.approx(found[1]["b_mse"] * (ratio - 1), abs=0.001 * found[1]["b_mse"] + 1)
+    mean = [np.mean([value for value in line["csi"] if value is not None]) for line in found]
+    assert found[2]["csi difference"][0] == pytest.approx(mean[2] - mean[1], abs=2e-4)
+    assert "csi difference" not in found[1]
