@@ -47,6 +47,31 @@ class Source(NamedTuple):
     view: SplitView
     weight: float
 
+    def describe(self) -> dict[str, Any]:
+        """What a file says about a source that it was made from."""
+        archive = self.view.archive
+        return {
+            "source": archive.attributes.get("source", "unknown"),
+            "fingerprint": archive.fingerprint,
+            "split": self.view.split,
+            "sequences": len(self.view.schedule),
+            "weight": self.weight,
+        }
+
+    def scale(self, counted: npt.NDArray[np.float64]) -> float:
+        """The factor by which counts of all sequences become those of ``weight`` mean sequences.
+
+        Args:
+            counted: Number of counted locations, for each lead time.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        if not counted.max() > 0:
+            archive = self.view.archive.name
+            raise ValueError(f"{archive}, split {self.view.split}, has no observation to count: choose another split")
+        return self.weight / float(counted.max())
+
 
 def make_prior(sources: Sequence[Source], out: Path, cache: Path) -> list[dict[str, Any]]:
     """Count all sources and write the prior that they make.
@@ -60,27 +85,20 @@ def make_prior(sources: Sequence[Source], out: Path, cache: Path) -> list[dict[s
         What the prior says about each source: its source, fingerprint, split, number of sequences and weight.
 
     Raises:
-        ValueError: If the archives have different relations of level to rain rate, or one has no sequence.
+        ValueError: If the archives have different relations of level to rain rate, or one has no sequence
+            or no observation.
         OSError: If a file cannot be read or written.
     """
     zr = sources[0].view.archive.zr
     if any(source.view.archive.zr != zr for source in sources):
         raise ValueError("the archives have different relations of level to rain rate: make a prior of each")
     counts, levels, told = np.zeros((prior.LEADS, BINS, CLASSES)), np.zeros((2, CLASSES)), []
-    for view, weight in sources:
-        archive, found = view.archive, count_archive(view, cache)
-        scale = weight / found.counts.sum((1, 2)).max()
-        counts += scale * prior.resample_leads(found.counts, archive.cadence, prior.STEP, prior.LEADS)
+    for source in sources:
+        found = count_archive(source.view, cache)
+        scale = source.scale(found.counts.sum((1, 2)))
+        counts += scale * prior.resample_leads(found.counts, source.view.archive.cadence, prior.STEP, prior.LEADS)
         levels += scale * found.levels
-        told.append(
-            {
-                "source": archive.attributes.get("source", "unknown"),
-                "fingerprint": archive.fingerprint,
-                "split": view.split,
-                "sequences": int(found.sequences),
-                "weight": weight,
-            }
-        )
+        told.append(source.describe())
     means = (levels[1] / np.maximum(levels[0], 1e-9) / 255).astype(np.float32)
     out.parent.mkdir(parents=True, exist_ok=True)
     prior.write(out, counts.astype(np.float32), means, zr, {"archives": told, "settings": settings()})

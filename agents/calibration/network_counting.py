@@ -41,7 +41,8 @@ def calibrate_network(weights: Path, sources: Sequence[Source], out: Path, cache
         What the file says about each source: its source, fingerprint, split, number of sequences and weight.
 
     Raises:
-        ValueError: If an archive cannot be used with these weights or has no sequence.
+        ValueError: If an archive cannot be used with these weights, or has no sequence or observation, or if
+            the weights learned from frames of a source.
         OSError: If a file cannot be read or written.
     """
     zr = sources[0].view.archive.zr
@@ -49,24 +50,30 @@ def calibrate_network(weights: Path, sources: Sequence[Source], out: Path, cache
         raise ValueError("the archives have different relations of level to rain rate: calibrate with each by itself")
     net, tensors, metadata = read_network(weights, zr)
     counts, told = np.zeros((LEADS, reliability.EVENTS, reliability.BINS, 2)), []
-    for view, weight in sources:
-        found, archive = count_archive(view, net, checkpoint.digest(tensors), cache), view.archive
+    for source in sources:
+        _check_unlearned(source.view, metadata, weights)
+        found, archive = count_archive(source.view, net, checkpoint.digest(tensors), cache), source.view.archive
         flat = resample_leads(found.reshape(len(found), -1, 2), archive.cadence, STEP, LEADS).reshape(counts.shape)
-        counts += weight * flat / flat.sum((2, 3)).max()
-        told.append(
-            {
-                "source": archive.attributes.get("source", "unknown"),
-                "fingerprint": archive.fingerprint,
-                "split": view.split,
-                "sequences": len(view.schedule),
-                "weight": weight,
-            }
-        )
+        counts += source.scale(flat.sum((2, 3))) * flat
+        told.append(source.describe())
     counts /= sum(source.weight for source in sources)
     kept = {**tensors, "counts": torch.from_numpy(counts.astype(np.float32))}
     out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.write(out, kept, {**metadata, "calibrated": told})
     return told
+
+
+def _check_unlearned(view: SplitView, metadata: dict[str, Any], weights: Path) -> None:
+    """Raise ValueError if a training that made ``weights`` learned from frames of the split."""
+    archive, split = view.archive, metadata.get("split")
+    if archive.fingerprint not in [fingerprint for fingerprint, _ in metadata.get("archives", [])]:
+        return
+    learned = archive.select(split if split in archive.splits else None)
+    if np.isin(learned, view.times).any():
+        raise ValueError(
+            f"{weights} learned from the split {split!r} of {archive.name}, which shares frames with {view.split!r}: "
+            "the network is too sure there; choose a split that it did not learn from, such as valid"
+        )
 
 
 def read_network(

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from agents.calibration import network_counting
-from agents.calibration.counting import Source
+from agents.calibration.counting import Source, make_prior
 from agents.calibration.network_counting import calibrate_network, count_archive, read_counts, read_network
 from agents.calibration.reliability import BINS, EVENTS, STEP
 from agents.commands.calibrate import main
 from agents.flow_net import Config, make
 from agents.learning import checkpoint
-from hko7env.archive import Archive
+from hko7env.archive import Archive, create
 from hko7env.split_view import SplitView
 from hko7env.testing import task
 from hko7env.units import HKO7
@@ -86,3 +86,27 @@ def test_archives_weigh_as_they_are_told(archive, weights, tmp_path):
         calibrate_network(weights, sources, tmp_path / name, tmp_path / "cache")
         stored[name] = checkpoint.read(tmp_path / name)[0]["counts"].numpy()
     np.testing.assert_allclose(stored["both"], 0.75 * stored["train"] + 0.25 * stored["valid"], rtol=1e-5, atol=1e-9)
+
+
+def test_frames_that_the_weights_learned_from_are_refused(archive, tmp_path):
+    opened = Archive(str(archive))
+    learned = calibrated_weights(
+        tmp_path / "learned.safetensors", facts={"archives": [[opened.fingerprint, 1.0]], "split": "train"}
+    )
+    for split in ("train", "all"):
+        with pytest.raises(
+            ValueError, match=f"learned from the split 'train' of .*, which shares frames with '{split}'"
+        ):
+            calibrate_network(learned, [Source(SplitView(opened, split), 1)], tmp_path / "o.safetensors", tmp_path)
+    calibrate_network(learned, [Source(SplitView(opened, "valid"), 1)], tmp_path / "o.safetensors", tmp_path)
+
+
+def test_a_split_without_observations_is_refused(weights, tmp_path):
+    path = tmp_path / "hidden.zarr"
+    made = create(str(path), shape=(64, 64), cadence=6, mask=np.full((64, 64), 2, np.uint8))
+    made.append(6 * np.arange(30), np.full((30, 64, 64), 100, np.uint8))
+    source = Source(SplitView(Archive(str(path)), "all"), 1)
+    with pytest.raises(ValueError, match=r"hidden\.zarr, split all, has no observation to count: choose another"):
+        calibrate_network(weights, [source], tmp_path / "o.safetensors", tmp_path)
+    with pytest.raises(ValueError, match=r"hidden\.zarr, split all, has no observation to count: choose another"):
+        make_prior([source], tmp_path / "o.safetensors", tmp_path)
