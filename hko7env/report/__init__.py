@@ -1,1 +1,1 @@
-"""The HTML page of an archive, and the charts and HTML elements that it consists of."""
+"""HTML pages about runs and archives: statistics, charts, and the HTML elements that pages consist of."""
