@@ -10,7 +10,7 @@ from scipy import special
 from hko7env.archive.format import DAY, iso, minutes
 from hko7env.archive.hko7_facts import CADENCE, TABLE_12
 from hko7env.synthetic.field import random_stream
-from hko7env.synthetic.rain import BETWEEN
+from hko7env.synthetic.process import HONG_KONG
 
 # Hong Kong 2009 to 2015, January to December: number of rainy days, and mean rain on a rainy day in mm
 RAINY_DAYS = (27, 53, 76, 85, 123, 127, 129, 109, 104, 54, 52, 54)
@@ -148,4 +148,4 @@ def means(weather: Sequence[EpisodeSpec], seed: int) -> npt.NDArray[np.float64]:
     month = np.array([int(w.start[5:7]) - 1 for w in weather])
     season = np.log(np.array(MM_A_DAY))[month]
     rank = np.argsort(np.argsort(season + 0.7 * random_stream((seed, 0), _MEANS).standard_normal(len(weather))))
-    return np.asarray(BETWEEN * special.ndtri((rank + 0.5) / len(weather)))
+    return np.asarray(HONG_KONG.between * special.ndtri((rank + 0.5) / len(weather)))
