@@ -69,7 +69,7 @@ class Field:
         *,
         power: OfWavelength,
         lifetime: OfWavelength,
-        cadence: int,
+        cadence: float,
         spacing: float = 1,
         along: tuple[float, float] = ROUND,
         coarse: bool = False,
@@ -131,7 +131,7 @@ def spectrum(
     *,
     power: OfWavelength,
     lifetime: OfWavelength,
-    cadence: int,
+    cadence: float,
     along: tuple[float, float] = ROUND,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Amplitude and persistence of every mode of a field; arguments as of :class:`Field`.

@@ -85,7 +85,7 @@ def latent(
     shape: tuple[int, int],
     frames: int,
     *,
-    cadence: int,
+    cadence: float,
     start: int,
     key: Key,
     mean: float,
@@ -143,7 +143,7 @@ def latent(
         wander = keep * wander + process.within * np.sqrt(1 - keep**2) * drift.standard_normal()
 
 
-def _waves(size: tuple[int, int], key: Key, process: Process, cadence: int, coarse: bool) -> Field:
+def _waves(size: tuple[int, int], key: Key, process: Process, cadence: float, coarse: bool) -> Field:
     """The field of waves of an episode on a domain of ``size`` (n, m)."""
     along = (process.stretch, process.direction)
     return Field(
@@ -208,7 +208,7 @@ def solve(
     reach = np.arange(-300, 301) * width
     blur = np.exp(-(reach**2) / (2 * max(missing, 1e-6)))
     density = np.convolve(histogram / histogram.sum(), blur / blur.sum(), "same")
-    quiet = _GRID <= process.cells_from
+    quiet = process.cells_from >= _GRID
     excess = _GRID[~quiet] - process.cells_from
     strength = process.cells * np.minimum(excess / (process.cells_full - process.cells_from), 1)
     above = density[~quiet].sum() + np.cumsum(density[quiet][::-1])[::-1]  # P(field >= each quiet value)
@@ -223,8 +223,13 @@ def solve(
 @cache
 def climate() -> Marginal:
     """The map that gives the shares of Table 2 in the limit of many episodes, where latent values are normal."""
+    return solve(normal_density(), 0.0)
+
+
+def normal_density() -> npt.NDArray[np.float64]:
+    """(1600,) density of latent values in the limit of many episodes, in place of :func:`histogram`."""
     variance = 1 + TERRAIN**2 + DAILY**2 / 2
-    return solve(np.exp(-(_GRID**2) / (2 * variance)), 0.0)
+    return np.exp(-(_GRID**2) / (2 * variance))
 
 
 def rain(
@@ -261,6 +266,6 @@ def histogram(latents: Array, where: npt.NDArray[np.bool_]) -> npt.NDArray[np.fl
     return np.bincount(bins, minlength=len(_GRID)).astype(np.float64)
 
 
-def short_waves(shape: tuple[int, int], cadence: int) -> float:
+def short_waves(shape: tuple[int, int], cadence: float) -> float:
     """Variance of the latent field's short waves, which a coarse field lacks."""
     return HONG_KONG.waves * (1 - _waves(domain(shape), (0, 0), HONG_KONG, cadence, True).variance)

@@ -68,7 +68,7 @@ def small(seed: int) -> tuple[EpisodeSpec, ...]:
     draw = random_stream((seed, 0), _DAYS)
     found = []
     for split, count in (("train", 24), ("valid", 6), ("test", 10)):
-        for day in _draw_rainy_days(YEARS[split], count, draw):
+        for day in draw_rainy_days(YEARS[split], count, draw):
             start = day + 60 * int(draw.integers(0, 10))
             first = int(draw.integers(0, 110))
             chance, length = draw.random(), int(draw.integers(1, 3))
@@ -89,7 +89,7 @@ def hko7(seed: int, test_times: Sequence[int] | None = None) -> tuple[EpisodeSpe
     draw = random_stream((seed, 0), _DAYS)
     found: list[EpisodeSpec] = []
     for split, (count, frames) in TABLE_12.items():
-        days = np.array(_draw_rainy_days(YEARS[split], count, draw))
+        days = np.array(draw_rainy_days(YEARS[split], count, draw))
         times = (days[:, None] + CADENCE * np.arange(DAY // CADENCE)).reshape(-1)
         times = np.delete(times, _draw_missing(len(times), len(times) - frames, draw))
         if split == "test" and test_times is not None:
@@ -121,7 +121,7 @@ def by_times(split: str, times: Minutes, cadence: int = CADENCE) -> list[Episode
     return found
 
 
-def _draw_rainy_days(years: Sequence[int], count: int, draw: np.random.Generator) -> list[int]:
+def draw_rainy_days(years: Sequence[int], count: int, draw: np.random.Generator) -> list[int]:
     """First minutes of ``count`` different days, drawn by season, none of them in the last days of a year."""
     days = np.concatenate([np.arange(f"{y}-01-01", f"{y}-12-29", dtype="datetime64[D]") for y in years])
     month = days.astype("datetime64[M]").astype(int) % 12
