@@ -17,7 +17,7 @@ Levels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 KINDS = ("circle", "composite", "rectangle")  # by the remainder of the seed divided by three
-QUARTERS = np.array([(0.28, 0.28), (0.28, 0.72), (0.72, 0.28), (0.72, 0.72)])  # middles, as shares of the map
+QUARTERS = ((0.28, 0.28), (0.28, 0.72), (0.72, 0.28), (0.72, 0.72))  # middles, as shares of the map
 REACH = (0.3, 0.45)  # of a radar of a composite, as a share of the map's longer side
 SAMPLES = 16  # points on the way from radar to location at which rain attenuates
 CLUTTER = (90.0, 200.0)  # lowest and highest mean level of clutter that was not removed
@@ -59,7 +59,7 @@ def coverage(shape: tuple[int, int], seed: int) -> Coverage:
     places = (size - 1)[None] / 2
     reach: npt.NDArray[np.float64] = np.array([(min(shape) - 1) / 2])
     if kind != "circle":
-        chosen = QUARTERS[draw.permutation(4)[: draw.integers(3, 5)]]
+        chosen = np.array(QUARTERS)[draw.permutation(4)[: draw.integers(3, 5)]]
         places = size * (chosen + draw.uniform(-0.12, 0.12, chosen.shape))
         reach = max(shape) * draw.uniform(*REACH, len(chosen))
     away = np.indices(shape)[None] - places[:, :, None, None]  # radar, axis, row, column

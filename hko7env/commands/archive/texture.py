@@ -26,9 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name in args.archives:
         archive = Archive(name)
         times, short = archive.select(args.split), name.rstrip("/").rpartition("/")[2].removesuffix(".zarr")
-        types = times_by_type(archive)
-        for kind, of_kind in types.items():
-            parts.append((f"{short}, {kind}", archive, of_kind[np.isin(of_kind, times)]))
+        types = {kind: found[np.isin(found, times)] for kind, found in times_by_type(archive).items()}
+        parts += [(f"{short}, {kind}", archive, found) for kind, found in types.items() if len(found)]
         if not types:
             parts.append((short, archive, times))
     width = max(len(name) for name, _, _ in parts)
