@@ -173,6 +173,13 @@ def test_varied_archives_are_made_and_measured_by_type(command, monkeypatch, sma
     none = command("archive", "texture", "v.zarr", "--split", "wet")
     assert none.status == 1
     assert "wet" in none.err
+    for words, message in (
+        (("denoise", "v.zarr", "--against-truth"), "other clutter"),
+        (("check", "v.zarr"), "no truth"),
+    ):
+        refused = command("archive", *words)
+        assert (refused.status, refused.out) == (1, ""), refused.err
+        assert message in refused.err
 
 
 def test_synthetic_archives_are_made_checked_and_drawn(command, tmp_path, monkeypatch):
