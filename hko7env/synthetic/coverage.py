@@ -1,6 +1,7 @@
 """Radars that see a map together: one circle, a union of circles, or all of it; and what they do to the rain."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +62,7 @@ def coverage(shape: tuple[int, int], seed: int) -> Coverage:
     if kind != "circle":
         chosen = np.array(QUARTERS)[draw.permutation(4)[: draw.integers(3, 5)]]
         places = size * (chosen + draw.uniform(-0.12, 0.12, chosen.shape))
-        reach = max(shape) * draw.uniform(*REACH, len(chosen))
+        reach = np.asarray(max(shape) * draw.uniform(*REACH, len(chosen)))
     away = np.indices(shape)[None] - places[:, :, None, None]  # radar, axis, row, column
     distance = np.hypot(away[:, 0], away[:, 1])
     nearest = distance.argmin(0)[None]
@@ -99,13 +100,13 @@ class Observer:
         Returns:
             (H, W) uint8 levels: 0, or from NOISE_LEVEL on.
         """
-        gain = self._gain
+        gain: Any = self._gain
         if self._way is not None:  # both ways from radar to rain and back
             rates = np.where(clean >= NOISE_LEVEL, HKO7.rates[clean], 0.0).astype(np.float32)
             gain = gain - 2 * self.faults.attenuation * self.view.radius * rates.reshape(-1)[self._way].mean(0)
         if self.faults.speckle:
             gain = gain + self.faults.speckle * draw.standard_normal(clean.shape, dtype=np.float32)
-        seen = (clean + 255 / DBZ_SPAN * gain + 0.5).clip(0, 255).astype(np.uint8)
+        seen: Levels = (clean + 255 / DBZ_SPAN * gain + 0.5).clip(0, 255).astype(np.uint8)
         seen[(clean == 0) | (seen < NOISE_LEVEL)] = 0
         flat = seen.reshape(-1)
         echo = self._strength * draw.rayleigh(0.8, len(self._clutter))
@@ -132,7 +133,7 @@ def _classes(width: float, offset: float) -> Levels:
         return levels.astype(np.uint8)
     lowest = dbz(NOISE_LEVEL / 255) + width * offset
     middle = lowest + width * (np.floor((dbz(levels / 255) - lowest) / width) + 0.5)
-    table = level(pixel(middle))
+    table: Levels = level(pixel(middle))
     table[table < NOISE_LEVEL] = 0
     return table
 
@@ -141,9 +142,9 @@ def _way(view: Coverage) -> npt.NDArray[np.int32]:
     """(SAMPLES, H, W) int32 flat indices of locations between each location and its radar."""
     rows, columns = np.indices(view.mask.shape)
     height, width = view.mask.shape
-    found = []
+    found: list[npt.NDArray[np.int32]] = []
     for part in (np.arange(SAMPLES) + 0.5) / SAMPLES:  # of the way back to the radar
         row = np.rint(rows - part * view.down).astype(np.int32).clip(0, height - 1)
         column = np.rint(columns - part * view.right).astype(np.int32).clip(0, width - 1)
-        found.append(row * width + column)
+        found.append(np.asarray(row * width + column, np.int32))
     return np.stack(found)

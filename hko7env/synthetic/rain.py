@@ -114,8 +114,8 @@ def latent(
     streams = (_CELLS, _CELLS + (1 << 89))
     cells = None
     if not coarse:
-        spectrum = {"power": process.cell_power, "lifetime": process.cell_persistence}
-        cells = Field(half, key, streams, **spectrum, cadence=cadence, spacing=2)
+        power, lifetime = process.cell_power, process.cell_persistence
+        cells = Field(half, key, streams, power=power, lifetime=lifetime, cadence=cadence, spacing=2)
     step = COARSE if coarse else 1
     points, half_points = (np.indices(s, dtype=np.float32) for s in (large.size, half))
     drift = random_stream(key, _MEAN)
@@ -229,7 +229,7 @@ def climate() -> Marginal:
 def normal_density() -> npt.NDArray[np.float64]:
     """(1600,) density of latent values in the limit of many episodes, in place of :func:`histogram`."""
     variance = 1 + TERRAIN**2 + DAILY**2 / 2
-    return np.exp(-(_GRID**2) / (2 * variance))
+    return np.asarray(np.exp(-(_GRID**2) / (2 * variance)), np.float64)
 
 
 def rain(

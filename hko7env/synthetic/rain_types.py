@@ -135,10 +135,11 @@ class Conditions:
         return solve(normal_density(), 0.0, process=self.process, exceedance=tuple(float(share) for share in shares))
 
 
-def draw_conditions(name: str, draw: np.random.Generator) -> Conditions:
-    """Draw an episode of the type ``name``, a key of TYPES."""
-    ranges = TYPES[name]
-    drawn = {field.name: _uniform(draw, getattr(ranges, field.name)) for field in fields(ranges) if field.name != "wet"}
+def draw_conditions(kind: str, draw: np.random.Generator) -> Conditions:
+    """Draw an episode of the type ``kind``, a key of TYPES."""
+    ranges = TYPES[kind]
+    names = [field.name for field in fields(ranges) if field.name != "wet"]
+    drawn: dict[str, Any] = {name: _uniform(draw, getattr(ranges, name)) for name in names}
     wet = round(float(np.exp(draw.uniform(*np.log(ranges.wet)))), 4)
     tail, bend, speed = (drawn.pop(key) for key in ("tail", "bend", "speed"))
     start = float(special.ndtri(1 - CELLS_SHARE * wet))
@@ -150,7 +151,7 @@ def draw_conditions(name: str, draw: np.random.Generator) -> Conditions:
         cells_from=start,
         cells_full=start + CELLS_RISE,
     )
-    return Conditions(name, wet, tail, bend, round(float(draw.choice(PACES)), 4), process, _draw_faults(draw))
+    return Conditions(kind, wet, tail, bend, round(float(draw.choice(PACES)), 4), process, _draw_faults(draw))
 
 
 def _draw_faults(draw: np.random.Generator) -> Faults:

@@ -60,7 +60,9 @@ def measure_texture(
     static = archive.mask == SCORED
     window = _window(static.shape)
     band = bands_of(len(window))[0]
-    counts, power, wet, alike = np.zeros(256), np.zeros(BANDS), [], []
+    counts, power = np.zeros(256), np.zeros(BANDS)
+    wet: list[float] = []
+    alike: list[float] = []
     before: tuple[int, Levels] | None = None
     for time in chosen:
         index = int(np.searchsorted(archive.times, time))
@@ -68,7 +70,7 @@ def measure_texture(
         frame = np.where(scored(frame, static), frame, np.uint8(0))
         found = np.bincount(frame[static], minlength=256)
         counts += found
-        wet.append(found[archive.zr.threshold_levels[0] :].sum() / found.sum())
+        wet.append(float(found[archive.zr.threshold_levels[0] :].sum() / found.sum()))
         if wet[-1] > WET:
             power += _spectrum(frame, window, band)
             if before and time - before[0] == EVERY:
@@ -106,7 +108,7 @@ def correlation(first: Levels, second: Levels) -> float:
 def _window(shape: tuple[int, ...]) -> Floats:
     """(n, n) taper of the square in the middle of a radar's circle, as of :mod:`hko7env.synthetic.spectra`."""
     side = int(min(shape) / np.sqrt(2)) // 2 * 2
-    return np.hanning(side)[:, None] * np.hanning(side)
+    return np.asarray(np.hanning(side)[:, None] * np.hanning(side), np.float64)
 
 
 def _spectrum(frame: Levels, window: Floats, band: npt.NDArray[np.int64]) -> Floats:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ from hko7env.synthetic.writer import (
 
 VARIED_VERSION = 1  # of these archives: a change of any byte needs a new one
 SHAPE = (240, 240)  # px of a frame, unless told otherwise
-EPISODES = {"train": 50, "valid": 10}  # in each split
+EPISODES: Mapping[str, int] = MappingProxyType({"train": 50, "valid": 10})  # in each split
 FRAMES = 60  # of an episode
 
 _APART = 1 << 40  # above the episode numbers of all other archives of a seed, so that no test split has the same noise
@@ -126,7 +127,9 @@ def make_varied(
         LockedError: Another process is making this archive; a ValueError.
         OSError: There is no room on the disk for an episode; raised before any of it is computed.
     """
-    path, weather = Path(path), varied(seed) if weather is None else weather
+    path = Path(path)
+    if weather is None:
+        weather = varied(seed)
     check_arguments(shape, weather, seed, cadence, shard)
     episodes = draw_episodes(weather, shape, seed, cadence)
     identity = {"preset": "varied", "generator": VARIED_VERSION, "seed": seed, "weather": digest(weather, cadence)}

@@ -5,6 +5,8 @@ the 2-D power spectrum of levels from 4 to 100 km. Persistence is the correlatio
 after the shift that makes both most alike. Frames are half an hour apart.
 """
 
+from typing import Any
+
 import numpy as np
 
 from hko7env import progress
@@ -22,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("archives", nargs="+", metavar="ARCHIVE", help="path or URL of an archive")
     parser.add_argument("--split", metavar="NAME", help="measure this split only; default: all good frames")
     args = parser.parse_args(arguments)
-    parts = []
+    parts: list[tuple[str, Archive, Any]] = []
     for name in args.archives:
         archive = Archive(name)
         times, short = archive.select(args.split), name.rstrip("/").rpartition("/")[2].removesuffix(".zarr")
