@@ -16,6 +16,7 @@ from hko7env.archive.format import DAY, OUT_OF_RANGE, SCORED
 from hko7env.archive.hko7_facts import PIXEL_KM
 from hko7env.synthetic import SEED, rain
 from hko7env.synthetic.field import mean_power, spectrum, wavenumbers
+from hko7env.synthetic.process import HONG_KONG
 from hko7env.synthetic.radar import SEEN, site
 from hko7env.synthetic.wind import NODE, Wind, nodes_around
 from hko7env.units import NOISE_LEVEL
@@ -60,8 +61,8 @@ class TorchRain:
         self.domain, self._origin = rain.domain(shape), rain.origin(shape)
         self._radar = site(shape, place)
         half = (self.domain[0] // 2, self.domain[1] // 2)
-        self._large = _modes(self.domain, 1, rain.power, rain.lifetime, cadence, self.device)
-        self._cells = _modes(half, 2, rain.cell_power, rain.cell_lifetime, cadence, self.device)
+        self._large = _modes(self.domain, 1, HONG_KONG.power, HONG_KONG.persistence, cadence, self.device)
+        self._cells = _modes(half, 2, HONG_KONG.cell_power, HONG_KONG.cell_persistence, cadence, self.device)
         self._table = self._constant(rain.climate().table)
         self._hills = self._constant(rain.terrain_bias(shape, place))
         self._loss = self._constant(self._radar.loss)
@@ -84,11 +85,11 @@ class TorchRain:
             for i in range(self.size)
         ]
         host = np.random.default_rng((self.seed, step, 1))
-        mean = self._constant(host.normal(0, rain.BETWEEN, (self.size, 1, 1)).astype(np.float32))
-        wander = rain.WITHIN * host.standard_normal((self.size, 1, 1))
+        mean = self._constant(host.normal(0, HONG_KONG.between, (self.size, 1, 1)).astype(np.float32))
+        wander = HONG_KONG.within * host.standard_normal((self.size, 1, 1))
         keep = np.exp(-self.cadence / (60 * rain.WITHIN_HOURS))
         start = host.integers(0, DAY, (self.size, 1, 1))
-        scale = float(np.sqrt(rain.LARGE))
+        scale = float(np.sqrt(HONG_KONG.waves))
         half = (self.domain[0] // 2, self.domain[1] // 2)
         large = self._large[0] * self._white(self.domain, random)
         cells = self._cells[0] * self._white(half, random)
@@ -99,11 +100,11 @@ class TorchRain:
             field = scale * torch.fft.irfft2(large, self.domain)[:, view[0], view[1]] + self._hills
             field = field + mean + self._constant((wander + daily).astype(np.float32))
             fine = _refined(cells, half, self.domain)[:, view[0], view[1]]
-            made.append(self._observe(rain.with_cells(field, fine), random))
+            made.append(self._observe(HONG_KONG.with_cells(field, fine), random))
             nodes = self._constant(np.stack([wind.step() for wind in winds]))
             large = self._moved(large, self._large, nodes, self.domain, 1, random)
             cells = self._moved(cells, self._cells, nodes, half, 2, random)
-            wander = keep * wander + rain.WITHIN * np.sqrt(1 - keep**2) * host.standard_normal(wander.shape)
+            wander = keep * wander + HONG_KONG.within * np.sqrt(1 - keep**2) * host.standard_normal(wander.shape)
         present = torch.ones(self.size, self.frames, dtype=torch.bool, device=self.device)
         return torch.stack(made, 1), present, self.scored
 

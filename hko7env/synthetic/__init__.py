@@ -1,7 +1,8 @@
 """Synthetic radar archives: stochastic rain with known dynamics, as hard to nowcast as HKO-7; the default archive.
 
 The module ``weather`` sets dates and missing frames, ``rain`` computes the rain from ``field`` and ``wind``, ``radar``
-what is recorded of it, ``writer`` writes the archive, and ``truth`` holds what agents must not see. Scores on such an
+what is recorded of it, ``writer`` writes the archive, and ``truth`` holds what agents must not see; ``varied`` makes
+archives to train on, with ``rain_types`` and ``coverage``. Scores on such an
 archive compare implementations and protocols; they are no evidence of skill on real rain.
 """
 
@@ -9,6 +10,7 @@ import os
 from pathlib import Path
 
 from hko7env.synthetic.truth import Truth
+from hko7env.synthetic.varied import make_varied
 from hko7env.synthetic.weather import DEMO, SIZES, EpisodeSpec
 from hko7env.synthetic.writer import GENERATOR_VERSION, SEED, make
 
@@ -23,6 +25,7 @@ __all__ = [
     "default_archive",
     "default_path",
     "make",
+    "make_varied",
 ]
 
 

@@ -69,25 +69,49 @@ class Episode:
             yield moment
 
 
+Values = Callable[[Any, threading.Event | None], Iterator[dict[str, Any]]]  # of an Episode
+
+
+def observed(marginal: Marginal, episode: Episode, stop: threading.Event | None) -> Iterator[dict[str, Any]]:
+    """Frames and truth of all slots of an episode.
+
+    Args:
+        marginal: The map from latent values to levels.
+        episode: The episode.
+        stop: Raise KeyboardInterrupt once this is set.
+
+    Yields:
+        frames, clean (H, W) uint8, motion (2, n', m') float32 and growth () float32 of each slot.
+    """
+    radar = site(episode.shape, episode.seed)
+    for i, moment in enumerate(episode.generate(stop)):
+        clean = marginal.levels(moment.latent)
+        yield {
+            "frames": radar.observe(clean, episode.start + episode.cadence * i, episode.key, _NOISE + i),
+            "clean": np.where(radar.mask == OUT_OF_RANGE, np.uint8(0), clean),
+            "motion": moment.motion,
+            "growth": np.float32(moment.diurnal),
+        }
+
+
 def compute_episode(
     folder: Path,
-    marginal: Marginal,
+    values: Values,
     stop: threading.Event | None,
     step: Callable[[int], Any] | None,
     episode: Episode,
 ) -> Path:
-    """Compute the frames and the truth of all slots of an episode into files.
+    """Compute what is stored of all slots of an episode into files.
 
     Args:
         folder: Where the episode gets a folder of its own; if it is complete already, nothing is computed.
-        marginal: The map from latent values to levels.
+        values: Computes them, such as :func:`observed`.
         stop: Raise KeyboardInterrupt once this is set.
         step: Called with 1 after each frame.
         episode: The episode.
 
     Returns:
-        The episode's folder with the files frames, clean (n, H, W) uint8, motion (n, 2, n', m') float32 and
-        growth (n,) float32, each ``.npy``.
+        The episode's folder with a file NAME.npy for each name of the values, with the slots along the first axis.
 
     Raises:
         OSError: The disk is full.
@@ -96,17 +120,9 @@ def compute_episode(
     if part.exists():
         return part
     partial.mkdir(exist_ok=True)
-    radar = site(episode.shape, episode.seed)
     arrays: dict[str, Any] = {}
-    for i, moment in enumerate(episode.generate(stop)):
-        clean = marginal.levels(moment.latent)
-        values: dict[str, Any] = {
-            "frames": radar.observe(clean, episode.start + episode.cadence * i, episode.key, _NOISE + i),
-            "clean": np.where(radar.mask == OUT_OF_RANGE, np.uint8(0), clean),
-            "motion": moment.motion,
-            "growth": np.float32(moment.diurnal),
-        }
-        for name, value in values.items():
+    for i, slot in enumerate(values(episode, stop)):
+        for name, value in slot.items():
             if name not in arrays:
                 arrays[name] = new_array(partial / f"{name}.npy", value.dtype, (episode.spec.frames, *np.shape(value)))
             elif i % BLOCK == 0:  # a new map, so that the written part leaves the memory

@@ -15,6 +15,8 @@ from hko7env.archive.hko7_facts import PIXEL_KM
 
 COARSE = 4  # pixels between points of a coarse grid; the longest waves have random streams of their own, so it has them
 
+ROUND = (1.0, 0.0)  # structures are as wide as long
+
 Array = npt.NDArray[np.float32]
 Key = tuple[int, int]  # (seed, episode)
 OfWavelength = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
@@ -50,6 +52,8 @@ class Field:
         lifetime: Minutes until a structure has decayed to 1/e, as a function of the wavelength in km.
         cadence: Minutes of a step.
         spacing: Pixels between points of the grid.
+        along: Ratio of length to width of structures, and the direction in which they are long, in radians from a row
+            of the grid towards its bottom.
         coarse: Compute the field on every fourth point only, with the longest waves of the full field.
 
     Attributes:
@@ -65,12 +69,13 @@ class Field:
         *,
         power: OfWavelength,
         lifetime: OfWavelength,
-        cadence: int,
+        cadence: float,
         spacing: float = 1,
+        along: tuple[float, float] = ROUND,
         coarse: bool = False,
     ) -> None:
         self.key, self.streams, self.time = key, streams, 0
-        amplitude, keep = spectrum(size, spacing, power=power, lifetime=lifetime, cadence=cadence)
+        amplitude, keep = spectrum(size, spacing, power=power, lifetime=lifetime, cadence=cadence, along=along)
         self.full = size
         if coarse:
             size = (size[0] // COARSE, size[1] // COARSE)
@@ -121,7 +126,13 @@ class Field:
 
 
 def spectrum(
-    size: tuple[int, int], spacing: float, *, power: OfWavelength, lifetime: OfWavelength, cadence: int
+    size: tuple[int, int],
+    spacing: float,
+    *,
+    power: OfWavelength,
+    lifetime: OfWavelength,
+    cadence: float,
+    along: tuple[float, float] = ROUND,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Amplitude and persistence of every mode of a field; arguments as of :class:`Field`.
 
@@ -129,7 +140,11 @@ def spectrum(
         (n, m // 2 + 1) amplitudes that turn white noise of unit variance into the field, and (n, m // 2 + 1) factors
         by which modes decay in one step.
     """
-    k = np.hypot(*wavenumbers(size, spacing))
+    rows, columns = wavenumbers(size, spacing)
+    k = np.hypot(rows, columns)
+    if along != ROUND:  # waves count as shorter along and as longer across than they are
+        root, (sine, cosine) = np.sqrt(along[0]), (np.sin(along[1]), np.cos(along[1]))
+        k = np.hypot(root * (columns * cosine + rows * sine), (rows * cosine - columns * sine) / root)
     k[0, 0] = 1
     density = power(1 / k)
     density[0, 0] = 0  # the mean is a process of its own

@@ -20,21 +20,14 @@ from scipy import fft, special
 from hko7env.archive.format import DAY
 from hko7env.archive.hko7_facts import EXCEEDANCE
 from hko7env.synthetic.field import COARSE, Array, Field, Key, random_stream, wavenumbers, white_noise
+from hko7env.synthetic.process import HONG_KONG, Process
 from hko7env.synthetic.wind import NODE, Wind, interpolate_nodes
 from hko7env.units import HKO7, level, pixel
 from hko7env.units import dbz as dbz_of
 
 Levels = npt.NDArray[np.uint8]
 
-SLOPE = 2.9  # 2-D power spectrum ~ k^-slope
-LONGEST = 256.0  # km, longest wavelength
-LIFETIME = (8.0, 1.1)  # minutes: 8 L^1.1 at L km; radar studies find about 2 L^1.1, which includes wind and cells
-CELL_KM, CELL_MINUTES = (6.0, 28.0), 40.0  # wavelengths and lifetime of convective cells
-CELLS_FROM, CELLS_FULL = 1.75, 2.2  # latent values from which cells appear, and at which they have full strength
-CELLS = 0.45  # standard deviation of cells at full strength, in latent values
-FLOOR = 0.3  # share of the excess above CELLS_FROM that remains where cells are weak
-BETWEEN, WITHIN, WITHIN_HOURS = 0.68, 0.25, 6.0  # standard deviation of the mean between and within episodes
-LARGE = 1 - BETWEEN**2 - WITHIN**2  # variance of the field of waves
+WITHIN_HOURS = 6.0  # in which the mean within an episode decays to 1/e
 DAILY = 0.12  # amplitude of the diurnal cycle
 TERRAIN, TERRAIN_KM = 0.15, (60.0, 300.0)  # standard deviation (about 3 dB) and wavelengths of the terrain bias
 AFTERNOON = 7 * 60  # UTC minutes of the diurnal maximum: 15:00 in Hong Kong
@@ -89,7 +82,15 @@ def diurnal_cycle(minute: Any) -> Any:
 
 
 def latent(
-    shape: tuple[int, int], frames: int, *, cadence: int, start: int, key: Key, mean: float, coarse: bool = False
+    shape: tuple[int, int],
+    frames: int,
+    *,
+    cadence: float,
+    start: int,
+    key: Key,
+    mean: float,
+    process: Process = HONG_KONG,
+    coarse: bool = False,
 ) -> Iterator[Moment]:
     """Generate an episode.
 
@@ -100,25 +101,27 @@ def latent(
         start: Minutes since 1970-01-01 of the first step, UTC.
         key: Seed and episode.
         mean: Added to the latent field of the whole episode.
+        process: Parameters of the rain.
         coarse: Give every fourth pixel without cells: the same rain for a sixteenth of the work.
 
     Yields:
         The steps in order; their latent field is (H, W), with ``coarse`` (ceil(H / 4), ceil(W / 4)).
     """
     size, (top, left) = domain(shape), origin(shape)
-    wind = Wind(size, shape, key, cadence=cadence)
-    large = Field(size, key, (0, 1 << 89), power=power, lifetime=lifetime, cadence=cadence, coarse=coarse)
+    wind = Wind(size, shape, key, cadence=cadence, speed=process.speed)
+    large = _waves(size, key, process, cadence, coarse)
     half = (size[0] // 2, size[1] // 2)
     streams = (_CELLS, _CELLS + (1 << 89))
     cells = None
     if not coarse:
-        cells = Field(half, key, streams, power=cell_power, lifetime=cell_lifetime, cadence=cadence, spacing=2)
+        power, lifetime = process.cell_power, process.cell_persistence
+        cells = Field(half, key, streams, power=power, lifetime=lifetime, cadence=cadence, spacing=2)
     step = COARSE if coarse else 1
     points, half_points = (np.indices(s, dtype=np.float32) for s in (large.size, half))
     drift = random_stream(key, _MEAN)
-    wander, keep = WITHIN * drift.standard_normal(), np.exp(-cadence / (60 * WITHIN_HOURS))
+    wander, keep = process.within * drift.standard_normal(), np.exp(-cadence / (60 * WITHIN_HOURS))
     terrain = terrain_bias(shape, key[0])[::step, ::step]
-    scale = np.float32(np.sqrt(LARGE))
+    scale = np.float32(np.sqrt(process.waves))
     view = tuple(slice(a // step, a // step + n) for a, n in zip((top, left), terrain.shape, strict=True))
     first = (top // NODE, left // NODE)
     last = tuple(-(-(t + s) // NODE) + 1 for t, s in zip((top, left), shape, strict=True))
@@ -127,7 +130,7 @@ def latent(
         diurnal = diurnal_cycle(start + cadence * frame)
         field = scale * large.values()[view] + terrain + np.float32(mean + wander + diurnal)
         if cells:
-            field = with_cells(field, cells.values(size)[view])
+            field = process.with_cells(field, cells.values(size)[view])
         yield Moment(field, motion, float(diurnal))
         if frame == frames - 1:
             return
@@ -137,43 +140,16 @@ def latent(
         large.step(points - interpolate_nodes(nodes, large.size, step) / np.float32(step))
         if cells:
             cells.step(half_points - interpolate_nodes(nodes, half, 2) / np.float32(2))
-        wander = keep * wander + WITHIN * np.sqrt(1 - keep**2) * drift.standard_normal()
+        wander = keep * wander + process.within * np.sqrt(1 - keep**2) * drift.standard_normal()
 
 
-def power(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """2-D power spectral density of the field of waves at wavelengths in km."""
-    return np.where(wavelength <= LONGEST, wavelength**SLOPE, 0.0)
-
-
-def lifetime(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Minutes until structures of the field of waves have decayed to 1/e, at wavelengths in km."""
-    factor, power = LIFETIME
-    return np.asarray(factor * wavelength**power)
-
-
-def cell_power(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """2-D power spectral density of convective cells at wavelengths in km."""
-    return np.where((wavelength >= CELL_KM[0]) & (wavelength <= CELL_KM[1]), wavelength**2, 0.0)
-
-
-def cell_lifetime(wavelength: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Minutes until convective cells have decayed to 1/e."""
-    return np.full_like(wavelength, CELL_MINUTES)
-
-
-def with_cells(field: Any, cells: Any) -> Any:
-    """Add convective cells where the latent field is high.
-
-    Args:
-        field: (..., H, W) latent field, a numpy array or a torch tensor.
-        cells: (..., H, W) cells of unit variance, of the same library.
-
-    Returns:
-        (..., H, W); unchanged up to CELLS_FROM, and nowhere below FLOOR of the field's excess above it.
-    """
-    excess = (field - CELLS_FROM).clip(0)
-    strength = CELLS * (excess / (CELLS_FULL - CELLS_FROM)).clip(max=1)
-    return field - (1 - FLOOR) * excess + ((1 - FLOOR) * excess + strength * cells).clip(0)
+def _waves(size: tuple[int, int], key: Key, process: Process, cadence: float, coarse: bool) -> Field:
+    """The field of waves of an episode on a domain of ``size`` (n, m)."""
+    along = (process.stretch, process.direction)
+    return Field(
+        size, key, (0, 1 << 89), power=process.power, lifetime=process.persistence, cadence=cadence,
+        along=along, coarse=coarse,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -209,13 +185,21 @@ class Marginal:
         return np.array([z[0] - 1, *z, z[-1] + 3]), np.array([dbz[0] - below, *dbz, dbz[-1] + 3 * above])
 
 
-def solve(histogram: npt.NDArray[np.float64], missing: float) -> Marginal:
-    """Find the map that gives the rain-rate shares of Shi et al. 2017, Table 2.
+def solve(
+    histogram: npt.NDArray[np.float64],
+    missing: float,
+    *,
+    process: Process = HONG_KONG,
+    exceedance: tuple[float, ...] = EXCEEDANCE,
+) -> Marginal:
+    """Find the map that gives rain rates their shares.
 
     Args:
         histogram: (1600,) sum of :func:`histogram` over coarse latent fields.
         missing: Variance of the short waves that a coarse field lacks, see :func:`short_waves`; they are independent
             of it, as are the cells.
+        process: Parameters of the rain, of which those of the cells matter here.
+        exceedance: Five shares of rain at or above THRESHOLDS; default: those of Shi et al. 2017, Table 2.
 
     Returns:
         The map.
@@ -224,23 +208,28 @@ def solve(histogram: npt.NDArray[np.float64], missing: float) -> Marginal:
     reach = np.arange(-300, 301) * width
     blur = np.exp(-(reach**2) / (2 * max(missing, 1e-6)))
     density = np.convolve(histogram / histogram.sum(), blur / blur.sum(), "same")
-    quiet = _GRID <= CELLS_FROM
-    excess = _GRID[~quiet] - CELLS_FROM
-    strength = CELLS * np.minimum(excess / (CELLS_FULL - CELLS_FROM), 1)
+    quiet = process.cells_from >= _GRID
+    excess = _GRID[~quiet] - process.cells_from
+    strength = process.cells * np.minimum(excess / (process.cells_full - process.cells_from), 1)
     above = density[~quiet].sum() + np.cumsum(density[quiet][::-1])[::-1]  # P(field >= each quiet value)
-    over = _GRID[~quiet][:, None] - CELLS_FROM  # thresholds above the point where cells begin
-    chance = np.where(over <= FLOOR * excess, 1.0, special.ndtr((excess - over) / strength))
-    exceedance = np.concatenate([above, chance @ density[~quiet]])
+    over = _GRID[~quiet][:, None] - process.cells_from  # thresholds above the point where cells begin
+    chance = np.where(over <= process.floor * excess, 1.0, special.ndtr((excess - over) / strength))
+    shares = np.concatenate([above, chance @ density[~quiet]])
     order = np.arange(len(_GRID))[::-1]
-    quantiles = np.interp(EXCEEDANCE, exceedance[order], _GRID[order])
+    quantiles = np.interp(exceedance, shares[order], _GRID[order])
     return Marginal(tuple(float(q) for q in quantiles))
 
 
 @cache
 def climate() -> Marginal:
     """The map that gives the shares of Table 2 in the limit of many episodes, where latent values are normal."""
+    return solve(normal_density(), 0.0)
+
+
+def normal_density() -> npt.NDArray[np.float64]:
+    """(1600,) density of latent values in the limit of many episodes, in place of :func:`histogram`."""
     variance = 1 + TERRAIN**2 + DAILY**2 / 2
-    return solve(np.exp(-(_GRID**2) / (2 * variance)), 0.0)
+    return np.asarray(np.exp(-(_GRID**2) / (2 * variance)), np.float64)
 
 
 def rain(
@@ -277,8 +266,6 @@ def histogram(latents: Array, where: npt.NDArray[np.bool_]) -> npt.NDArray[np.fl
     return np.bincount(bins, minlength=len(_GRID)).astype(np.float64)
 
 
-def short_waves(shape: tuple[int, int], cadence: int) -> float:
+def short_waves(shape: tuple[int, int], cadence: float) -> float:
     """Variance of the latent field's short waves, which a coarse field lacks."""
-    size = domain(shape)
-    coarse = Field(size, (0, 0), (0, 1 << 89), power=power, lifetime=lifetime, cadence=cadence, coarse=True)
-    return LARGE * (1 - coarse.variance)
+    return HONG_KONG.waves * (1 - _waves(domain(shape), (0, 0), HONG_KONG, cadence, True).variance)

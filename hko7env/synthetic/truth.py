@@ -90,7 +90,7 @@ class Truth:
         except (FileNotFoundError, KeyError) as error:
             raise ValueError(
                 f"{path} has no truth (true rain and motion): only archives of synthetic rain do, "
-                "and packed copies of them do not"
+                "but not those of preset varied, nor packed copies"
             ) from error
         self._times = archive.times
         steps = np.asarray(self._array("step")[...])

@@ -10,7 +10,7 @@ from scipy import special
 from hko7env.archive.format import DAY, iso, minutes
 from hko7env.archive.hko7_facts import CADENCE, TABLE_12
 from hko7env.synthetic.field import random_stream
-from hko7env.synthetic.rain import BETWEEN
+from hko7env.synthetic.process import HONG_KONG
 
 # Hong Kong 2009 to 2015, January to December: number of rainy days, and mean rain on a rainy day in mm
 RAINY_DAYS = (27, 53, 76, 85, 123, 127, 129, 109, 104, 54, 52, 54)
@@ -68,7 +68,7 @@ def small(seed: int) -> tuple[EpisodeSpec, ...]:
     draw = random_stream((seed, 0), _DAYS)
     found = []
     for split, count in (("train", 24), ("valid", 6), ("test", 10)):
-        for day in _draw_rainy_days(YEARS[split], count, draw):
+        for day in draw_rainy_days(YEARS[split], count, draw):
             start = day + 60 * int(draw.integers(0, 10))
             first = int(draw.integers(0, 110))
             chance, length = draw.random(), int(draw.integers(1, 3))
@@ -89,7 +89,7 @@ def hko7(seed: int, test_times: Sequence[int] | None = None) -> tuple[EpisodeSpe
     draw = random_stream((seed, 0), _DAYS)
     found: list[EpisodeSpec] = []
     for split, (count, frames) in TABLE_12.items():
-        days = np.array(_draw_rainy_days(YEARS[split], count, draw))
+        days = np.array(draw_rainy_days(YEARS[split], count, draw))
         times = (days[:, None] + CADENCE * np.arange(DAY // CADENCE)).reshape(-1)
         times = np.delete(times, _draw_missing(len(times), len(times) - frames, draw))
         if split == "test" and test_times is not None:
@@ -121,7 +121,7 @@ def by_times(split: str, times: Minutes, cadence: int = CADENCE) -> list[Episode
     return found
 
 
-def _draw_rainy_days(years: Sequence[int], count: int, draw: np.random.Generator) -> list[int]:
+def draw_rainy_days(years: Sequence[int], count: int, draw: np.random.Generator) -> list[int]:
     """First minutes of ``count`` different days, drawn by season, none of them in the last days of a year."""
     days = np.concatenate([np.arange(f"{y}-01-01", f"{y}-12-29", dtype="datetime64[D]") for y in years])
     month = days.astype("datetime64[M]").astype(int) % 12
@@ -148,4 +148,4 @@ def means(weather: Sequence[EpisodeSpec], seed: int) -> npt.NDArray[np.float64]:
     month = np.array([int(w.start[5:7]) - 1 for w in weather])
     season = np.log(np.array(MM_A_DAY))[month]
     rank = np.argsort(np.argsort(season + 0.7 * random_stream((seed, 0), _MEANS).standard_normal(len(weather))))
-    return np.asarray(BETWEEN * special.ndtri((rank + 0.5) / len(weather)))
+    return np.asarray(HONG_KONG.between * special.ndtri((rank + 0.5) / len(weather)))

@@ -29,12 +29,21 @@ class Wind:
         view: (H, W) pixels of the frames, in the middle of the domain.
         key: Seed and episode.
         cadence: Minutes of a step.
+        speed: Lowest and highest mean speed in km/h.
 
     Attributes:
         nodes: (n', m') nodes of the domain.
     """
 
-    def __init__(self, size: tuple[int, int], view: tuple[int, int], key: Key, *, cadence: int) -> None:
+    def __init__(
+        self,
+        size: tuple[int, int],
+        view: tuple[int, int],
+        key: Key,
+        *,
+        cadence: float,
+        speed: tuple[float, float] = SPEED,
+    ) -> None:
         self._random = random_stream(key, _STREAM)
         self._hours = cadence / 60
         self.nodes = (size[0] // NODE, size[1] // NODE)
@@ -46,7 +55,7 @@ class Wind:
         self._ky, self._kx = 2j * np.pi * ky, 2j * np.pi * kx
         k = np.hypot(ky, kx)
         self._eddy = ((k > 0) & (k <= max(1 / EDDY_KM, np.sort(np.unique(k))[1]))).astype(np.float64)
-        self._speed, self._heading = self._random.uniform(*SPEED), self._random.uniform(0, 2 * np.pi)
+        self._speed, self._heading = self._random.uniform(*speed), self._random.uniform(0, 2 * np.pi)
         self._deviations = self._random.standard_normal(6)
         self._stream_function = self._eddy * white_noise(self._random, self.nodes)
         curl = np.abs(self._ky) ** 2 + np.abs(self._kx) ** 2

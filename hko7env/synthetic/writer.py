@@ -22,9 +22,9 @@ from hko7env.archive.georeference import METRES_PER_KM
 from hko7env.archive.hko7_facts import CADENCE, CRS, PIXEL_KM
 from hko7env.locking import sole_writer
 from hko7env.parallel import WorkerMap, worker_map
-from hko7env.synthetic.episode import BLOCK, Episode, compute_episode, count_latents
+from hko7env.synthetic.episode import BLOCK, Episode, Values, compute_episode, count_latents, observed
 from hko7env.synthetic.radar import radar_mask
-from hko7env.synthetic.rain import Marginal, latent, short_waves, solve, terrain_bias
+from hko7env.synthetic.rain import Levels, Marginal, latent, short_waves, solve, terrain_bias
 from hko7env.synthetic.truth import Truth, create_truth
 from hko7env.synthetic.weather import DEMO, EpisodeSpec, means
 
@@ -69,21 +69,22 @@ def make(
         OSError: There is no room on the disk for an episode; raised before any of it is computed.
     """
     path = Path(path)
-    _check(shape, weather, seed, cadence, shard)
+    check_arguments(shape, weather, seed, cadence, shard)
     episodes = [
         Episode(i, spec, shape, seed, float(mean), cadence)
         for i, (spec, mean) in enumerate(zip(weather, means(weather, seed), strict=True))
     ]
-    with sole_writer(path), _open_workers(workers) as (mapped, stop):
+    with sole_writer(path), open_workers(workers) as (mapped, stop):
         archive = _open_or_create(path, episodes, shard, mapped, stop, visible)
         marginal = Marginal(tuple(archive.attributes["synthetic"]["quantiles"]))
-        _fill(archive, episodes, marginal, mapped, stop, visible)
-    shutil.rmtree(_parts(path), ignore_errors=True)
+        truth = Truth(archive.name, writable=True)
+        fill(archive, episodes, partial(observed, marginal), mapped, stop, truth=truth, visible=visible)
+    shutil.rmtree(parts_folder(path), ignore_errors=True)
     return archive
 
 
 @contextmanager
-def _open_workers(workers: int) -> Iterator[tuple[WorkerMap, Stop]]:
+def open_workers(workers: int) -> Iterator[tuple[WorkerMap, Stop]]:
     """A ``map`` over processes, or over the threads of this one together with the event that stops them."""
     if workers > 1:
         with worker_map(workers) as mapped:
@@ -104,13 +105,15 @@ def _open_or_create(
 ) -> Archive:
     """The archive at ``path``, open for appending, with its truth; empty if there was none."""
     first, specs = episodes[0], [episode.spec for episode in episodes]
-    identity = {"generator": GENERATOR_VERSION, "seed": first.seed, "weather": _digest(specs, first.cadence)}
+    identity = {"generator": GENERATOR_VERSION, "seed": first.seed, "weather": digest(specs, first.cadence)}
     if path.exists():
-        archive = _open_unfinished(path, first.shape, identity)
+        archive = open_unfinished(path, first.shape, identity)
     else:
-        shutil.rmtree(_parts(path), ignore_errors=True)  # of a former archive of this name
+        shutil.rmtree(parts_folder(path), ignore_errors=True)  # of a former archive of this name
         quantiles = _calibrate(episodes, mapped, stop, visible).quantiles
-        described = _describe(first, specs) | {"attributes": {"synthetic": identity | {"quantiles": quantiles}}}
+        described = describe(first, specs, radar_mask(first.shape, first.seed)) | {
+            "attributes": {"synthetic": identity | {"quantiles": quantiles}}
+        }
         archive = create(str(path), shape=first.shape, cadence=first.cadence, shard=shard, **described)
     if not len(archive):
         moment = next(latent(first.shape, 1, cadence=first.cadence, start=0, key=first.key, mean=0))
@@ -121,7 +124,7 @@ def _open_or_create(
     return archive
 
 
-def _open_unfinished(path: Path, shape: tuple[int, int], identity: dict[str, Any]) -> Archive:
+def open_unfinished(path: Path, shape: tuple[int, int], identity: dict[str, Any]) -> Archive:
     """The archive at ``path``. Raises ValueError if it is not one with this shape and identity."""
     if not (path / "zarr.json").exists():
         raise ValueError(f"{path} exists and is no archive: choose another name")
@@ -144,22 +147,38 @@ def _calibrate(episodes: list[Episode], mapped: WorkerMap, stop: Stop, visible: 
     return solve(np.asarray(total), short_waves(episodes[0].shape, episodes[0].cadence))
 
 
-def _fill(
-    archive: Archive, episodes: list[Episode], marginal: Marginal, mapped: WorkerMap, stop: Stop, visible: bool
+def fill(
+    archive: Archive,
+    episodes: Sequence[Episode],
+    values: Values,
+    mapped: WorkerMap,
+    stop: Stop,
+    *,
+    truth: Truth | None = None,
+    visible: bool = False,
 ) -> None:
-    """Append the episodes that ``archive`` lacks, in order, each after its truth."""
+    """Append the episodes that ``archive`` lacks, in order, each after its truth.
+
+    Args:
+        archive: The archive, open for appending.
+        episodes: All its episodes.
+        values: Computes them, see :func:`compute_episode`.
+        mapped: As of :func:`open_workers`.
+        stop: As of :func:`open_workers`.
+        truth: Where their truth goes, if the archive has one.
+        visible: Show a progress bar.
+    """
     last = int(archive.times[-1]) if len(archive) else None
     left = [e for e in episodes if last is None or e.spec.times(e.cadence)[-1] > last]
     steps = sum(e.spec.frames for e in episodes[: len(episodes) - len(left)])
     total = sum(e.spec.frames for e in episodes)
-    folder = _parts(Path(archive.name))
+    folder = parts_folder(Path(archive.name))
     folder.mkdir(exist_ok=True)
-    truth = Truth(archive.name, writable=True)
     with progress.bar(total, f"making {Path(archive.name).stem}", "frame") if visible else nullcontext() as bar:
         if bar:
             bar.update(steps)
         each_frame = bar.update if bar and stop else None  # processes report each episode instead
-        compute = partial(compute_episode, folder, marginal, stop, each_frame)
+        compute = partial(compute_episode, folder, values, stop, each_frame)
         for episode, part in zip(left, mapped(compute, left), strict=True):
             _append_episode(archive, truth, episode, part, steps)
             steps += episode.spec.frames
@@ -168,31 +187,32 @@ def _fill(
             shutil.rmtree(part)
 
 
-def _append_episode(archive: Archive, truth: Truth, episode: Episode, part: Path, first: int) -> None:
+def _append_episode(archive: Archive, truth: Truth | None, episode: Episode, part: Path, first: int) -> None:
     """Append an episode from its files in ``part``; ``first`` is the number of steps of the episodes before it."""
     spec = episode.spec
-    for name in ("motion", "growth"):
-        truth.write(name, first, np.load(part / f"{name}.npy"))
-    truth.write("step", first, episode.start + episode.cadence * np.arange(spec.frames))
+    if truth:
+        for name in ("motion", "growth"):
+            truth.write(name, first, np.load(part / f"{name}.npy"))
+        truth.write("step", first, episode.start + episode.cadence * np.arange(spec.frames))
     times, slots = spec.times(episode.cadence), spec.slots
     done = int(np.searchsorted(times, archive.times[-1], "right")) if len(archive) else 0
     while done < len(times):
         upto = min(done + BLOCK - len(archive) % BLOCK, len(times))
-        clean, frames = (np.load(part / f"{name}.npy", mmap_mode="r") for name in ("clean", "frames"))
-        truth.write("clean", len(archive), clean[slots[done:upto]])
-        archive.append(times[done:upto], frames[slots[done:upto]])
+        if truth:
+            truth.write("clean", len(archive), np.load(part / "clean.npy", mmap_mode="r")[slots[done:upto]])
+        archive.append(times[done:upto], np.load(part / "frames.npy", mmap_mode="r")[slots[done:upto]])
         done = upto
 
 
-def _describe(episode: Episode, weather: Sequence[EpisodeSpec]) -> dict[str, Any]:
-    """Arguments of :func:`create` for an archive of these episodes, of which ``episode`` is one."""
+def describe(episode: Episode, weather: Sequence[EpisodeSpec], mask: Levels) -> dict[str, Any]:
+    """Arguments of :func:`create` for an archive of these episodes, of which ``episode`` is one, with a static mask."""
     splits: dict[str, list[tuple[str, str]]] = {}
     for spec in weather:
         times = spec.times(episode.cadence)
         splits.setdefault(spec.split, []).append((iso(times[0]), iso(times[-1] + 1)))
     metres, (height, width) = METRES_PER_KM * PIXEL_KM, episode.shape
     return {
-        "mask": radar_mask(episode.shape, episode.seed),
+        "mask": mask,
         "x": metres * (np.arange(width) - (width - 1) / 2),
         "y": metres * ((height - 1) / 2 - np.arange(height)),
         "crs": CRS,
@@ -202,16 +222,19 @@ def _describe(episode: Episode, weather: Sequence[EpisodeSpec]) -> dict[str, Any
     }
 
 
-def _digest(weather: Sequence[EpisodeSpec], cadence: int) -> str:
+def digest(weather: Sequence[EpisodeSpec], cadence: int) -> str:
+    """Digest of the episodes' dates and of the minutes between frames."""
     return hashlib.sha256(repr([cadence, *(sorted(asdict(spec).items()) for spec in weather)]).encode()).hexdigest()
 
 
-def _parts(path: Path) -> Path:
+def parts_folder(path: Path) -> Path:
     """Folder of the episodes that have been computed but not appended."""
     return path.with_name(f"{path.name}.parts")
 
 
-def _check(shape: tuple[int, int], weather: Sequence[EpisodeSpec], seed: int, cadence: int, shard: int | None) -> None:
+def check_arguments(
+    shape: tuple[int, int], weather: Sequence[EpisodeSpec], seed: int, cadence: int, shard: int | None
+) -> None:
     """Raise ValueError for arguments that are out of range, before hours are spent on them."""
     if min(shape) < SMALLEST or cadence < 1:
         raise ValueError(

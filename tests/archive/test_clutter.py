@@ -15,7 +15,8 @@ from hko7env.archive.clutter import (
     load_mask,
     remove_noise,
 )
-from hko7env.synthetic.rain import BETWEEN, rain
+from hko7env.synthetic.process import HONG_KONG
+from hko7env.synthetic.rain import rain
 from hko7env.units import NOISE_LEVEL
 
 
@@ -121,7 +122,7 @@ def test_masks_are_loaded_from_both_forms(tmp_path):
 
 def test_a_clean_archive_has_hardly_an_outlier():
     """Rain alone, without clutter; what is found by chance shrinks with the length: 2.2, 2.1, 0.9 % of 500 to 4000."""
-    means = np.random.default_rng(1).normal(0, BETWEEN, 4000)
+    means = np.random.default_rng(1).normal(0, HONG_KONG.between, 4000)
     frames = np.stack([next(rain((64, 64), 1, key=(11, e), mean=mean)) for e, mean in enumerate(means)])
     frames[frames < NOISE_LEVEL] = 0
     found = find_outliers(histogram((64, 64), [frames]), np.ones((64, 64), bool))

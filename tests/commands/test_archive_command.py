@@ -1,11 +1,15 @@
+import re
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from hko7env.archive import Archive, create
 from hko7env.synthetic import SIZES
+from hko7env.synthetic.rain_types import TYPES
+from hko7env.synthetic.varied import varied
 
 
 def test_describe_verify_and_pack(command, small_archive, tmp_path):
@@ -84,6 +88,10 @@ def test_describe_an_empty_archive(command, tmp_path):
         (["synthetic", "--size", "small"], 2, "there is no option '--size', use --preset"),
         (["synthetic", "--preset", "tiny", "--out", "a.zarr"], 2, "invalid choice: 'tiny'"),
         (["synthetic", "--preset", "hko7", "--cadence", "5", "--out", "a.zarr"], 2, "6 minutes apart"),
+        (["synthetic", "--preset", "varied", "--test-times", "t.csv", "--out", "a.zarr"], 2, "--preset hko7 only"),
+        (["synthetic", "--preset", "varied", "--shape", "4", "9", "--out", "a.zarr"], 1, "at least 8 x 8 px"),
+        (["texture"], 2, "required: ARCHIVE"),
+        (["texture", "none.zarr"], 1, "none.zarr"),
         (["synthetic", "--shard", "7", "--out", "a.zarr"], 1, "a shard holds a multiple of 5 frames, got 7"),
         (["stats", "a.zarr", "--page", "p.html"], 2, "use hko7env archive plot --out"),
         (["stats", "a.zarr", "--workers", "0"], 2, "must be at least 1"),
@@ -146,6 +154,32 @@ def test_stats_are_printed(command, small_archive):
     assert done.status == 0, done.err
     assert "Rain rate (Table 2), 102 frames" in done.out
     assert "2 days with frames, 102 frames" in done.out
+
+
+def test_varied_archives_are_made_and_measured_by_type(command, monkeypatch, small_archive):
+    monkeypatch.setattr("hko7env.synthetic.varied.EPISODES", {"train": 5, "valid": 1})
+    monkeypatch.setattr("hko7env.synthetic.varied.varied", partial(varied, frames=7))
+    made = command("archive", "synthetic", "--preset", "varied", "--out", "v.zarr", "--shape", "48", "64")
+    assert made.status == 0, made.err
+    assert "v.zarr: 42 frames" in made.out
+    assert Archive("v.zarr").shape == (48, 64)
+    done = command("archive", "texture", "v.zarr", small_archive, "--split", "train")
+    assert done.status == 0, done.err
+    rows = [line for line in done.out.splitlines() if line]
+    assert rows[0].split()[:2] == ["frames", "wet"]
+    assert [row.split("  ")[0] for row in rows[1:-1]] == [f"v, {name}" for name in TYPES]
+    assert not rows[-1].startswith("v, ")
+    assert all(re.search(r"%.*%.*%", row) for row in rows[1:])
+    none = command("archive", "texture", "v.zarr", "--split", "wet")
+    assert none.status == 1
+    assert "wet" in none.err
+    for words, message in (
+        (("denoise", "v.zarr", "--against-truth"), "other clutter"),
+        (("check", "v.zarr"), "no truth"),
+    ):
+        refused = command("archive", *words)
+        assert (refused.status, refused.out) == (1, ""), refused.err
+        assert message in refused.err
 
 
 def test_synthetic_archives_are_made_checked_and_drawn(command, tmp_path, monkeypatch):

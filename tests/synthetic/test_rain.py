@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from scipy import ndimage, special
 
 from hko7env.archive.format import DAY, minutes
+from hko7env.synthetic.process import HONG_KONG, Process
 from hko7env.synthetic.rain import (
-    CELLS_FROM,
     EXCEEDANCE,
     TERRAIN,
     Marginal,
@@ -17,7 +17,6 @@ from hko7env.synthetic.rain import (
     short_waves,
     solve,
     terrain_bias,
-    with_cells,
 )
 from hko7env.synthetic.wind import interpolate_nodes
 from hko7env.units import HKO7, THRESHOLDS
@@ -32,15 +31,14 @@ def test_the_map_gives_table_2_exactly_where_the_latent_field_is_known():
     short = 0.05
     counts = histogram(np.sqrt(1 - short) * coarse, np.ones(coarse.shape, bool))
     marginal = solve(counts, short)
-    field = with_cells(np.sqrt(1 - short) * coarse + np.sqrt(short) * fine, cells)
+    field = HONG_KONG.with_cells(np.sqrt(1 - short) * coarse + np.sqrt(short) * fine, cells)
     rates = HKO7.rates[marginal.levels(field)]
     np.testing.assert_allclose([(rates >= t).mean() for t in THRESHOLDS], EXCEEDANCE, rtol=0.02)
 
 
-def test_without_cells_the_quantiles_are_the_normal_ones(monkeypatch):
-    monkeypatch.setattr("hko7env.synthetic.rain.CELLS", 1e-9)
+def test_without_cells_the_quantiles_are_the_normal_ones():
     grid = np.arange(-8, 8, 0.01)
-    marginal = solve(np.exp(-(grid**2) / 2), 1e-6)
+    marginal = solve(np.exp(-(grid**2) / 2), 1e-6, process=Process(cells=1e-9))
     np.testing.assert_allclose(marginal.quantiles, special.ndtri(1 - np.array(EXCEEDANCE)), atol=0.02)
 
 
@@ -56,12 +54,12 @@ def test_levels_rise_with_the_latent_value_and_come_back(values):
 
 def test_cells_change_only_what_is_high():
     field, cells = np.linspace(0, 4, 400, dtype=np.float32), np.full(400, -3, np.float32)
-    changed = with_cells(field, cells)
-    quiet = field <= CELLS_FROM
+    changed = HONG_KONG.with_cells(field, cells)
+    quiet = field <= HONG_KONG.cells_from
     np.testing.assert_array_equal(changed[quiet], field[quiet])
-    assert (changed[~quiet] >= CELLS_FROM).all()
+    assert (changed[~quiet] >= HONG_KONG.cells_from).all()
     assert (changed[~quiet][5:] < field[~quiet][5:]).all()
-    assert (with_cells(field, -cells)[~quiet] > field[~quiet]).all()
+    assert (HONG_KONG.with_cells(field, -cells)[~quiet] > field[~quiet]).all()
 
 
 def test_terrain_bias_and_diurnal_cycle():

@@ -11,9 +11,7 @@ from hko7env.archive.format import DAY
 from hko7env.archive.rainy_days import read_times
 from hko7env.schedule import schedule
 from hko7env.synthetic import DEMO
-from hko7env.synthetic.rain import (
-    BETWEEN,
-)
+from hko7env.synthetic.process import HONG_KONG
 from hko7env.synthetic.weather import by_times, hko7, means, small
 
 
@@ -72,7 +70,7 @@ def test_wetness_is_stratified_and_follows_the_season():
     weather = small(7)
     drawn = means(weather, 7)
     assert drawn.mean() == pytest.approx(0, abs=1e-9)
-    assert drawn.std() == pytest.approx(BETWEEN, abs=0.05)
+    assert drawn.std() == pytest.approx(HONG_KONG.between, abs=0.05)
     month = np.array([int(w.start[5:7]) for w in hko7(7)])
     many = means(hko7(7), 7)
     assert many[(month >= 5) & (month <= 9)].mean() > many[(month <= 2) | (month == 12)].mean() + 0.3

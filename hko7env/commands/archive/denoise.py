@@ -17,6 +17,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Find the outliers, print their number and write the mask, or compare it with the known one; returns 0."""
     args = _parser().parse_args(arguments)
     archive = Archive(args.archive, writable=not args.against_truth)
+    if args.against_truth and archive.attributes.get("synthetic", {}).get("preset") == "varied":
+        raise ValueError(f"{args.archive} has other clutter in each episode: leave --against-truth out")
     times = archive.select(args.split)
     with progress.bar(len(times), "counting levels", "frame") as bar:
         counted = count_archive(args.archive, times, workers=args.workers, scheduler=args.scheduler, step=bar.update)

@@ -18,6 +18,7 @@ COMMANDS = {
     "describe": _command("describe", "print what an archive holds: frames, gaps, mask, units, splits"),
     "verify": _command("verify", "read every chunk and compare it with its checksum"),
     "stats": _command("stats", "print rain-rate classes, splits and monthly means"),
+    "texture": _command("texture", "print wet area, spectral slope and persistence, by type of rain"),
     "plot": _command("plot", "draw statistics, mask, clutter and frames as an HTML page"),
     "split": _command("split", "name a part of an archive: listed days, or rainy days"),
     "denoise": _command("denoise", "find ground clutter and write it into the static mask"),
