@@ -1,7 +1,7 @@
 """Triton kernels of the fused TrajGRU transition, see :mod:`agents.networks.fused_transition`.
 
-All maps are channels last: an entry of a map of N channels is at ``pixel N + channel``, a pixel being one location of one
-map of the batch. Names in capitals are constants of a compilation.
+All maps are channels last: an entry of a map of N channels is at ``pixel N + channel``, a pixel being one location of
+one map of the batch. Names in capitals are constants of a compilation.
 """
 
 # mypy: disable-error-code="misc,no-untyped-call,no-untyped-def"
@@ -53,16 +53,25 @@ def sample(state, place, x, y, left, right, upper, lower, width, channel, CHANNE
     return top * (1 - y)[:, None] + bottom * y[:, None]
 
 
-@triton.jit(do_not_specialize=["has_input", "keep"])
+@triton.jit
+def multiply(left, right, total, PRECISION: tl.constexpr):
+    """The sum of ``total`` and a product. "widened" is for Triton's interpreter, which cannot multiply bfloat16."""
+    if PRECISION == "widened":
+        return total + tl.dot(left.to(total.dtype), right.to(total.dtype))
+    else:
+        return tl.dot(left, right, total, input_precision=PRECISION)
+
+
+@triton.jit(do_not_specialize=["fed", "noted"])
 def transition(
-    state, flow, weight, bias, given, following, kept, pixels, links, height, width, slope, has_input, keep,
+    state, flow, weight, bias, given, following, kept, pixels, links, height, width, slope, fed, noted,
     CHANNELS: tl.constexpr, PRECISION: tl.constexpr, P: tl.constexpr, C: tl.constexpr, K: tl.constexpr,
 ):  # fmt: skip
     """The next state of P pixels and C channels: all links sampled, projected and gated.
 
-    Products have the number format of ``weight``, sums that of the state. ``given`` is read if ``has_input`` is 1. If
-    ``keep`` is 1, the reset gate, the update gate, the projection for the new state and the new state are written to
-    ``kept`` (pixels, 4 CHANNELS).
+    Products have the number format of ``weight``, sums that of the state. The first ``fed`` pixels, all or none, have an
+    input ``given``. For the first ``noted`` pixels, all or none, the reset gate, the update gate, the projection for the
+    new state and the new state are written to ``kept`` (noted, 4 CHANNELS).
     """
     pixel = tl.program_id(0) * P + tl.arange(0, P)
     channel = tl.program_id(1) * C + tl.arange(0, C)
@@ -80,18 +89,18 @@ def transition(
             seen = seen.to(weight.dtype.element_ty)
             rows = weight + (link * CHANNELS + read_channel)[:, None] + channel[None, :] * total
             valid = (read_channel < CHANNELS)[:, None] & wanted[None, :]
-            reset = tl.dot(seen, tl.load(rows, mask=valid, other=0.0), reset, input_precision=PRECISION)
+            reset = multiply(seen, tl.load(rows, mask=valid, other=0.0), reset, PRECISION)
             rows += CHANNELS * total
-            update = tl.dot(seen, tl.load(rows, mask=valid, other=0.0), update, input_precision=PRECISION)
+            update = multiply(seen, tl.load(rows, mask=valid, other=0.0), update, PRECISION)
             rows += CHANNELS * total
-            projected = tl.dot(seen, tl.load(rows, mask=valid, other=0.0), projected, input_precision=PRECISION)
+            projected = multiply(seen, tl.load(rows, mask=valid, other=0.0), projected, PRECISION)
 
     valid = inside[:, None] & wanted[None, :]
     at = given + pixel[:, None] * (3 * CHANNELS) + channel[None, :]
-    fed = valid & (has_input == 1)
-    reset += tl.load(at, mask=fed, other=0.0).to(zeros.dtype)
-    update += tl.load(at + CHANNELS, mask=fed, other=0.0).to(zeros.dtype)
-    new = tl.load(at + 2 * CHANNELS, mask=fed, other=0.0).to(zeros.dtype)
+    to_feed = (pixel < fed)[:, None] & wanted[None, :]
+    reset += tl.load(at, mask=to_feed, other=0.0).to(zeros.dtype)
+    update += tl.load(at + CHANNELS, mask=to_feed, other=0.0).to(zeros.dtype)
+    new = tl.load(at + 2 * CHANNELS, mask=to_feed, other=0.0).to(zeros.dtype)
     reset, update = tl.sigmoid(reset), tl.sigmoid(update)
     new += reset * projected
     new = tl.where(new >= 0, new, new * slope)
@@ -99,7 +108,7 @@ def transition(
     before = tl.load(state + at, mask=valid, other=0.0)
     tl.store(following + at, new + update * (before - new), mask=valid)
     at = kept + pixel[:, None] * (4 * CHANNELS) + channel[None, :]
-    valid = valid & (keep == 1)
+    valid = (pixel < noted)[:, None] & wanted[None, :]
     tl.store(at, reset, mask=valid)
     tl.store(at + CHANNELS, update, mask=valid)
     tl.store(at + 2 * CHANNELS, projected, mask=valid)
@@ -160,11 +169,11 @@ def by_samples(
             valid = gate < 3 * CHANNELS
             at = by_projected + pixel[:, None] * (3 * CHANNELS) + gate[None, :]
             rows = weight + gate[:, None] * (links * CHANNELS) + (link * CHANNELS + channel)[None, :]
-            given = tl.dot(
+            given = multiply(
                 tl.load(at, mask=inside[:, None] & valid[None, :], other=0.0),
                 tl.load(rows, mask=valid[:, None] & wanted[None, :], other=0.0),
                 given,
-                input_precision=PRECISION,
+                PRECISION,
             )
         upper_left = read(state, place, left & upper, channel, CHANNELS)
         upper_right = read(state, place + 1, right & upper, channel, CHANNELS)
@@ -214,7 +223,7 @@ def by_projection(
         seen = sample(state, place, x, y, left, right, upper, lower, width, channel, CHANNELS)
         at = by_projected + pixel[None, :] * (3 * CHANNELS) + gate[:, None]
         given = tl.load(at, mask=valid[:, None] & inside[None, :], other=0.0)
-        total = tl.dot(given, seen.to(given.dtype), total, input_precision=PRECISION)
+        total = multiply(given, seen.to(given.dtype), total, PRECISION)
         bias_total += tl.sum(given.to(total.dtype), 1)
     rows = part * (3 * CHANNELS) + gate
     at = by_weight + rows[:, None] * (links * CHANNELS) + (link * CHANNELS + channel)[None, :]

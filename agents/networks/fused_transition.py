@@ -1,12 +1,12 @@
 """The transition of a TrajGRU step in one kernel; Shi et al. 2017, eq. 3.
 
-The state is sampled along all links, projected and gated tile by tile, so that the warped states, L times the size of the
-state, are never written to memory, neither forward nor backward; the backward pass samples again. Importing this module
-imports Triton.
+The state is sampled along all links, projected and gated tile by tile, so that the warped states, L times the size of
+the state, are never written to memory, neither forward nor backward; the backward pass samples again. Importing this
+module imports Triton.
 
-Sums over the locations that read a pixel are atomic additions in no certain order: the gradient with respect to the state,
-and what is computed from it, differs in its last bits from run to run. The same holds for ``grid_sample`` on a GPU. The
-next state and all other gradients of a transition are the same each time.
+Sums over the locations that read a pixel are atomic additions in no certain order: the gradient with respect to the
+state, and what is computed from it, differs in its last bits from run to run. The same holds for ``grid_sample`` on a
+GPU. The next state and all other gradients of a transition are the same each time.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,6 @@ from .gates import SLOPE
 
 Tensor = torch.Tensor
 
-LARGEST = 2**31 - 1  # entries of a map that the kernels, which count in 32 bits, can address
 PROGRAMS = 264  # of a sum over all pixels: two for each multiprocessor of a large GPU
 SMALLEST = 16  # rows and columns of a block that tensor cores multiply
 
@@ -55,6 +54,12 @@ TILINGS = (  # from the smallest maps to the largest
 )
 
 
+def tilings_for(pixels: int) -> tuple[Tiling, Tiling]:
+    """The tilings worth a measurement for maps of so many locations in all, the default last."""
+    first = 0 if pixels <= 2048 else 1 if pixels <= 16384 else 2
+    return TILINGS[first], TILINGS[first + 1]
+
+
 def fused_transition(
     given: Tensor | None,
     state: Tensor,
@@ -81,7 +86,9 @@ def fused_transition(
     """
     tensors = [tensor for tensor in (given, state, flow, weight, bias) if tensor is not None]
     keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    following: Tensor = _Transition.apply(given, state, flow, weight, bias, rounded, tiling, keep)  # type: ignore[no-untyped-call]
+    arguments = given, state, flow, weight, bias, rounded, tiling, keep
+    with torch.cuda.device_of(state):  # Triton launches on the current device
+        following: Tensor = _Transition.apply(*arguments)  # type: ignore[no-untyped-call]
     return following
 
 
@@ -106,9 +113,9 @@ class _Transition(torch.autograd.Function):
         kept = state.new_empty(pixels if keep else 0, 4 * channels)
         block = _block(tiling.channels, channels)
         kernels.transition[triton.cdiv(pixels, tiling.pixels), triton.cdiv(channels, block)](
-            state, flow, rounded, bias, state if given is None else given, following, kept if keep else state,
-            pixels, links, height, width, SLOPE, int(given is not None), int(keep), CHANNELS=channels,
-            PRECISION=_precision(), P=tiling.pixels, C=block, K=_block(tiling.inner, channels),
+            state, flow, rounded, bias, rounded if given is None else given, following, kept if keep else state,
+            pixels, links, height, width, SLOPE, 0 if given is None else pixels, len(kept), CHANNELS=channels,
+            PRECISION=_precision(state.device), P=tiling.pixels, C=block, K=_block(tiling.inner, channels),
             num_warps=tiling.warps, num_stages=tiling.stages,
         )  # fmt: skip
         ctx.save_for_backward(state, flow, rounded, kept)
@@ -146,7 +153,7 @@ def _by_samples(
     pixels, by_flow = batch * height * width, torch.empty_like(flow)
     kernels.by_samples[triton.cdiv(pixels, tiling.pixels), links](
         state, flow, rounded, by_projected, by_state, by_flow, pixels, links, height, width,
-        CHANNELS=channels, PRECISION=_precision(),
+        CHANNELS=channels, PRECISION=_precision(state.device),
         P=tiling.pixels, C=_block(tiling.channels, channels), K=_block(tiling.inner, 3 * channels),
         num_warps=tiling.warps, num_stages=tiling.stages,
     )  # fmt: skip
@@ -165,7 +172,7 @@ def _by_projection(tiling: Tiling, state: Tensor, flow: Tensor, by_projected: Te
     by_weight, by_bias = state.new_empty(parts, rows, links * channels), state.new_empty(parts, rows)
     kernels.by_projection[(*grid, parts)](
         state, flow, by_projected, by_weight, by_bias, pixels, links, height, width, share,
-        CHANNELS=channels, PRECISION=_precision(), P=inner, D=gates, C=block,
+        CHANNELS=channels, PRECISION=_precision(state.device), P=inner, D=gates, C=block,
         num_warps=tiling.warps, num_stages=tiling.stages,
     )  # fmt: skip
     return by_weight.sum(0), by_bias.sum(0)
@@ -188,8 +195,10 @@ def _block(largest: int, entries: int) -> int:
     return int(min(largest, max(triton.next_power_of_2(entries), SMALLEST)))
 
 
-def _precision() -> str:
+def _precision(device: torch.device) -> str:
     """How float32 products are computed: as in convolutions, TF32 if PyTorch may use it there."""
+    if device.type == "cpu":
+        return "widened"
     convolutions = getattr(torch.backends.cudnn, "conv", None)  # since torch 2.9
     if hasattr(convolutions, "fp32_precision"):
         return "tf32" if convolutions.fp32_precision == "tf32" else "ieee"

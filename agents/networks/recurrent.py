@@ -14,7 +14,8 @@ from torch import nn
 
 from .gates import SLOPE, apply_gates
 from .paper_tables import Row
-from .warp import aggregate
+from .transition import Fused, advance, round_weight
+from .warp import product_type
 
 Tensor = torch.Tensor
 
@@ -102,6 +103,9 @@ class TrajGRU(ConvGRU):
 
     A link is a displacement (dx, dy) in px of the layer's map, two channels per link; see
     :mod:`agents.networks.warp` for the sign.
+
+    Attributes:
+        fused: Whether transitions are fused, see :func:`agents.networks.transition.advance`.
     """
 
     def __init__(self, row: Row, *, has_input: bool = True) -> None:
@@ -110,6 +114,7 @@ class TrajGRU(ConvGRU):
         self.i2f = _same_size(row.channels_in, FLOW_WIDTH, FLOW_KERNEL) if has_input else None
         self.h2f = _same_size(row.channels_out, FLOW_WIDTH, FLOW_KERNEL)
         self.flow = _same_size(FLOW_WIDTH, 2 * row.state, FLOW_KERNEL)
+        self.fused: Fused = "auto"
 
     def link_parameters(self) -> list[nn.Parameter]:
         """The parameters of the network that generates the links."""
@@ -144,14 +149,16 @@ class TrajGRU(ConvGRU):
         return nn.Conv2d(row.state * row.channels_out, 3 * row.channels_out, 1)
 
     def _prepare(self, inputs: Tensor | None, steps: int) -> list[Any]:
-        return list(zip(_split_steps(self.i2h, inputs, steps), _split_steps(self.i2f, inputs, steps), strict=True))
+        weight = self.h2h.weight
+        rounded = None if self.fused == "off" else round_weight(weight, product_type(weight))  # once for all steps
+        to_state, to_flow = _split_steps(self.i2h, inputs, steps), _split_steps(self.i2f, inputs, steps)
+        return [(*given, rounded) for given in zip(to_state, to_flow, strict=True)]
 
     def _step(self, given: Any, state: Tensor) -> Tensor:
-        to_state, to_flow = given
-        assert self.h2h.bias is not None
-        projected = aggregate(state, self.generate_flow(to_flow, state), self.h2h.weight, self.h2h.bias)
-        new: Tensor = _Gates.apply(to_state, projected.to(state.dtype), state)  # type: ignore[no-untyped-call]
-        return new
+        to_state, to_flow, rounded = given
+        weight, bias, flow = self.h2h.weight, self.h2h.bias, self.generate_flow(to_flow, state)
+        assert bias is not None
+        return advance(to_state, state, flow, weight, bias, rounded=rounded, fused=self.fused)
 
 
 CELLS: dict[str, type[RecurrentCell]] = {"convgru": ConvGRU, "trajgru": TrajGRU}  # by the type of a table's row
