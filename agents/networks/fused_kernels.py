@@ -69,8 +69,8 @@ def transition(
 ):  # fmt: skip
     """The next state of P pixels and C channels: all links sampled, projected and gated.
 
-    Products have the number format of ``weight``, sums that of the state. The first ``fed`` pixels, all or none, have an
-    input ``given``. For the first ``noted`` pixels, all or none, the reset gate, the update gate, the projection for the
+    Products have the number format of ``weight``, sums that of the state. The first ``fed`` pixels, all or none, have
+    an input ``given``. For the first ``noted`` pixels, all or none, reset gate, update gate, the projection for the
     new state and the new state are written to ``kept`` (noted, 4 CHANNELS).
     """
     pixel = tl.program_id(0) * P + tl.arange(0, P)

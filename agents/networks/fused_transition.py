@@ -9,55 +9,16 @@ state, and what is computed from it, differs in its last bits from run to run. T
 GPU. The next state and all other gradients of a transition are the same each time.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-import triton
 from torch.autograd.function import once_differentiable
 
 from . import fused_kernels as kernels
 from .gates import SLOPE
+from .tilings import Tiling, block, ceil_divide, split_sum
 
 Tensor = torch.Tensor
-
-PROGRAMS = 264  # of a sum over all pixels: two for each multiprocessor of a large GPU
-SMALLEST = 16  # rows and columns of a block that tensor cores multiply
-
-
-@dataclass(frozen=True)
-class Tiling:
-    """How much one program computes.
-
-    Attributes:
-        pixels: Locations.
-        channels: Channels of the result.
-        inner: Terms of a sum that are multiplied at once.
-        gates: Rows of the weight's gradient.
-        warps: Groups of 32 threads.
-        stages: Loads that are under way at once.
-    """
-
-    pixels: int
-    channels: int
-    inner: int
-    gates: int
-    warps: int
-    stages: int = 2
-
-
-TILINGS = (  # from the smallest maps to the largest
-    Tiling(pixels=16, channels=32, inner=64, gates=64, warps=4),
-    Tiling(pixels=32, channels=64, inner=32, gates=64, warps=4),
-    Tiling(pixels=64, channels=64, inner=32, gates=64, warps=8),
-    Tiling(pixels=128, channels=64, inner=32, gates=128, warps=8),
-)
-
-
-def tilings_for(pixels: int) -> tuple[Tiling, Tiling]:
-    """The tilings worth a measurement for maps of so many locations in all, the default last."""
-    first = 0 if pixels <= 2048 else 1 if pixels <= 16384 else 2
-    return TILINGS[first], TILINGS[first + 1]
 
 
 def fused_transition(
@@ -111,11 +72,11 @@ class _Transition(torch.autograd.Function):
         rounded = rounded.contiguous()
         following = torch.empty_like(state)
         kept = state.new_empty(pixels if keep else 0, 4 * channels)
-        block = _block(tiling.channels, channels)
-        kernels.transition[triton.cdiv(pixels, tiling.pixels), triton.cdiv(channels, block)](
+        columns = block(tiling.channels, channels)
+        kernels.transition[ceil_divide(pixels, tiling.pixels), ceil_divide(channels, columns)](
             state, flow, rounded, bias, rounded if given is None else given, following, kept if keep else state,
             pixels, links, height, width, SLOPE, 0 if given is None else pixels, len(kept), CHANNELS=channels,
-            PRECISION=_precision(state.device), P=tiling.pixels, C=block, K=_block(tiling.inner, channels),
+            PRECISION=_precision(state.device), P=tiling.pixels, C=columns, K=block(tiling.inner, channels),
             num_warps=tiling.warps, num_stages=tiling.stages,
         )  # fmt: skip
         ctx.save_for_backward(state, flow, rounded, kept)
@@ -131,10 +92,10 @@ class _Transition(torch.autograd.Function):
         by_state = torch.empty_like(state)
         by_projected = _maps(state, 3 * channels, rounded.dtype)
         by_given = _maps(state, 3 * channels, ctx.input_dtype) if has_input else None
-        entries, block = state.numel(), 1024
-        kernels.by_gates[(triton.cdiv(entries, block),)](
+        entries, size = state.numel(), 1024
+        kernels.by_gates[(ceil_divide(entries, size),)](
             _channels_last(gradient), state, kept, by_state, by_projected, by_given if has_input else by_projected,
-            entries, SLOPE, CHANNELS=channels, HAS_INPUT=has_input, N=block,
+            entries, SLOPE, CHANNELS=channels, HAS_INPUT=has_input, N=size,
         )  # fmt: skip
         by_flow = by_weight = by_bias = None
         if wanted["state"] or wanted["flow"]:
@@ -151,10 +112,10 @@ def _by_samples(
     """The gradient with respect to the flow (B, L, 2, H, W); adds what the links read to ``by_state``."""
     (batch, channels, height, width), links = state.shape, flow.shape[1] // 2
     pixels, by_flow = batch * height * width, torch.empty_like(flow)
-    kernels.by_samples[triton.cdiv(pixels, tiling.pixels), links](
+    kernels.by_samples[ceil_divide(pixels, tiling.pixels), links](
         state, flow, rounded, by_projected, by_state, by_flow, pixels, links, height, width,
         CHANNELS=channels, PRECISION=_precision(state.device),
-        P=tiling.pixels, C=_block(tiling.channels, channels), K=_block(tiling.inner, 3 * channels),
+        P=tiling.pixels, C=block(tiling.channels, channels), K=block(tiling.inner, 3 * channels),
         num_warps=tiling.warps, num_stages=tiling.stages,
     )  # fmt: skip
     return by_flow.unflatten(1, (links, 2))
@@ -163,18 +124,16 @@ def _by_samples(
 def _by_projection(tiling: Tiling, state: Tensor, flow: Tensor, by_projected: Tensor) -> tuple[Tensor, Tensor]:
     """The gradients with respect to weight (3 C, L C) and bias (3 C,)."""
     (batch, channels, height, width), links = state.shape, flow.shape[1] // 2
-    pixels, rows, block = batch * height * width, 3 * channels, _block(tiling.channels, channels)
-    gates = _block(tiling.gates, rows)
-    grid = links * triton.cdiv(channels, block), triton.cdiv(rows, gates)
-    inner = min(max(tiling.pixels, 32), 64)
-    share = inner * triton.cdiv(triton.cdiv(pixels, inner), triton.cdiv(PROGRAMS, grid[0] * grid[1]))
-    parts = triton.cdiv(pixels, share)
-    by_weight, by_bias = state.new_empty(parts, rows, links * channels), state.new_empty(parts, rows)
-    kernels.by_projection[(*grid, parts)](
-        state, flow, by_projected, by_weight, by_bias, pixels, links, height, width, share,
-        CHANNELS=channels, PRECISION=_precision(state.device), P=inner, D=gates, C=block,
+    pixels, rows = batch * height * width, 3 * channels
+    split = split_sum(tiling, pixels, channels, links)
+    by_weight, by_bias = (state.new_empty(split.parts, rows, *size) for size in ((links * channels,), ()))
+    kernels.by_projection[split.blocks[1], split.blocks[0], split.parts](
+        state, flow, by_projected, by_weight, by_bias, pixels, links, height, width, split.share,
+        CHANNELS=channels, PRECISION=_precision(state.device), P=split.pixels, D=split.gates, C=split.channels,
         num_warps=tiling.warps, num_stages=tiling.stages,
     )  # fmt: skip
+    if split.parts == 1:
+        return by_weight[0], by_bias[0]
     return by_weight.sum(0), by_bias.sum(0)
 
 
@@ -188,11 +147,6 @@ def _maps(like: Tensor, channels: int, dtype: torch.dtype) -> Tensor:
     return torch.empty(
         batch, channels, height, width, dtype=dtype, device=like.device, memory_format=torch.channels_last
     )
-
-
-def _block(largest: int, entries: int) -> int:
-    """The size of a block of at most ``largest`` of ``entries``: a power of two that tensor cores can multiply."""
-    return int(min(largest, max(triton.next_power_of_2(entries), SMALLEST)))
 
 
 def _precision(device: torch.device) -> str:

@@ -11,17 +11,15 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 
 from hko7env.contract import OptionError
 
 from .gates import apply_gates
+from .tilings import Tiling, tilings_for
 from .warp import aggregate, product_type
-
-if TYPE_CHECKING:
-    from .fused_transition import Tiling
 
 Tensor = torch.Tensor
 Fused = Literal["auto", "on", "off"]
@@ -124,7 +122,7 @@ class Case:
 
 
 @functools.cache
-def default_tiling(case: Case) -> "Tiling":
+def default_tiling(case: Case) -> Tiling:
     """The tiling without a measurement, by the size of the map.
 
     Raises:
@@ -139,13 +137,11 @@ def default_tiling(case: Case) -> "Tiling":
         obstacle = f"{pixels} locations of {channels} channels are too many"
     if obstacle is not None:
         raise OptionError(f"there is no fused transition here, as {obstacle}: choose fused auto or off")
-    from .fused_transition import tilings_for
-
     return tilings_for(pixels)[-1]
 
 
 @functools.cache
-def select_tiling(case: Case) -> "Tiling | None":
+def select_tiling(case: Case) -> Tiling | None:
     """The fastest tiling, or None where PyTorch's way is faster or the only one.
 
     Raises:
@@ -159,7 +155,7 @@ def select_tiling(case: Case) -> "Tiling | None":
     return min(times, key=times.__getitem__)
 
 
-def measure(case: Case) -> "dict[Tiling | None, float]":
+def measure(case: Case) -> dict[Tiling | None, float]:
     """Milliseconds on the device of PyTorch's way (None) and of the tilings that can run there.
 
     The device waits while the host launches the work, so that the times are those of a CUDA graph. States and links are
@@ -170,8 +166,6 @@ def measure(case: Case) -> "dict[Tiling | None, float]":
     """
     if torch.cuda.is_current_stream_capturing():
         raise RuntimeError("run a step before it is recorded as a CUDA graph: TrajGRU chooses its transition there")
-    from .fused_transition import tilings_for
-
     batch, _, height, width = case.shape
     with torch.inference_mode(False), torch.set_grad_enabled(case.learns):
         jobs = dict(_make_jobs(case, (None, *tilings_for(batch * height * width))))
@@ -197,9 +191,7 @@ def _advance_plainly(given: Tensor | None, state: Tensor, flow: Tensor, weight: 
     return apply_gates(given, aggregate(state, flow, weight, bias).to(state.dtype), state)
 
 
-def _make_jobs(
-    case: Case, tilings: "tuple[Tiling | None, ...]"
-) -> "Iterator[tuple[Tiling | None, Callable[[], object]]]":
+def _make_jobs(case: Case, tilings: tuple[Tiling | None, ...]) -> Iterator[tuple[Tiling | None, Callable[[], object]]]:
     """A function for each tiling that does one transition and, if the case learns, its backward pass."""
     from .fused_transition import fused_transition
 
@@ -220,7 +212,7 @@ def _make_jobs(
     rounded, gradient = round_weight(weight, case.products), torch.ones_like(state)
     inputs = [tensor for tensor in (given, state, flow, weight, bias) if tensor is not None]
 
-    def work(tiling: "Tiling | None") -> None:
+    def work(tiling: Tiling | None) -> None:
         links_of = flow.unflatten(1, (links, 2))
         if tiling is None:
             with torch.autocast(case.device.type, case.products, enabled=case.products != case.dtype):

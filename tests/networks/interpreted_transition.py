@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
-from agents.networks.fused_transition import TILINGS, fused_transition
+from agents.networks.fused_transition import fused_transition
 from agents.networks.paper_tables import Row
 from agents.networks.recurrent import TrajGRU
+from agents.networks.tilings import TILINGS
 from tests.helpers.networks import random_tensor
 from tests.helpers.transitions import assert_near, differentiate, draw, fused, plain
 

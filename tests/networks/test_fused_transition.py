@@ -12,6 +12,7 @@ import torch
 from agents.learning.cuda_graph import GraphedLoss
 from agents.networks.paper_tables import TABLES, narrow_table
 from agents.networks.registry import make_network
+from agents.networks.tilings import TILINGS
 from agents.networks.transition import Case, measure, select_tiling
 from tests.helpers.networks import stir_links
 from tests.helpers.transitions import assert_near, differentiate, draw, fused, plain
@@ -64,7 +65,6 @@ def compile_for(capability, kernel, tiling, low):
 @pytest.mark.parametrize("capability, instruction", [(80, "mma.sync"), (90, "wgmma")])
 def test_kernels_compile_to_products_of_tensor_cores(capability, instruction, low, tmp_path, monkeypatch):
     from agents.networks import fused_kernels as kernels
-    from agents.networks.fused_transition import TILINGS
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     for kernel in (kernels.transition, kernels.by_samples, kernels.by_projection):
