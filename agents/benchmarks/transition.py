@@ -56,6 +56,7 @@ def cases(device: str) -> Iterator[Case]:
         for batch in BATCHES:
             for products in PASSES:
                 for learns in (False, True):
+                    assert isinstance(side, int)  # maps have two equal sides
                     shape = (batch, channels, side, side)
                     yield Case(torch.device(device), shape, links, torch.float32, products, True, learns)
 

@@ -4,7 +4,6 @@ All maps are channels last: an entry of a map of N channels is at ``pixel N + ch
 one map of the batch. Names in capitals are constants of a compilation.
 """
 
-# mypy: disable-error-code="misc,no-untyped-call,no-untyped-def"
 # ruff: noqa: N803 - constants of a compilation are in capitals, as in Triton's own kernels
 
 import triton

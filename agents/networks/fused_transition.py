@@ -118,7 +118,8 @@ def _by_samples(
         P=tiling.pixels, C=block(tiling.channels, channels), K=block(tiling.inner, 3 * channels),
         num_warps=tiling.warps, num_stages=tiling.stages,
     )  # fmt: skip
-    return by_flow.unflatten(1, (links, 2))
+    by_links: Tensor = by_flow.unflatten(1, (links, 2))
+    return by_links
 
 
 def _by_projection(tiling: Tiling, state: Tensor, flow: Tensor, by_projected: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,7 +154,7 @@ def _precision(device: torch.device) -> str:
     """How float32 products are computed: as in convolutions, TF32 if PyTorch may use it there."""
     if device.type == "cpu":
         return "widened"
-    convolutions = getattr(torch.backends.cudnn, "conv", None)  # since torch 2.9
+    convolutions: Any = getattr(torch.backends.cudnn, "conv", None)  # since torch 2.9
     if hasattr(convolutions, "fp32_precision"):
         return "tf32" if convolutions.fp32_precision == "tf32" else "ieee"
     return "tf32" if torch.backends.cudnn.allow_tf32 else "ieee"

@@ -9,8 +9,9 @@ from torch import nn
 
 from hko7env.contract import OptionError
 
+from .gates import SLOPE
 from .paper_tables import Row, Table, total_stride
-from .recurrent import SLOPE, RecurrentCell, TrajGRU
+from .recurrent import RecurrentCell, TrajGRU
 from .transition import Fused, find_obstacle
 
 Tensor = torch.Tensor

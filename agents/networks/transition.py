@@ -167,13 +167,14 @@ def measure(case: Case) -> dict[Tiling | None, float]:
     if torch.cuda.is_current_stream_capturing():
         raise RuntimeError("run a step before it is recorded as a CUDA graph: TrajGRU chooses its transition there")
     batch, _, height, width = case.shape
+    errors: tuple[type[Exception], ...] = (RuntimeError, *_triton_errors())
     with torch.inference_mode(False), torch.set_grad_enabled(case.learns):
         jobs = dict(_make_jobs(case, (None, *tilings_for(batch * height * width))))
         failures = []
         for tiling in list(jobs):
             try:
                 jobs[tiling]()  # libraries choose their kernels, Triton compiles its own
-            except (RuntimeError, *_triton_errors()) as error:
+            except errors as error:
                 if tiling is None:
                     raise
                 failures.append(error)
@@ -243,4 +244,5 @@ def _time(job: Callable[[], object]) -> float:
         job()
     end.record()
     end.synchronize()
-    return start.elapsed_time(end)
+    milliseconds: float = start.elapsed_time(end)
+    return milliseconds

@@ -45,6 +45,13 @@ def test_every_tiling_gives_the_same(tiling):
     assert_near(differentiate(tiled(tiling), tensors), differentiate(plain, tensors), 1e-12)
 
 
+def test_sums_over_many_blocks(monkeypatch):
+    """Without the division among programs that small maps have."""
+    monkeypatch.setattr("agents.networks.tilings.PROGRAMS", 1)
+    tensors = draw((1, 3, 9, 11), 2)
+    assert_near(differentiate(fused, tensors), differentiate(plain, tensors), 1e-12)
+
+
 @pytest.mark.parametrize("scale", [0.3, 6.0, 1e12])
 @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
 def test_links_that_reach_outside(scale, memory):
