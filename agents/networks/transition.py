@@ -51,6 +51,7 @@ def advance(
         rounded: ``weight`` as :func:`round_weight` gives it, to round it once for many steps; None to round it here.
         fused: "off": PyTorch's way. "on": the fused way. "auto": the faster of both in a measurement at the first use
             with a shape, which must not happen while a CUDA graph is recorded; the choice is kept in the process.
+            ``torch.compile`` always gets PyTorch's way.
 
     Returns:
         (B, C, H, W).
