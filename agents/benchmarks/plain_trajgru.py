@@ -8,7 +8,8 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import nn
 
 from ..networks.encoder_forecaster import EncoderForecaster
-from ..networks.recurrent import SLOPE, TrajGRU
+from ..networks.gates import SLOPE
+from ..networks.recurrent import TrajGRU
 
 Tensor = torch.Tensor
 

@@ -31,6 +31,7 @@ TOPICS = {  # name: module of ..benchmarks, what it measures
     "real-rain": ("real_rain", "scores of agents and their ratios to ROVER's on each --archive"),
     "online-learning": ("online_learning", "scores of ways to learn online, on the split valid of each --archive"),
     "report": ("report", "intervals of a report of ten runs at HKO-7's size, and how often they hold the truth"),
+    "transition": ("transition", "a transition of TrajGRU on a GPU, in PyTorch and fused; with --list what it moves"),
     "nets": ("nets", "forecast, training step and online step of every network, or of --models"),
 }
 MODELS_HELP = (
@@ -72,7 +73,7 @@ def _parser() -> Parser:
     add("--models", nargs="+", metavar="MODEL", help=MODELS_HELP)
     help_text = "for nets: float32, bf16 or both; default: both"
     add("--precisions", nargs="+", choices=("float32", "bf16"), default=["float32", "bf16"], help=help_text)
-    help_text = "for nets: print the number of parameters of each network and measure nothing; default: no"
+    help_text = "for nets and transition: print parameters or counts and measure nothing; default: no"
     add("--list", action=argparse.BooleanOptionalAction, default=False, help=help_text)
     return parser
 

@@ -31,7 +31,7 @@ CROP = 160  # px
 VALIDATION_BATCHES = 40
 UNUSED = (  # options of other networks
     "valid_limit", "rain_candidates", "synthetic_size", "size", "update_gate_bias", "link_spacing", "link_rate_share",
-    "balanced", "lead_weighting", "compile", "graph",
+    "balanced", "lead_weighting", "compile", "graph", "fused",
 )  # fmt: skip
 
 

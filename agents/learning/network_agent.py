@@ -22,6 +22,7 @@ from ..networks.devices import explain_out_of_memory
 from ..networks.network import Network
 from ..networks.paper_tables import total_stride
 from ..networks.registry import build, find_network
+from ..networks.transition import Fused
 from .checkpoint import CheckpointError, check, fill, named, number, read, under, write
 from .clipping import CLIP_NORM, clip_gradients
 from .cuda_graph import loss_and_gradients
@@ -63,6 +64,7 @@ class Config:
     precision: Annotated[Precision, "number format of convolutions"] = "float32"
     compile: Annotated[bool, "compile the network with torch.compile"] = False
     graph: Annotated[bool, "record a step of learning as one CUDA graph, on a GPU"] = False
+    fused: Annotated[Fused, "one kernel for a transition of TrajGRU, on a GPU; auto: if it is faster"] = "auto"
     learn: Annotated[Learned, "weights to learn: all, or those of the last layers"] = "all"
     due_leads: Annotated[
         bool, "also learn from the windows of the newest 10, 15 and 20 frames, whose later leads are not yet there"
@@ -77,7 +79,7 @@ class Config:
     replay_megabytes: Annotated[float, "MB of compressed frames kept for replay"] = 64.0
 
     def __post_init__(self) -> None:
-        choices_of = {"order": Order, "precision": Precision, "learn": Learned}
+        choices_of = {"order": Order, "precision": Precision, "fused": Fused, "learn": Learned}
         for name, choices in ((name, get_args(kind)) for name, kind in choices_of.items()):
             if getattr(self, name) not in choices:
                 raise OptionError(f"{name} is one of {', '.join(choices)}, got {getattr(self, name)!r}")
@@ -262,7 +264,8 @@ def make_agent(model: str, task: Task, config: Config) -> NetworkAgent:
     """
     stride = total_stride(find_network(model).select_table(config.size))
     grid = pad_task(task, stride)
-    net = build(model, config.size, grid, seed=config.seed, precision=config.precision, device=config.device)
+    precision, device, fused = config.precision, config.device, config.fused
+    net = build(model, config.size, grid, seed=config.seed, precision=precision, device=device, fused=fused)
     if config.checkpoint != "none":
         load_weights(net, Path(config.checkpoint) if config.checkpoint else find_shipped_weights(model, config.size))
     return NetworkAgent(task, net, config, net.metadata)

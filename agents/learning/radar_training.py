@@ -64,7 +64,8 @@ def make_trainer(
     task = Task(INPUTS, LEADS, *shape, archive.cadence, np.ones(shape, bool), archive.zr)
     stride = total_stride(find_network(model).select_table(config.size))
     source = _make_source(archives, config, stride, ranks)
-    net = build(model, config.size, task, seed=config.seed, precision=config.precision, device=config.device)
+    precision, device, fused = config.precision, config.device, config.fused
+    net = build(model, config.size, task, seed=config.seed, precision=precision, device=device, fused=fused)
     metadata = dict(net.metadata)
     metadata |= {"checkpoint": _begin(net, config), **_describe(archives)}
     if net.sums_leads:  # earlier versions averaged: their trainings cannot be continued

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from ..networks.flow_net import FLOW_NET
 from ..networks.registry import find_network
+from ..networks.transition import Fused
 from .clipping import CLIP_NORM
 
 FLOW_NET_DEFAULTS: dict[str, Any] = {
@@ -136,6 +137,7 @@ class TrainConfig(Optimisation):
     device: Annotated[str, "auto (a GPU if there is one), cpu or cuda"] = "auto"
     compile: Annotated[bool, "compile the network with torch.compile"] = False
     graph: Annotated[bool, "record a step as one CUDA graph, on a GPU"] = False
+    fused: Annotated[Fused, "one kernel for a transition of TrajGRU, on a GPU; auto: if it is faster"] = "auto"
     threads: Annotated[int | None, "threads of the CPU; none for torch's choice"] = None
     out: Annotated[Path | None, "folder of checkpoints and log; none for training/MODEL-SIZE"] = None
 

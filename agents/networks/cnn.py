@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import nn
 
+from .gates import SLOPE
 from .network import Network, check_grid, make_convolution
 from .paper_tables import Table
-from .recurrent import SLOPE
 
 Tensor = torch.Tensor
 

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import nn
 
+from .gates import SLOPE
 from .network import Network, check_grid, make_convolution
 from .paper_tables import Row, Table
-from .recurrent import CELLS, SLOPE
+from .recurrent import CELLS
 
 Tensor = torch.Tensor
 

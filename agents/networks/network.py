@@ -2,13 +2,17 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import torch
 from torch import nn
 
+from hko7env.contract import OptionError
+
+from .gates import SLOPE
 from .paper_tables import Row, Table, total_stride
-from .recurrent import SLOPE, RecurrentCell
+from .recurrent import RecurrentCell, TrajGRU
+from .transition import Fused, find_obstacle
 
 Tensor = torch.Tensor
 
@@ -35,6 +39,23 @@ class TrainableNetwork(nn.Module):
     def cells(self) -> Iterator[RecurrentCell]:
         """The recurrent layers."""
         return (module for module in self.modules() if isinstance(module, RecurrentCell))
+
+    def select_transition(self, fused: Fused) -> None:
+        """Set whether transitions of TrajGRU are fused; see :func:`agents.networks.transition.advance`.
+
+        Raises:
+            OptionError: If there is no such choice, or ``fused`` is "on" and the network or its device has no fused
+                transition.
+        """
+        if fused not in get_args(Fused):
+            raise OptionError(f"fused is one of {', '.join(get_args(Fused))}, got {fused!r}")
+        cells = [cell for cell in self.cells() if isinstance(cell, TrajGRU)]
+        if fused == "on":
+            obstacle = find_obstacle(cells[0].h2h.weight.device) if cells else "only TrajGRU has one"
+            if obstacle is not None:
+                raise OptionError(f"there is no fused transition here, as {obstacle}: choose fused auto or off")
+        for cell in cells:
+            cell.fused = fused
 
     def parts(self) -> list[list[nn.Parameter]]:
         """Groups of parameters whose gradients are clipped together, each group by its own norm."""

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import nn
-from torch.autograd.function import once_differentiable
 
+from .gates import SLOPE, apply_gates
 from .paper_tables import Row
-from .warp import aggregate
+from .transition import Fused, advance, round_weight
+from .warp import product_type
 
 Tensor = torch.Tensor
 
-SLOPE = 0.2  # of every leaky ReLU
 FLOW_WIDTH, FLOW_KERNEL = 32, 5  # channels and kernel size of the network that generates the links
 GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))  # rad between successive points of a Vogel spiral
 
@@ -95,8 +95,7 @@ class ConvGRU(RecurrentCell):
         return _split_steps(self.i2h, inputs, steps)
 
     def _step(self, given: Any, state: Tensor) -> Tensor:
-        new: Tensor = _Gates.apply(given, self.h2h(state).to(state.dtype), state)  # type: ignore[no-untyped-call]
-        return new
+        return apply_gates(given, self.h2h(state).to(state.dtype), state)
 
 
 class TrajGRU(ConvGRU):
@@ -104,6 +103,9 @@ class TrajGRU(ConvGRU):
 
     A link is a displacement (dx, dy) in px of the layer's map, two channels per link; see
     :mod:`agents.networks.warp` for the sign.
+
+    Attributes:
+        fused: Whether transitions are fused, see :func:`agents.networks.transition.advance`.
     """
 
     def __init__(self, row: Row, *, has_input: bool = True) -> None:
@@ -112,6 +114,7 @@ class TrajGRU(ConvGRU):
         self.i2f = _same_size(row.channels_in, FLOW_WIDTH, FLOW_KERNEL) if has_input else None
         self.h2f = _same_size(row.channels_out, FLOW_WIDTH, FLOW_KERNEL)
         self.flow = _same_size(FLOW_WIDTH, 2 * row.state, FLOW_KERNEL)
+        self.fused: Fused = "auto"
 
     def link_parameters(self) -> list[nn.Parameter]:
         """The parameters of the network that generates the links."""
@@ -146,14 +149,16 @@ class TrajGRU(ConvGRU):
         return nn.Conv2d(row.state * row.channels_out, 3 * row.channels_out, 1)
 
     def _prepare(self, inputs: Tensor | None, steps: int) -> list[Any]:
-        return list(zip(_split_steps(self.i2h, inputs, steps), _split_steps(self.i2f, inputs, steps), strict=True))
+        weight = self.h2h.weight
+        rounded = None if self.fused == "off" else round_weight(weight, product_type(weight))  # once for all steps
+        to_state, to_flow = _split_steps(self.i2h, inputs, steps), _split_steps(self.i2f, inputs, steps)
+        return [(*given, rounded) for given in zip(to_state, to_flow, strict=True)]
 
     def _step(self, given: Any, state: Tensor) -> Tensor:
-        to_state, to_flow = given
-        assert self.h2h.bias is not None
-        projected = aggregate(state, self.generate_flow(to_flow, state), self.h2h.weight, self.h2h.bias)
-        new: Tensor = _Gates.apply(to_state, projected.to(state.dtype), state)  # type: ignore[no-untyped-call]
-        return new
+        to_state, to_flow, rounded = given
+        weight, bias, flow = self.h2h.weight, self.h2h.bias, self.generate_flow(to_flow, state)
+        assert bias is not None
+        return advance(to_state, state, flow, weight, bias, rounded=rounded, fused=self.fused)
 
 
 CELLS: dict[str, type[RecurrentCell]] = {"convgru": ConvGRU, "trajgru": TrajGRU}  # by the type of a table's row
@@ -169,41 +174,3 @@ def _split_steps(convolution: nn.Conv2d | None, inputs: Tensor | None, steps: in
     if convolution is None or inputs is None:
         return [None] * steps
     return list(convolution(inputs).split(len(inputs) // steps))
-
-
-class _Gates(torch.autograd.Function):
-    """The new state z h + (1 - z) n, from i2h (or None) and h2h (B, 3 C, H, W), and h (B, C, H, W).
-
-    r, z = sigmoid(i2h + h2h), n = leaky_relu(i2h + r h2h): the reset gate applies after the convolution of the state.
-    A function of its own because it keeps less for the backward pass than autograd would.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, i2h: Tensor | None, h2h: Tensor, state: Tensor) -> Tensor:
-        width = state.shape[1]
-        gates, from_state = h2h[:, : 2 * width], h2h[:, 2 * width :].clone(memory_format=torch.preserve_format)
-        gates = gates.sigmoid() if i2h is None else (gates + i2h[:, : 2 * width]).sigmoid_()
-        new = gates[:, :width] * from_state
-        if i2h is not None:
-            new += i2h[:, 2 * width :]
-        F.leaky_relu_(new, SLOPE)
-        ctx.save_for_backward(gates, from_state, new, state)
-        ctx.input_dtype = None if i2h is None else i2h.dtype
-        return torch.lerp(new, state, gates[:, width:])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        gates, from_state, new, state = ctx.saved_tensors
-        width = state.shape[1]
-        reset, update = gates[:, :width], gates[:, width:]
-        by_state = gradient * update
-        by_new = gradient - by_state
-        by_new = torch.where(new >= 0, by_new, by_new.mul(SLOPE))
-        by_update = (state - new).mul_(by_state).mul_(1 - update)
-        by_reset = (from_state * by_new).mul_(reset).mul_(1 - reset)
-        by_h2h = torch.cat([by_reset, by_update, by_new * reset], 1)
-        if ctx.input_dtype is None:
-            return None, by_h2h, by_state
-        by_i2h = torch.cat([by_reset, by_update, by_new], 1)
-        return by_i2h.to(ctx.input_dtype), by_h2h, by_state

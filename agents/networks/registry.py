@@ -17,6 +17,7 @@ from .devices import select_device
 from .encoder_forecaster import EncoderForecaster
 from .network import Network, check_grid
 from .paper_tables import TABLES, Table, is_recurrent, narrow_table, shape_digest
+from .transition import Fused
 
 PRECISIONS = ("float32", "bf16")
 SIZES = ("small", "full")
@@ -97,7 +98,14 @@ def find_network(model: str, networks: dict[str, NetworkSpec] | None = None) -> 
 
 
 def build(
-    model: str, size: str, task: Task, *, seed: int = 0, precision: str = "float32", device: str = "cpu"
+    model: str,
+    size: str,
+    task: Task,
+    *,
+    seed: int = 0,
+    precision: str = "float32",
+    device: str = "cpu",
+    fused: Fused = "auto",
 ) -> Network:
     """A network for radar with random weights and its ``metadata``.
 
@@ -108,17 +116,18 @@ def build(
         seed: Of the weights.
         precision: One of ``PRECISIONS``; with "bf16" convolutions multiply in bfloat16.
         device: As :func:`select_device` takes it.
+        fused: As :meth:`TrainableNetwork.select_transition` takes it.
 
     Raises:
-        OptionError: If a name is unknown, the grid is no multiple of the total stride, torch cannot use the device
-            here, or the rows are for other numbers of frames.
+        OptionError: If a name or choice is unknown, the grid is no multiple of the total stride, torch cannot use the
+            device here, or the rows are for other numbers of frames.
     """
     spec = find_network(model)
     table = spec.select_table(size)
     try:
         check_grid(table, torch.empty(1, task.inputs, task.height, task.width, device="meta"))
         net = make_network(
-            table, task.inputs, task.leads, kind=spec.kind, seed=seed, precision=precision, device=device
+            table, task.inputs, task.leads, kind=spec.kind, seed=seed, precision=precision, device=device, fused=fused
         )
     except ValueError as error:
         raise error if isinstance(error, OptionError) else OptionError(f"{model}: {error}") from error
@@ -135,6 +144,7 @@ def make_network(
     seed: int = 0,
     precision: str = "float32",
     device: str = "cpu",
+    fused: Fused = "auto",
 ) -> Network:
     """The network with the rows ``table`` and random weights.
 
@@ -146,10 +156,11 @@ def make_network(
         seed: Of the weights.
         precision: One of ``PRECISIONS``.
         device: As :func:`select_device` takes it, or "meta" for a network without memory and weights.
+        fused: As :meth:`TrainableNetwork.select_transition` takes it.
 
     Raises:
         ValueError: If there is no such precision, or the rows are for other numbers of frames.
-        OptionError: If torch cannot use the device here.
+        OptionError: If torch cannot use the device here, or for ``fused``.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"there is no precision {precision!r}, only {', '.join(PRECISIONS)}")
@@ -161,6 +172,7 @@ def make_network(
     if device != "meta":
         net.to_empty(device=select_device(device))
         net.initialise(seed)
+    net.select_transition(fused)
     return net
 
 

@@ -64,11 +64,14 @@ def aggregate(state: Tensor, flow: Tensor, weight: Tensor, bias: Tensor) -> Tens
     Returns:
         (B, D, H, W).
     """
-    project = state.dtype
-    if torch.is_autocast_enabled(state.device.type):
-        project = torch.get_autocast_dtype(state.device.type)
-    projected: Tensor = _Aggregate.apply(state, flow, weight, bias, project)  # type: ignore[no-untyped-call]
+    projected: Tensor = _Aggregate.apply(state, flow, weight, bias, product_type(state))  # type: ignore[no-untyped-call]
     return projected
+
+
+def product_type(state: Tensor) -> torch.dtype:
+    """The number format in which a state is multiplied: its own, or that of autocast."""
+    device = state.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else state.dtype
 
 
 class _Aggregate(torch.autograd.Function):

@@ -6,6 +6,7 @@ import pytest
 from agents.benchmarks.timing import compare, lines
 from agents.benchmarks.whole_pass import pass_times
 from agents.commands.benchmark import TOPICS
+from tests.helpers.markdown import ROOT, table_rows
 
 
 @pytest.mark.parametrize("topic", ["stream", "moving-mnist"])
@@ -30,6 +31,29 @@ def test_the_parameters_of_every_network(command):
     found = {line["name"]: line["parameters"] for line in map(json.loads, done.out.splitlines())}
     assert len(found) == 14
     assert (found["hko7 convgru"], found["hko7 trajgru"]) == (13_649_081, 12_150_053)
+
+
+def test_counts_of_a_transition_are_those_of_the_page(command):
+    done = command("benchmark", "transition", "--list")
+    assert done.status == 0, done.err
+    found = {line["name"]: line for line in map(json.loads, done.out.splitlines())}
+    samples = 9216 * 13 * 64  # written, copied (read and written) and read by the projection, 4 bytes each
+    first = found["transition/1 x 64 x 96 x 96, 13 links, float32, forward and backward"]
+    assert first["MB PyTorch"] == [round(samples * 16 / 1e6, 1), round(samples * 32 / 1e6, 1)]
+    assert first["GFLOP"][0] == round(2 * samples * 192 / 1e9, 2)
+    rows = table_rows(ROOT / "docs/fused-transition.md", "## What it saves")
+    assert len(rows) == 6
+    for layer, products, *cells in rows:
+        channels, side, links = layer.split(", ")
+        line = found[f"transition/1 x {channels} x {side}, {links} links, {products}, forward and backward"]
+        assert cells == [", ".join(map(str, line[column])) for column in ("GFLOP", "MB PyTorch", "MB fused")]
+
+
+def test_transitions_are_not_timed_without_a_gpu(command, monkeypatch):
+    monkeypatch.setattr("agents.benchmarks.transition.find_obstacle", lambda device: "Triton is not installed")
+    done = command("benchmark", "transition")
+    assert done.status == 1
+    assert "Triton is not installed: only --list works" in done.err
 
 
 @pytest.mark.parametrize(

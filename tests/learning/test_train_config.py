@@ -33,7 +33,7 @@ def test_variations_are_stored_where_they_are_used():
 
 def test_what_is_not_stored_may_change_when_a_training_goes_on():
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
-    steering = "steps valid_every patience save_seconds size checkpoint device compile graph threads out"
+    steering = "steps valid_every patience save_seconds size checkpoint device compile graph fused threads out"
     assert fields - stored_names(TrainConfig).keys() == set(steering.split())
 
 
