@@ -36,10 +36,10 @@ def find_time(name: str, pattern: str | None = None) -> NamedTime | None:
     """Find the time in a file's name.
 
     Args:
-        name: The name without folders.
-        pattern: Where the time stands: directives of strptime (``%Y %y %m %d %j %H %M %S``), ``?`` for any character,
-            ``*`` for any characters, and text. Without a pattern the time is 12 or 14 digits in a row (YYYYMMDDhhmm,
-            YYYYMMDDhhmmss), or these with separators between the parts.
+        name: The name, with folders if the pattern has them.
+        pattern: Where the time stands: directives of strptime (``%Y %y %m %d %j %H %M %S``), ``?`` for a character that
+            is no digit, ``*`` for any characters, and text. Without a pattern the time is 12 or 14 digits in a row
+            (YYYYMMDDhhmm, YYYYMMDDhhmmss), or these with separators between the parts.
 
     Returns:
         The time, or None if the name holds none.
@@ -70,7 +70,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     for part in re.findall(r"%.?|[?*]|[^%?*]+", pattern):
         letter = part[1:]
         if not part.startswith("%"):
-            parts.append({"?": ".", "*": ".*?"}.get(part, re.escape(part)))
+            parts.append({"?": r"\D", "*": ".*?"}.get(part, re.escape(part)))
         elif letter in DIRECTIVES and letter not in used:
             used += letter
             parts.append(f"(?P<{letter}>{DIRECTIVES[letter]})")

@@ -37,7 +37,8 @@ class Config:
     """Options of an import by pysteps."""
 
     timestamp: Annotated[
-        str | None, "where the UTC time stands in the names of files, such as '%Y%m%d%H%M'; default: it is looked for"
+        str | None,
+        "where the UTC time stands in the names of files, such as %Y/%m/%d/rain_%H%M; default: it is looked for",
     ] = None
     arguments: Annotated[str, "arguments of the importer, such as qty=DBZH or product=RZC,unit=mm/h,accutime=5"] = ""
     accutime: Annotated[float | None, "minutes of accumulation of values in mm; default: those of the files"] = None
@@ -115,8 +116,9 @@ class PystepsFormat(OneFrameFormat):
         return DecodedFrame(conversion.to_levels(values, metadata, self._relation(metadata)), no_data)
 
     def _find_time(self, path: Path) -> NamedTime | None:
-        if self.config.timestamp is not None:
-            return find_time(path.name, self.config.timestamp)
+        pattern = self.config.timestamp
+        if pattern is not None:
+            return find_time("/".join(path.parts[-1 - pattern.count("/") :]), pattern)
         other = self._service.timestamp
         return find_time(path.name) or (None if other is None else find_time(path.name, other))
 

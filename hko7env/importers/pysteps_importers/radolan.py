@@ -28,12 +28,12 @@ class RadolanFile(NamedTuple):
 
     Attributes:
         product: Two letters, one of ACCUMULATIONS or REFLECTIVITY.
-        minutes: Minutes of accumulation; None if the header has none.
+        minutes: Minutes of accumulation.
         no_data: (H, W) bool, True where there are no data; the first row is the southern one.
     """
 
     product: str
-    minutes: int | None
+    minutes: int
     no_data: Mask
 
 
@@ -45,10 +45,10 @@ def read_radolan(path: Path) -> RadolanFile:
     """
     data = read_bytes(path, 2 * MAX_FRAME_VALUES + MAX_HEADER)
     begin, end, body = data.partition(b"\3")
-    grid = _GRID.search(begin.decode("ascii", "replace"))
-    if not end or not grid or len(begin) >= MAX_HEADER:
-        raise DamagedFile("not a RADOLAN file: its header has no grid or no end")
     header = begin.decode("ascii", "replace")
+    grid, interval = _GRID.search(header), _INTERVAL.search(header)
+    if not end or not grid or not interval or len(begin) >= MAX_HEADER:
+        raise DamagedFile("not a RADOLAN file: its header has no grid, no minutes or no end")
     product, known = header[:2], (*ACCUMULATIONS, *REFLECTIVITY)
     if product not in known:
         raise DamagedFile(f"RADOLAN product {product}: pysteps reads {', '.join(known)} only")
@@ -56,5 +56,4 @@ def read_radolan(path: Path) -> RadolanFile:
     if len(body) != 2 * rows * columns or not body:
         raise DamagedFile(f"{len(body)} bytes of values for {rows} x {columns} locations of 2 bytes")
     values: npt.NDArray[np.uint16] = np.frombuffer(body, "<u2").reshape(rows, columns)
-    interval = _INTERVAL.search(header)
-    return RadolanFile(product, int(interval[1]) if interval else None, (values & NO_VALUE) > 0)
+    return RadolanFile(product, int(interval[1]), (values & NO_VALUE) > 0)

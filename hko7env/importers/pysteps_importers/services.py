@@ -105,7 +105,9 @@ def _check_array(name: str, item: Any) -> None:
 def _fmi_pgm(path: Path, given: Mapping[str, Any]) -> Call:
     data = read_bytes(path, fmi.MAX_BYTES)
     gzipped = data.startswith(b"\x1f\x8b")
-    fmi.parse_pgm(gunzip(data, fmi.MAX_BYTES) if gzipped else data)  # pysteps loops for ever without a comment
+    _, header = fmi.parse_pgm(gunzip(data, fmi.MAX_BYTES) if gzipped else data)
+    if not header:  # in search of which pysteps would loop for ever
+        raise DamagedFile("its header has no comments, which hold the georeference")
     return Call({"gzipped": gzipped})
 
 
