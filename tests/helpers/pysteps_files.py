@@ -1,6 +1,7 @@
 """Small valid files of services that only pysteps reads, and of others with the georeference that pysteps asks for."""
 
 import gzip
+import struct
 
 import numpy as np
 import pytest
@@ -99,9 +100,65 @@ def write_radolan(folder, minute, counts, product="RY", *, interval="INT   5", e
     height, width = counts.shape
     stamp = stamp_of(minute)
     header = f"{product}{stamp[6:12]}10000{stamp[4:6]}{stamp[2:4]}BY{2 * counts.size + 100:7d}VS 5SW  P30000B"
-    header += f"PR E-{exponent:02}{interval} GP{height:4d}x{width:4d}MS 10<boo,ros>"
+    header += f"PR E-{exponent:02}{interval}U0GP{height:4d}x{width:4d}MS 10<boo,ros>"
     path = folder / f"raa01-{product.lower()}_10000-{stamp[2:]}-dwd---bin"
     path.write_bytes(header.encode() + b"\3" + counts.astype("<u2").tobytes())
+    return path
+
+
+def write_mrms(folder, minute, rates, *, south=20.0, west=250.0, step=0.5):
+    """MRMS' GRIB2 file of (H, W) ``rates`` in mm/h, -3 where there is no coverage; packed as 16-bit integers."""
+    height, width = rates.shape
+    stamp = stamp_of(minute)
+    micro = [
+        round(1e6 * value) for value in (south + step * (height - 1), west, south, west + step * (width - 1), step)
+    ]
+    north, first, last_latitude, last, increment = micro
+    grid = struct.pack(">BIBBH", 0, height * width, 0, 0, 0) + struct.pack(">B", 6) + bytes(15)
+    grid += struct.pack(
+        ">IIIIIIBIIIIB", width, height, 0, 0xFFFFFFFF, north, first, 48, last_latitude, last, increment, increment, 0
+    )
+    when = struct.pack(">HBBBBB", int(stamp[:4]), *(int(stamp[i : i + 2]) for i in (4, 6, 8, 10)), 0)
+    product = struct.pack(">HHBBBBBHBBIBBIBBI", 0, 0, 6, 1, 8, 0, 97, 0, 0, 1, 0, 102, 0, 0, 255, 0, 0)
+    sections = {
+        1: struct.pack(">HHBBB", 161, 0, 255, 1, 3) + when + bytes([0, 1]),
+        3: grid,
+        4: product,
+        5: struct.pack(">IHfHHBB", height * width, 0, -30.0, 0, 1, 16, 0),
+        6: bytes([255]),
+        7: np.round(10 * rates + 30).astype(">u2").tobytes(),
+    }
+    body = b"".join(struct.pack(">IB", 5 + len(data), number) + data for number, data in sections.items()) + b"7777"
+    path = folder / f"PrecipRate_00.00_{stamp[:8]}-{stamp[8:]}00.grib2"
+    path.write_bytes(b"GRIB\0\0" + bytes([209, 2]) + struct.pack(">Q", 16 + len(body)) + body)
+    return path
+
+
+def write_crr(folder, minute, counts):
+    """NWC SAF's netCDF file of (H, W) uint16 ``counts`` of 0.1 mm/h; 65535 is missing."""
+    netcdf = pytest.importorskip("netCDF4")
+    stamp = stamp_of(minute)
+    path = folder / f"S_NWC_CRR_MSG4_Europe-VISIR_{stamp[:8]}T{stamp[8:]}00Z.nc"
+    height, width = counts.shape
+    with netcdf.Dataset(path, "w") as file:
+        file.createDimension("ny", height)
+        file.createDimension("nx", width)
+        for name, kind in (("crr_intensity", "u2"), ("crr_quality", "u1")):
+            variable = file.createVariable(name, kind, ("ny", "nx"), fill_value=65535 if kind == "u2" else 255)
+            variable.set_auto_maskandscale(False)
+            variable[:] = counts if kind == "u2" else np.zeros_like(counts)
+        file["crr_intensity"].setncatts({"units": "mm/h", "scale_factor": 0.1, "add_offset": 0.0})
+        file.setncatts(
+            {
+                "gdal_projection": "+proj=geos +a=6378137.0 +b=6356752.3 +lon_0=0.0 +h=35785863.0",
+                "gdal_geotransform_table": np.array([0.0, 3000.0, 0.0, 0.0, 0.0, -3000.0]),
+                "gdal_xgeo_up_left": 0.0,
+                "gdal_xgeo_low_right": 3000.0 * width,
+                "gdal_ygeo_low_right": -3000.0 * height,
+                "gdal_ygeo_up_left": 0.0,
+                "institution": "a service",
+            }
+        )
     return path
 
 

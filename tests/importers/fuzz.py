@@ -37,6 +37,7 @@ from tests.helpers.plain_decoders import (  # noqa: E402
 from tests.helpers.pysteps_files import (  # noqa: E402
     write_fmi_pgm,
     write_knmi_grid,
+    write_mrms,
     write_odim_grid,
     write_radolan,
     write_rainfields,
@@ -123,6 +124,7 @@ def pysteps_samples(folder):
     indices = rng.integers(0, 256, (640, 710), np.uint8)
     indices[100:] = 0
     yield "pysteps:mch_gif", write_swiss_gif(folder, minute, indices), None
+    yield "pysteps:mrms_grib", write_mrms(folder, minute, rain), None
     yield "pysteps:bom_rf3", write_rainfields(folder, minute, counts.astype(np.int16)), None
 
 

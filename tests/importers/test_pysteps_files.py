@@ -13,8 +13,10 @@ from hko7env.importers import RadarImportError, Window, import_radar, load_forma
 from hko7env.importers.testing import FormatTests, Written
 from tests.helpers.plain_decoders import level_of
 from tests.helpers.pysteps_files import (
+    write_crr,
     write_fmi_pgm,
     write_knmi_grid,
+    write_mrms,
     write_odim_grid,
     write_radolan,
     write_rainfields,
@@ -84,8 +86,10 @@ class TestRadolan(FormatTests):
         counts, gap, rates = (np.zeros((20, 25), dtype) for dtype in (np.uint16, bool, float))
         counts[3, 4], counts[10, 20], counts[19, 0] = 10, 300, 1  # of 0.01 mm in 5 minutes
         rates[:] = 0.12 * counts
-        counts[0, :6], counts[5, 5] = 0x29C4, 0x8000 | 7  # no data, clutter
-        gap[0, :6] = gap[5, 5] = True
+        counts[0, :6], counts[5, 5], counts[6, 6] = 0x29C4, 0x8000 | 7, 0x2000  # no data, clutter, no data
+        counts[7, 7], counts[8, 8] = 0x1000, 0x100A  # secondary data: none and 0.1 mm
+        rates[8, 8] = 1.2
+        gap[0, :6] = gap[5, 5] = gap[6, 6] = True
         path = write_radolan(folder, minute, counts)
         return Written(path, np.where(gap, 0, level_of(rates))[::-1].astype(np.uint8), gap[::-1])
 
@@ -113,6 +117,29 @@ class TestRainfields(FormatTests):
         rates = np.round(RATES / 10 / 0.05) * 0.05 * 10
         levels = np.where(GAP, 0, level_of(rates)).astype(np.uint8)
         return Written(write_rainfields(folder, minute, counts), levels, GAP)
+
+
+@needs_netcdf4
+class TestCrr(FormatTests):
+    def make(self):
+        return load_format("pysteps:saf_crri")
+
+    def write(self, folder, minute):
+        return Written(write_crr(folder, minute, np.where(GAP, 65535, RATES * 10).astype(np.uint16)), LEVELS, GAP)
+
+
+@pytest.mark.skipif(lacks("pygrib"), reason="needs pygrib")
+class TestMrms(FormatTests):
+    def make(self):
+        return load_format("pysteps:mrms_grib")
+
+    def write(self, folder, minute):
+        return Written(write_mrms(folder, minute, np.where(GAP, -3.0, RATES)), LEVELS, GAP)
+
+    def test_every_pixel_is_read_unless_an_average_is_asked_for(self, tmp_path):
+        path = write_mrms(tmp_path, START, np.ones((8, 12)))
+        assert self.make().grid(path).shape == (8, 12)
+        assert load_format("pysteps:mrms_grib", arguments="window_size=4").grid(path).shape == (2, 3)
 
 
 # ---------------------------------------------------------------- each service's traps
@@ -193,7 +220,7 @@ def test_knmi_reads_time_and_meaning_of_counts_from_the_file(tmp_path):
     "product, interval, factor", [("RY", "INT   5", 0.12), ("YW", "INT   5", 0.12), ("RW", "INT  60", 0.01)]
 )
 def test_radolan_accumulations(tmp_path, product, interval, factor):
-    counts = np.arange(500, dtype=np.uint16).reshape(20, 25)
+    counts = np.arange(1, 501, dtype=np.uint16).reshape(20, 25)  # without any 0
     path = write_radolan(tmp_path, START, counts, product, interval=interval)
     np.testing.assert_array_equal(read("dwd_radolan", path).levels, level_of(factor * counts)[::-1])
 
@@ -219,7 +246,7 @@ def test_radolan_files_that_pysteps_would_misread(tmp_path):
     path.write_bytes(path.read_bytes()[:-20])  # pysteps rounds the length, and takes 20 bytes of the header for rain
     with pytest.raises(DamagedFile, match="980 bytes of values for 20 x 25"):
         read("dwd_radolan", path)
-    with pytest.raises(DamagedFile, match="its header has no grid, no minutes or no end"):
+    with pytest.raises(DamagedFile, match="its header has no precision, minutes and grid, or no end"):
         read("dwd_radolan", write_radolan(tmp_path, START, counts, interval=""))
 
 

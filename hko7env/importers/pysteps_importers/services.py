@@ -20,14 +20,13 @@ from hko7env.importers.levels import FINNISH, MARSHALL_PALMER
 from hko7env.importers.picture import read_picture
 from hko7env.importers.pysteps_importers.library import Metadata, Values
 from hko7env.importers.pysteps_importers.odim_arrays import read_odim_array
-from hko7env.importers.pysteps_importers.radolan import ACCUMULATIONS, read_radolan
+from hko7env.importers.pysteps_importers.radolan import read_radolan
 from hko7env.units import ZR
 
 SWISS = ZR(316.0, 1.5)  # of MeteoSwiss
 SWISS_SIZE = (710, 640)  # px of MeteoSwiss' composites, to which pysteps ties their georeference
 KNMI_COUNTS = {"ACRR": (0.01, 0.0), "DBZH": (0.5, -32.0)}  # pysteps takes a count for factor * count + offset
 NO_ECHO = -32.0  # dBZ, level 0 by any service's relation
-RADOLAN_NO_RAIN = -0.01  # mm that pysteps adds to every accumulation
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"PK\3\4": "zip", b"\xfd7zXZ": "xz"}
 _HDF5 = b"\x89HDF"
@@ -165,19 +164,26 @@ def _swiss_gif(path: Path, given: Mapping[str, Any]) -> Call:
 
 def _radolan(path: Path, given: Mapping[str, Any]) -> Call:
     file = read_radolan(path)
-    rain = file.product in ACCUMULATIONS
 
     def correct(values: Values, metadata: Metadata) -> tuple[Values, Metadata]:
-        if rain and np.nanmin(values, initial=0.0) < 0:
-            values = values - RADOLAN_NO_RAIN
-        values = np.where(file.no_data, np.nan, values)
-        known = {"unit": "mm" if rain else "dBZ", "transform": None, "accutime": file.minutes}
-        return values, metadata | known | {"yorigin": "lower", "institution": "Deutscher Wetterdienst"}
+        known = {"unit": file.unit, "transform": None, "accutime": file.minutes, "yorigin": "lower"}
+        return file.values, metadata | known | {"institution": "Deutscher Wetterdienst"}
 
     return Call({"product_name": file.product}, correct)
 
 
 def _mrms(path: Path, given: Mapping[str, Any]) -> Call:
+    with path.open("rb") as file:
+        begin, size = file.read(16), path.stat().st_size
+        file.seek(max(size - 4, 0))
+        end = file.read()
+    if begin[:4] != b"GRIB" or begin[7:8] != b"\2" or int.from_bytes(begin[8:16], "big") != size or end != b"7777":
+        raise DamagedFile("not one whole message of GRIB 2")
+    try:
+        import pygrib
+    except ImportError as error:
+        raise RadarImportError("pysteps:mrms_grib needs pygrib: pip install pygrib") from error
+    pygrib.multi_support_off()  # with it on, a damaged file makes ecCodes refuse the good ones after it
     return Call({"window_size": 1})  # pysteps would average 4 x 4 pixels
 
 
