@@ -121,7 +121,7 @@ def pysteps_samples(folder):
         write_radolan(folder, minute, rng.integers(0, 4096, (20, 25), np.uint16)),
         plain_radolan,
     )
-    indices = rng.integers(0, 256, (640, 710), np.uint8)
+    indices = rng.integers(0, 160, (640, 710), np.uint8)
     indices[100:] = 0
     yield "pysteps:mch_gif", write_swiss_gif(folder, minute, indices), None
     yield "pysteps:mrms_grib", write_mrms(folder, minute, rain), None

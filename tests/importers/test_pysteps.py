@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hko7env.archive import Archive
 from hko7env.archive.format import iso, minutes
+from hko7env.commands.main import main
 from hko7env.damage import DamagedFile
 from hko7env.importers import RadarImportError, format_options, import_radar, load_format
 from hko7env.importers.formats import pysteps as adapter
@@ -457,3 +459,51 @@ def test_a_pysteps_that_cannot_be_imported(tmp_path, monkeypatch, text, reason):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(RadarImportError, match=reason):
         library.find_importer("fmi_pgm")
+
+
+# ---------------------------------------------------------------- the command
+
+
+def run(*words):
+    return main(["archive", "import", *map(str, words)])
+
+
+def test_the_command_has_the_options_of_the_format(importers, tmp_path, capsys):
+    importers["mine"] = returning(RATES / 6, unit="mm", accutime=60.0)
+    folder = tmp_path / "rain"
+    folder.mkdir()
+    for minute in ("00", "05"):
+        (folder / f"rain 01-07-2024 00h{minute}.x").write_bytes(b"something")
+    out = tmp_path / "a.zarr"
+    assert run("pysteps:mine", folder, "--out", out) == 1
+    assert 'say where it stands, such as --timestamp "%Y%m%d%H%M"; repair' in capsys.readouterr().err
+    options = ("--timestamp", "%d-%m-%Y ?%Hh%M", "--accutime", 10, "--arguments", "qty=DBZH")
+    assert run("pysteps:mine", folder, "--out", out, "--workers", 1, *options) == 1, "the pattern fits no name"
+    options = ("--timestamp", "%d-%m-%Y %Hh%M", "--accutime", 10, "--arguments", "qty=DBZH")
+    assert run("pysteps:mine", folder, "--out", out, "--workers", 1, *options) == 0
+    assert "2 frames, 0 files left out" in capsys.readouterr().out
+    np.testing.assert_array_equal(Archive(str(out)).frames(0, 1)[0], LEVELS)
+
+
+@pytest.mark.parametrize(
+    "words, status, text",
+    [
+        (("fmi", ".", "--out", "a.zarr", "--timestamp", "%Y"), 2, "there is no option '--timestamp'"),
+        (("pysteps:mine", "--out", "a.zarr"), 2, "SOURCE"),
+        (("--out", "a.zarr"), 2, "FORMAT"),
+        (("pysteps", ".", "--out", "a.zarr"), 1, "name one, as in pysteps:fmi_pgm"),
+        (("pysteps:mine", ".", "--out", "a.zarr", "--arguments", "colour=red"), 1, "has no argument 'colour'"),
+        (("pysteps:mine", ".", "--out", "a.zarr", "--accutime", "soon"), 2, "--accutime expects float, got 'soon'"),
+    ],
+)
+def test_command_lines_that_are_wrong(importers, capsys, words, status, text):
+    importers["mine"] = returning()
+    assert run(*words) == status
+    assert text in capsys.readouterr().err
+
+
+def test_help_shows_the_options_of_the_format(capsys):
+    for words, shown in ((("pysteps:fmi_pgm", "--help"), True), (("fmi", "--help"), False), (("--help",), False)):
+        with pytest.raises(SystemExit):
+            run(*words)
+        assert ("--timestamp" in capsys.readouterr().out) is shown

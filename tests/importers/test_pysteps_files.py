@@ -261,6 +261,14 @@ def test_swiss_products(tmp_path):
         read("mch_metranet", write_swiss_gif(tmp_path, START, indices))
 
 
+@pytest.mark.skipif(not lacks("osgeo"), reason="GDAL is here")
+def test_geotiff_needs_gdal(tmp_path):
+    path = tmp_path / "201806131200_FINUTM.tif"
+    path.write_bytes(b"II*\0")
+    with pytest.raises(RadarImportError, match=r"pysteps:fmi_geotiff lacks a package: .*gdal"):
+        read("fmi_geotiff", path)
+
+
 @needs_netcdf4
 def test_rainfields_in_another_unit(tmp_path):
     with pytest.raises(DamagedFile, match="the unit is 'not known'"):

@@ -58,8 +58,8 @@ def _parser(config: Any) -> Parser:
     """The parser, with the options of the format if ``config`` is not None."""
     parser = Parser("hko7env archive import", __doc__ or "")
     add = parser.add_argument
-    formats = ", ".join(f"{name}:NAME" if format_options(name) else name for name in available_formats())
-    add("format", metavar="FORMAT", help=f"format of the files: {formats}, or a module of your own")
+    help_text = f"format of the files: {', '.join(available_formats())}, or a module; an importer of pysteps is named "
+    add("format", metavar="FORMAT", help=f"{help_text}as in pysteps:fmi_pgm, and has more options")
     add("source", type=Path, metavar="SOURCE", help="a file or folder")
     add_out(parser, "the archive to make or to extend")
     help_text = "leave out files that cannot be read and list them at the end; default: stop at the first"

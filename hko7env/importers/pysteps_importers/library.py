@@ -54,7 +54,7 @@ def check_arguments(name: str, importer: Importer, arguments: Mapping[str, Any])
     for argument in arguments:
         if argument not in known:
             raise RadarImportError(
-                f"pysteps:{name} has no argument {argument!r}, only {', '.join(known) or 'the file'}: see arguments"
+                f"pysteps:{name} has no argument {argument!r}, only {', '.join(known) or 'the file'}"
             )
 
 
