@@ -476,7 +476,7 @@ def test_the_command_has_the_options_of_the_format(importers, tmp_path, capsys):
         (folder / f"rain 01-07-2024 00h{minute}.x").write_bytes(b"something")
     out = tmp_path / "a.zarr"
     assert run("pysteps:mine", folder, "--out", out) == 1
-    assert 'say where it stands, such as --timestamp "%Y%m%d%H%M"; repair' in capsys.readouterr().err
+    assert 'say where it stands, such as --timestamp "%Y%m%d%H%M"); repair' in capsys.readouterr().err
     options = ("--timestamp", "%d-%m-%Y ?%Hh%M", "--accutime", 10, "--arguments", "qty=DBZH")
     assert run("pysteps:mine", folder, "--out", out, "--workers", 1, *options) == 1, "the pattern fits no name"
     options = ("--timestamp", "%d-%m-%Y %Hh%M", "--accutime", 10, "--arguments", "qty=DBZH")
