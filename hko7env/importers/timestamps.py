@@ -48,7 +48,7 @@ def find_time(name: str, pattern: str | None = None) -> NamedTime | None:
         DamagedFile: The name holds several times.
         RadarImportError: The pattern is not valid.
     """
-    found = {}
+    found: dict[int, NamedTime] = {}
     for match in (_ANY if pattern is None else compile_pattern(pattern)).finditer(name):
         minute = _minute(match.groupdict())
         if minute is not None:

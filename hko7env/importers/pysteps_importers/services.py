@@ -123,7 +123,7 @@ def _knmi(path: Path, given: Mapping[str, Any]) -> Call:
     quantity = next((name for name, (known, _) in KNMI_COUNTS.items() if known == factor), None)
     if quantity is None or given.get("qty", quantity) != quantity or (quantity == "ACRR" and offset):
         raise DamagedFile(f"counts mean {text}, which pysteps does not read as {given.get('qty', 'ACRR or DBZH')}")
-    shift = offset - KNMI_COUNTS[quantity][1]  # files before 2016 have -31.5
+    shift = offset - KNMI_COUNTS[quantity][1]  # older files have -31.5
 
     def correct(values: Values, metadata: Metadata) -> tuple[Values, Metadata]:
         return values + shift, metadata
