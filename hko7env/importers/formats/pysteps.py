@@ -38,12 +38,12 @@ class Config:
 
     timestamp: Annotated[
         str | None,
-        "where the UTC time stands in the names of files, such as %Y/%m/%d/rain_%H%M; default: it is looked for",
+        "where the UTC time stands in the names of files, such as %Y/%m/%d/rain_%H%M; none: look for it",
     ] = None
     arguments: Annotated[str, "arguments of the importer, such as qty=DBZH or product=RZC,unit=mm/h,accutime=5"] = ""
-    accutime: Annotated[float | None, "minutes of accumulation of values in mm; default: those of the files"] = None
-    zr_a: Annotated[float | None, "a of Z = a R^b for reflectivity; default: that of the importer or service"] = None
-    zr_b: Annotated[float | None, "b of Z = a R^b for reflectivity; default: that of the importer or service"] = None
+    accutime: Annotated[float | None, "minutes of accumulation of values in mm; none: those of the files"] = None
+    zr_a: Annotated[float | None, "a of Z = a R^b for reflectivity; none: that of the importer or service"] = None
+    zr_b: Annotated[float | None, "b of Z = a R^b for reflectivity; none: that of the importer or service"] = None
 
 
 class PystepsFormat(OneFrameFormat):
