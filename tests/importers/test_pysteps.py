@@ -427,7 +427,8 @@ def test_names_and_options_of_formats(importers):
         ("pysteps:", {}, "name one"),
         ("pysteps:his", {}, "there is no importer pysteps:his"),
         ("fmi:pgm", {}, "the import format fmi has no variants, got fmi:pgm"),
-        ("fmi", {"accutime": 5}, "the import format fmi has no option 'accutime'"),
+        ("fmi", {"accutime": 5}, "the import format fmi has no option 'accutime', there are none"),
+        ("pysteps:mine", {"acutime": 5}, "pysteps:mine has no option 'acutime', did you mean 'accutime'"),
         ("pystep:fmi_pgm", {}, "there is no import format 'pystep', did you mean 'pysteps'"),
     ):
         with pytest.raises(RadarImportError, match=reason):

@@ -4,6 +4,7 @@ A module defines ``FORMAT``, an instance. If it reads several kinds of files, it
 of options, and ``make(variant, config)``: ``pysteps:fmi_pgm`` is the variant ``fmi_pgm`` of the module ``pysteps``.
 """
 
+import dataclasses
 import importlib
 import pkgutil
 from types import ModuleType
@@ -31,9 +32,11 @@ def load_format(name: str, **options: Any) -> Format:
             not valid.
     """
     module, variant, config = _find(name)
+    known = [field.name for field in dataclasses.fields(config)] if config else []
+    for option in options:
+        if option not in known:
+            raise RadarImportError(f"the import format {name} has no option {option!r}, {suggest(option, known)}")
     if config is None:
-        if options:
-            raise RadarImportError(f"the import format {name} has no option {next(iter(options))!r}")
         found = getattr(module, "FORMAT", None)
     else:
         if not variant:
