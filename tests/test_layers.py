@@ -107,9 +107,11 @@ IMPORT = """
 import sys
 import hko7env
 loaded = {name.split(".")[0] for name in sys.modules}
-assert not loaded & {"torch", "scipy", "pandas", "xarray", "tqdm", "PIL"}, loaded
+assert not loaded & {"torch", "scipy", "pandas", "xarray", "tqdm", "PIL", "pysteps"}, loaded
 for name in ("env", "synthetic", "evaluation", "importers.formats.eccc", "testing", "rendering"):
     __import__("hko7env." + name)
+__import__("hko7env.importers.formats.pysteps")
+assert "pysteps" not in sys.modules
 import pathlib
 assert not list(pathlib.Path.cwd().iterdir())
 """

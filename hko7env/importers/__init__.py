@@ -10,7 +10,7 @@ from hko7env.importers.contract import (
     parse_timestamp,
     reading,
 )
-from hko7env.importers.formats import available_formats, load_format
+from hko7env.importers.formats import available_formats, format_options, load_format
 from hko7env.importers.importing import import_radar
 from hko7env.importers.window import Window
 
@@ -23,6 +23,7 @@ __all__ = [
     "RadarImportError",
     "Window",
     "available_formats",
+    "format_options",
     "import_radar",
     "load_format",
     "parse_timestamp",

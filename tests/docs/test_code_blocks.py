@@ -142,6 +142,7 @@ def test_every_flag_that_is_mentioned_exists(capsys):
     commands = [[name] for name in COMMANDS if name not in ("archive", "moving-mnist")]
     commands += [["archive", name] for name in ARCHIVE_COMMANDS]
     commands += [["moving-mnist", name] for name in ("train", "test", "table", "draw")]
+    commands += [["archive", "import", "pysteps:fmi_pgm"]]
     commands += [["evaluate", agent] for agent in available()]
     for words in commands:
         with pytest.raises(SystemExit):

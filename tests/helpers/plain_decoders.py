@@ -19,7 +19,8 @@ def level_of(rate):
 
 
 def plain_fmi(path):
-    data = gzip.decompress(path.read_bytes())
+    data = path.read_bytes()
+    data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
     width, height = map(int, re.search(rb"\n(\d+) (\d+)\n255\n", data).groups())
     values = np.frombuffer(data[-width * height :], np.uint8).reshape(height, width)
     rate = (10 ** ((values - 64.0) / 20) / 223) ** (1 / 1.53)
@@ -32,11 +33,25 @@ def plain_knmi(path):
     return np.where(values == 65535, 0, level_of(values * 0.12))
 
 
-def plain_odim(path):
+def plain_odim(path, group="dataset1/what"):
     with h5py.File(path) as file:
-        data, what = file["dataset1/data1/data"][...], dict(file["dataset1/what"].attrs)
+        data, what = file["dataset1/data1/data"][...], dict(file[group].attrs)
     values = data * what["gain"] + what["offset"]
     return np.where((data == what["nodata"]) | (data == what["undetect"]), 0, level_of(values))
+
+
+def plain_radolan(path):
+    """Of accumulations: number by number, from the south-western corner."""
+    header, _, body = path.read_bytes().partition(b"\3")
+    rows, columns = int(header.split(b"GP")[1][:4]), int(header.split(b"GP")[1][5:9])
+    minutes, exponent = int(header.split(b"INT")[1][:4]), int(header.split(b"PR E")[1][:3])
+    result = np.zeros((rows, columns))
+    for place, (value,) in enumerate(struct.iter_unpack("<H", body)):
+        if not value & 0xA000:
+            result[rows - 1 - place // columns, place % columns] = level_of(
+                (value & 0xFFF) * 10.0**exponent * 60 / minutes
+            )
+    return result
 
 
 def plain_cf(path):

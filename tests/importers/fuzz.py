@@ -1,7 +1,8 @@
 """Mutations of a small valid file of each format, read under a limit of memory and time; run by test_attacks.
 
-``python tests/importers/fuzz.py FOLDER FILES`` prints one JSON object: for each format how many of FILES mutated files
-were read and how many were refused. A file that reads must read as a plain decoder, written here, has it.
+``python tests/importers/fuzz.py FOLDER FILES [NAME ...]`` prints one JSON object: for each format, or each one named,
+how many of FILES mutated files were read and how many were refused. A file that reads must read as a plain decoder,
+written here, has it. Formats of pysteps run if they are named.
 """
 
 import json
@@ -24,7 +25,24 @@ from hko7env.archive.format import minutes  # noqa: E402
 from hko7env.damage import DAMAGE  # noqa: E402
 from hko7env.importers import dataset, load_format  # noqa: E402
 from hko7env.importers.formats import cf, hko7  # noqa: E402
-from tests.helpers.plain_decoders import plain_arso, plain_cf, plain_eccc, plain_fmi, plain_knmi, plain_odim  # noqa: E402
+from tests.helpers.plain_decoders import (  # noqa: E402
+    plain_arso,
+    plain_cf,
+    plain_eccc,
+    plain_fmi,
+    plain_knmi,
+    plain_odim,
+    plain_radolan,
+)
+from tests.helpers.pysteps_files import (  # noqa: E402
+    write_fmi_pgm,
+    write_knmi_grid,
+    write_mrms,
+    write_odim_grid,
+    write_radolan,
+    write_rainfields,
+    write_swiss_gif,
+)
 from tests.helpers.radar_files import (  # noqa: E402
     cf_dataset,
     draw_arso,
@@ -88,6 +106,28 @@ def samples(folder):
     yield "mask", path, lambda path: mask
 
 
+def pysteps_samples(folder):
+    """For importers of pysteps a good file and its plain decoder, or None."""
+    rng, minute = np.random.default_rng(1), minutes("2018-06-13T12:00")
+    rain = np.round(rng.gamma(0.5, 8, (5, 6)), 2)
+    counts = (rain / 0.12).astype(np.uint16)
+    grey = rng.integers(0, 256, (5, 6), np.uint8)
+    yield "pysteps:fmi_pgm", write_fmi_pgm(folder, minute, grey, zipped=False), plain_fmi
+    yield "pysteps:knmi_hdf5", write_knmi_grid(folder, minute, counts, "13-JUN-2018;12:00:00.000"), plain_knmi
+    path = write_odim_grid(folder, minute, np.where(rain < 1, -8888000.0, rain))
+    yield "pysteps:odim_hdf5", path, lambda path: plain_odim(path, "dataset1/data1/what")
+    yield (
+        "pysteps:dwd_radolan",
+        write_radolan(folder, minute, rng.integers(0, 4096, (20, 25), np.uint16)),
+        plain_radolan,
+    )
+    indices = rng.integers(0, 160, (640, 710), np.uint8)
+    indices[100:] = 0
+    yield "pysteps:mch_gif", write_swiss_gif(folder, minute, indices), None
+    yield "pysteps:mrms_grib", write_mrms(folder, minute, rain), None
+    yield "pysteps:bom_rf3", write_rainfields(folder, minute, counts.astype(np.int16)), None
+
+
 def read(name, path):
     """The first frame of a file, by all the steps of an import."""
     if name == "mask":
@@ -127,7 +167,8 @@ def read_as_an_import_does(reader, path):
 
 def attack(name, path, plain, count):
     good, tally = path.read_bytes(), {"read": 0, "refused": 0}
-    np.testing.assert_array_equal(read(name, path), plain(path))
+    if plain:
+        np.testing.assert_array_equal(read(name, path), plain(path))
     for number in range(count):
         data = mutate(good, np.random.default_rng([number, zlib.crc32(name.encode())]))
         path.write_bytes(data)
@@ -139,7 +180,8 @@ def attack(name, path, plain, count):
         except DAMAGE:
             tally["refused"] += 1
             continue
-        np.testing.assert_array_equal(levels, plain(path), err_msg=f"{name} {number}")
+        if plain:
+            np.testing.assert_array_equal(levels, plain(path), err_msg=f"{name} {number}")
         tally["read"] += 1
     signal.alarm(0)
     path.write_bytes(good)
@@ -149,7 +191,9 @@ def attack(name, path, plain, count):
 if __name__ == "__main__":
     warnings.simplefilter("ignore")  # xarray's, of what it finds strange
     found, only = {}, sys.argv[3:]
-    for name, path, plain in list(samples(Path(sys.argv[1]))):
+    folder = Path(sys.argv[1])
+    chosen = list(pysteps_samples(folder) if any(name.startswith("pysteps:") for name in only) else samples(folder))
+    for name, path, plain in chosen:
         if only and name not in only:
             continue
         read(name, path)

@@ -1,6 +1,7 @@
 """Files made to mislead or to stop an import: each is refused by name, and with keep_going the others come in."""
 
 import gzip
+import importlib.util
 import json
 import struct
 import subprocess
@@ -469,15 +470,27 @@ def test_fmi_headers_without_a_grid(tmp_path, written):
 # ---------------------------------------------------------------- fuzzing
 
 
-@pytest.mark.slow
-def test_two_hundred_mutations_of_each_format(tmp_path):
-    """Every one reads as a plain decoder has it or is refused, in bounded memory and time; see fuzz.py."""
-    pytest.importorskip("h5netcdf")
-    words = [sys.executable, "-X", "faulthandler", FUZZ, tmp_path, "200"]
+def fuzz(folder, count, *names):
+    """Mutations of each format, or of those named: every one reads as a plain decoder has it, or is refused."""
+    words = [sys.executable, "-X", "faulthandler", FUZZ, folder, str(count), *names]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
     tally = json.loads(done.stdout)
-    assert set(tally) == {"arso", "cf", "eccc", "fmi", "hko7", "knmi", "mask", "odim"}
     for name, counts in tally.items():
-        assert counts["read"] + counts["refused"] == 200
+        assert counts["read"] + counts["refused"] == count
         assert min(counts.values()) > 0, f"{name}: {counts}"
+    return set(tally)
+
+
+@pytest.mark.slow
+def test_two_hundred_mutations_of_each_format(tmp_path):
+    """In bounded memory and time; see fuzz.py."""
+    pytest.importorskip("h5netcdf")
+    assert fuzz(tmp_path, 200) == {"arso", "cf", "eccc", "fmi", "hko7", "knmi", "mask", "odim"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("pysteps") is None, reason="needs pysteps")
+def test_mutations_of_files_that_pysteps_reads(tmp_path):
+    names = {"pysteps:fmi_pgm", "pysteps:knmi_hdf5", "pysteps:dwd_radolan"}
+    assert fuzz(tmp_path, 100, *sorted(names)) == names

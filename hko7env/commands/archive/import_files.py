@@ -4,20 +4,26 @@ An import that is interrupted continues when the same command is given again.
 """
 
 import argparse
+import re
+import sys
 from pathlib import Path
+from typing import Any
 
-from hko7env.command_line import Parser, add_out, add_scheduler, add_workers
-from hko7env.importers import RadarImportError, Window, available_formats, import_radar
+from hko7env.command_line import Parser, UsageError, add_out, add_scheduler, add_workers
+from hko7env.importers import RadarImportError, Window, available_formats, format_options, import_radar, load_format
+from hko7env.options import add_options, given
 
 WINDOW = ("ROW", "COLUMN", "HEIGHT", "WIDTH")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Import the files and print the number of frames and of files left out; returns 0."""
-    args = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
     try:
+        config = _format_options(words)
+        args = _parser(config).parse_args(words)
         archive, problems = import_radar(
-            args.format,
+            load_format(args.format, **given(args, config) if config else {}),
             args.source,
             args.out,
             window=Window(*args.window) if args.window else None,
@@ -35,13 +41,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _with_flags(text: str) -> str:
     """``text`` with flags in place of the parameters that it names."""
-    return text.replace("keep_going=True", "--keep-going").replace("workers=1", "--workers 1")
+    text = text.replace("keep_going=True", "--keep-going").replace("workers=1", "--workers 1")
+    return re.sub(r'\b(timestamp|arguments)=(")', r"--\1 \2", text)
 
 
-def _parser() -> Parser:
+def _format_options(words: list[str]) -> Any:
+    """The dataclass of the options of the format that a command line names; None if there are none or no format."""
+    try:
+        args, _ = _parser(None).parse_known_args([word for word in words if word not in ("-h", "--help")])
+    except UsageError:  # only help is asked for, or arguments are missing
+        return format_options(words[0]) if words and not words[0].startswith("-") else None
+    return format_options(args.format)
+
+
+def _parser(config: Any) -> Parser:
+    """The parser, with the options of the format if ``config`` is not None."""
     parser = Parser("hko7env archive import", __doc__ or "")
     add = parser.add_argument
-    add("format", metavar="FORMAT", help=f"format of the files: {', '.join(available_formats())}, or a module")
+    help_text = f"format of the files: {', '.join(available_formats())}, or a module; an importer of pysteps is named "
+    add("format", metavar="FORMAT", help=f"{help_text}as in pysteps:fmi_pgm, and has more options")
     add("source", type=Path, metavar="SOURCE", help="a file or folder")
     add_out(parser, "the archive to make or to extend")
     help_text = "leave out files that cannot be read and list them at the end; default: stop at the first"
@@ -52,4 +70,6 @@ def _parser() -> Parser:
     add("--window", type=int, nargs=4, metavar=WINDOW, help=help_text)
     add_workers(parser, "the reading of files")
     add_scheduler(parser)
+    if config is not None:
+        add_options(parser.add_argument_group("options of the format"), config)
     return parser

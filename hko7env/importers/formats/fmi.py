@@ -16,7 +16,7 @@ from hko7env.importers.levels import FINNISH, describe_conversion, formula, from
 
 NO_ECHO, OUTSIDE = 0, 255
 CRS = "+proj=stere +lon_0=25 +lat_0=90 +lat_ts=60 +a=6371288 +x_0=380886.310 +y_0=3395677.920"
-MAX_HEADER_BYTES = 1 << 16
+MAX_BYTES = MAX_FRAME_VALUES + (1 << 16)  # of values and header
 
 _NAME = re.compile(r"(\d{12})_fmi\.radar\.composite\.lowest_FIN_SUOMI1\.pgm\.gz")
 _HEADER = re.compile(rb"P5\n((?:#[^\n]*\n)*)(\d+) (\d+)\n255\n")
@@ -61,8 +61,15 @@ class FinnishComposite(OneFrameFormat):
 
 def _read_pgm(path: Path) -> tuple[Levels, dict[str, str]]:
     """(H, W) uint8 grey values of a gzipped PGM, and the comments of its header by their first word."""
-    limit = MAX_FRAME_VALUES + MAX_HEADER_BYTES
-    data = gunzip(read_bytes(path, limit), limit)
+    return parse_pgm(gunzip(read_bytes(path, MAX_BYTES), MAX_BYTES))
+
+
+def parse_pgm(data: bytes) -> tuple[Levels, dict[str, str]]:
+    """(H, W) uint8 grey values of a binary PGM, and the comments of its header by their first word.
+
+    Raises:
+        DamagedFile: It is no binary PGM of 255 grey values, or its length is not that of its size.
+    """
     match = _HEADER.match(data)
     if not match:
         raise DamagedFile("not a binary PGM of 255 grey values")

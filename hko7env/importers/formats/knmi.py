@@ -75,14 +75,14 @@ def _read_counts(path: Path, time: int | None) -> npt.NDArray[np.uint16]:
             raise DamagedFile(f"not KNMI's layout: {error}") from error
     if calibration != FORMULA or values.dtype != np.uint16:
         raise DamagedFile(f"counts mean {calibration} in {values.dtype}, expected {FORMULA} in uint16")
-    if _parse_date(end) - _parse_date(begin) != MINUTES:
+    if parse_date(end) - parse_date(begin) != MINUTES:
         raise DamagedFile(f"rain from {begin} to {end}, expected {MINUTES} minutes")
-    if _parse_date(end) != time:
+    if parse_date(end) != time:
         raise DamagedFile(f"misnamed: its five minutes end at {end}")
     return values
 
 
-def _parse_date(text: str) -> int:
+def parse_date(text: str) -> int:
     """Minutes since 1970-01-01 of KNMI's ``26-AUG-2010;00:05:00.000``, in any locale."""
     match = _DATE.fullmatch(text)
     if not match or match[2] not in _MONTHS:

@@ -113,7 +113,7 @@ def _placement(file: Any) -> Placement:
 
 def _accumulation_hours(file: Any) -> float:
     begin, end = (
-        _parse_time(*(read_text(_group_with(file, name), name) for name in (f"{edge}date", f"{edge}time")))
+        parse_time(*(read_text(_group_with(file, name), name) for name in (f"{edge}date", f"{edge}time")))
         for edge in ("start", "end")
     )
     hours = float((end - begin) / np.timedelta64(1, "h"))
@@ -122,7 +122,7 @@ def _accumulation_hours(file: Any) -> float:
     return hours
 
 
-def _parse_time(date: str, clock: str) -> np.datetime64:
+def parse_time(date: str, clock: str) -> np.datetime64:
     """The time of ODIM's ``YYYYMMDD`` and ``hhmmss``."""
     if not re.fullmatch(r"\d{14}", date + clock):
         raise DamagedFile(f"{date!r} and {clock!r} are not a date and a time")

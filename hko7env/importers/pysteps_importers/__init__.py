@@ -1,0 +1,1 @@
+"""pysteps' importers behind the contract of :class:`hko7env.importers.contract.Format`."""
