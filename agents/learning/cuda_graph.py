@@ -104,7 +104,7 @@ def record_graph(work: Work) -> Work:
             work()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # another thread prepares batches meanwhile
         work()
     replay: Work = graph.replay
     return replay
