@@ -108,4 +108,10 @@ def _add_scores(add: Any) -> None:
     topic = "for calibrated-flow-scores:"
     help_text = f"{topic} vary the parts of the agent instead of comparing agents; default: no"
     add("--ablation", action=argparse.BooleanOptionalAction, default=False, help=help_text)
-    add("--out", type=Path, default=Path("results"), metavar="PATH", help=f"{topics} run folders; for gpu: results; default: results")
+    add(
+        "--out",
+        type=Path,
+        default=Path("results"),
+        metavar="PATH",
+        help=f"{topics} run folders; for gpu: results; default: results",
+    )

@@ -24,7 +24,7 @@ from ..networks.paper_tables import total_stride
 from ..networks.registry import build, find_network
 from .checkpoint import CheckpointError, check, fill, named, number, read, under, write
 from .clipping import CLIP_NORM, clip_gradients
-from .cuda_graph import loss_and_gradients
+from .cuda_graph import GraphedForecast, loss_and_gradients
 from .forecasting import forecast_frames
 from .lead_bias import LeadBias
 from .loss import Forward, window_loss
@@ -62,7 +62,7 @@ class Config:
     ] = "paper"
     precision: Annotated[Precision, "number format of convolutions"] = "float32"
     compile: Annotated[bool, "compile the network with torch.compile"] = False
-    graph: Annotated[bool, "record a step of learning as one CUDA graph, on a GPU"] = False
+    graph: Annotated[bool, "record a forecast and a step of learning as one CUDA graph each, on a GPU"] = False
     learn: Annotated[Learned, "weights to learn: all, or those of the last layers"] = "all"
     due_leads: Annotated[
         bool, "also learn from the windows of the newest 10, 15 and 20 frames, whose later leads are not yet there"
@@ -104,6 +104,7 @@ class NetworkAgent:
         self.task, self.net, self.config, self._metadata = task, net, config, dict(metadata or {})
         self.device = next(net.parameters()).device
         self._forward: Forward = torch.compile(net) if config.compile else net
+        self._foresee: Forward = GraphedForecast(self._forward) if config.graph else self._forward
         self._loss_and_gradients = loss_and_gradients(net, self._loss, graph=config.graph)
         self._static = pad_maps(torch.from_numpy(task.scored.copy()).to(self.device), net.total_stride)
         self._learned = _select_parameters(net, config.learn)
@@ -181,7 +182,7 @@ class NetworkAgent:
     def predict(self) -> npt.NDArray[np.float32]:
         """(K, H, W) float32 pixels in [0, 1]. Raises MemoryError if the memory does not suffice."""
         with explain_out_of_memory("choose size small or precision bf16"):
-            forecast = forecast_frames(self.net, self._forward, self._frames)
+            forecast = forecast_frames(self.net, self._foresee, self._frames)
         return self._bias.correct(forecast) if self._bias else forecast
 
     def save(self, path: Path) -> None:

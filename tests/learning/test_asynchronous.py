@@ -1,5 +1,7 @@
 """A training step on a GPU must not wait for it. Here on the CPU: nothing is read out of a tensor in a step."""
 
+import itertools
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -77,7 +79,7 @@ def test_a_step_whose_gradient_is_not_finite_changes_nothing_and_is_reported(tmp
     with pytest.raises(FloatingPointError, match=r"a gradient is not finite.* lower learning rate"):
         one.run()
     assert len(steps) == 5, "it is reported when something is to be written"
-    same = [all(torch.equal(a[name], b[name]) for name in a) for a, b in zip(steps, steps[1:], strict=False)]
+    same = [all(torch.equal(a[name], b[name]) for name in a) for a, b in itertools.pairwise(steps)]
     assert same == [False, False, True, False]
     assert not (tmp_path / "last.safetensors").exists()
     assert all(torch.isfinite(p).all() for p in net.parameters())

@@ -6,6 +6,7 @@ bfloat16 (7 bits).
 """
 
 import copy
+import inspect
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -24,7 +25,7 @@ from ...learning.loss import rain_loss
 from ...learning.train_config import Optimisation
 from ...learning.trainer import Trainer
 from ...networks.network import Network
-from ...networks.registry import build
+from ...networks.registry import build, make_network
 from ..timing import Line
 from .settings import NETWORKS, Settings, exact_float32, frames_of, noise
 
@@ -51,8 +52,8 @@ def relative(ours: Any, reference: Any) -> float:
     """The norm of a difference over that of ``reference``; tensors, arrays or lists of them. NaN counts as infinite."""
     difference = total = 0.0
     pairs = zip(ours, reference, strict=True) if isinstance(reference, list) else [(ours, reference)]
-    for one, other in pairs:
-        one, other = (torch.as_tensor(each).detach().cpu().double() for each in (one, other))
+    for pair in pairs:
+        one, other = (torch.as_tensor(each).detach().cpu().double() for each in pair)
         difference += float((one - other).square().sum())
         total += float(other.square().sum())
     error = (difference / max(total, 1e-300)) ** 0.5
@@ -120,6 +121,28 @@ def check_graphs(settings: Settings) -> Iterator[Line]:
         recorded((frames / 2,))
         found = [parameter.grad for parameter in own.parameters()]
         yield compared(f"gradients by a graph, {name}", relative(found, expected), REPEATED)
+
+
+def fused_ways(settings: Settings, name: str) -> tuple[str, ...]:
+    """Values of make_network's option ``fused`` that can be compared for a network; none where there is no choice."""
+    known = "fused" in inspect.signature(make_network).parameters
+    return ("off", "on") if known and settings.cuda and "trajgru" in name else ()
+
+
+def check_fused(settings: Settings) -> Iterator[Line]:
+    """The fused transition of TrajGRU beside separate operations: forecasts and gradients."""
+    for name in (each for each in LEARNERS if "trajgru" in each):
+        if not fused_ways(settings, name):
+            yield skipped(f"fused transition, {name}", "there is none on this device")
+            continue
+        frames = noise(2, frames_of(name)[0], settings.small_side(name), settings.device)
+        for shown, precision, inside in _precisions(settings):
+            with inside:
+                nets = [settings.network(name, precision=precision, fused=way) for way in ("on", "off")]
+                ahead = [net(frames).detach() for net in nets]
+                found = [gradients(net, frames) for net in nets]
+            yield compared(f"fused transition, forecast, {name}, {shown}", relative(*ahead), FORECAST_BOUNDS[shown])
+            yield compared(f"fused transition, gradients, {name}, {shown}", relative(*found), GRADIENT_BOUNDS[shown])
 
 
 def check_compiled(settings: Settings) -> Iterator[Line]:

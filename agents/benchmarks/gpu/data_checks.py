@@ -10,9 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from hko7env.archive import Archive, create
+from hko7env.archive.format import minutes
 from hko7env.loading import load
+from hko7env.split_view import SplitView
 from hko7env.testing import forecast, observation, task
 
+from ...learning.archive_sampler import ArchiveSampler
+from ...learning.device_sources import ResidentSampler
 from ...learning.prefetch import prefetched
 from ...learning.torch_rain import TorchRain
 from ...moving_mnist.data import draw_parameters
@@ -56,6 +61,20 @@ def check_digits(settings: Settings) -> Iterator[Line]:
 def moving_rain(batch: int, frames: int, side: int) -> torch.Tensor:
     """(B, T, side, side) uint8 levels of synthetic rain, made on the CPU."""
     return TorchRain((side, side), frames, batch, seed=2).batch(0)[0]
+
+
+def check_sampler(settings: Settings) -> Iterator[Line]:
+    """Windows cut on the device beside those that are read from the archive; all of them must be equal."""
+    with TemporaryDirectory() as folder:
+        archive = create(f"{folder}/rain.zarr", shape=(60, 60))
+        archive.append(minutes("2015-06-01") + 6 * np.arange(40), moving_rain(1, 40, 60)[0].numpy())
+        view = SplitView(Archive(f"{folder}/rain.zarr"), "all")
+        options: dict[str, Any] = {"seed": 1, "crop": 30, "stride": 30, "candidates": 3, "varied": True}
+        read = ArchiveSampler(view, range(4), **options)
+        cut = ResidentSampler(view, range(4), device=settings.place, **options)
+        pairs = [zip(read.batch(step), cut.batch(step), strict=True) for step in range(4)]
+        differing = sum(int((torch.from_numpy(a) != b.cpu()).sum()) for pair in pairs for a, b in pair)
+    yield compared("windows cut on the device, differing pixels", float(differing), 0.0)
 
 
 def check_flow(settings: Settings) -> Iterator[Line]:

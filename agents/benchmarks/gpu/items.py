@@ -41,6 +41,7 @@ def list_items(settings: Settings) -> list[Item]:
         Item("gpu-marked tests", 150, run_tests),
         Item("check waiting", 60, data_checks.check_waiting),
         Item("check graphs", 60, checks.check_graphs),
+        Item("check fused transition", 120, checks.check_fused),
         *(Item(f"speed of {step}, {learning[0]}", 120, _speed(learning[0], step)) for step in speed.STEPS),
         Item("check gradients", 90, checks.check_gradients),
         Item("check forecasts", 90, checks.check_forecasts),
@@ -49,11 +50,13 @@ def list_items(settings: Settings) -> list[Item]:
         Item("whole trainings", 90, throughput.measure_trainings),
         Item("evaluation", 120, throughput.measure_evaluation),
         Item("check rain", 60, data_checks.check_rain),
+        Item("check sampler", 60, data_checks.check_sampler),
         Item("check digits", 30, data_checks.check_digits),
         Item("check flow", 60, data_checks.check_flow),
         Item("check batch normalisation", 40, checks.check_batch_normalisation),
         Item("ROVER", 60, throughput.measure_rover),
         Item("sources", 60, throughput.measure_sources),
+        Item("choice of the transition", 60, throughput.describe_choices),
         Item("check compiled", 150, checks.check_compiled),
     ]
     rest = [] if settings.tiny else [name for name in (*learning[1:], *NETWORKS) if name != learning[0]]

@@ -5,6 +5,7 @@ said, and the next one runs. The same command runs what has not been run, then w
 """
 
 import argparse
+import faulthandler
 import multiprocessing
 import sys
 import time
@@ -59,9 +60,7 @@ def _describe(settings: Settings) -> dict[str, Any]:
     return {"device": name, "tiny": settings.tiny, "torch": torch.__version__}
 
 
-def _run(
-    listed: list[items.Item], settings: Settings, results: Results, out: Path, end: float
-) -> Iterator[str]:
+def _run(listed: list[items.Item], settings: Settings, results: Results, out: Path, end: float) -> Iterator[str]:
     """Run what is missing, then what has failed before; yields the name of each item that has a new result."""
     fresh = [item for item in listed if item.name not in results.items]
     again = [item for item in listed if item.name in results.items and results.items[item.name].state != "done"]
@@ -115,10 +114,11 @@ class _Worker:
 
 def work(settings: Settings, names: list[str], sender: Connection, log: Path) -> None:
     """Run items and send a Found for each; what they print goes to ``log``."""
-    with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+    with log.open("a", buffering=1, encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+        faulthandler.enable(file)
         listed = {item.name: item for item in items.list_items(settings)}
         for name in names:
-            print(f"--- {name}", flush=True)
+            file.write(f"--- {name}\n")
             found = run_item(listed[name], settings)
             sender.send(found)
             if found.ended:
@@ -132,10 +132,8 @@ def run_item(item: items.Item, settings: Settings) -> Found:
     try:
         for line in item.run(settings):
             lines.append(line)
-            print(line, flush=True)
     except Exception as raised:  # all that an item can raise is a result
         error, trace = f"{type(raised).__name__}: {raised}"[:2000], traceback.format_exc()[-6000:]
-        print(trace, flush=True)
     found = Found("done", lines, round(time.perf_counter() - begun, 1), error, trace)
     texts = [error, *(str(line.get("failed", "")) for line in lines)]
     ended = any(word in text for word in BROKEN for text in texts)

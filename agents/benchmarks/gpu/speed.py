@@ -4,7 +4,6 @@ The reference is a TrajGRU that samples one link at a time and launches kernel b
 float32, measured in the same rounds. Convolutions in float32 use TF32 on a GPU, as PyTorch does unless told otherwise.
 """
 
-import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -22,9 +21,9 @@ from ...learning.loss import rain_loss
 from ...learning.network_agent import Config, NetworkAgent
 from ...networks.encoder_forecaster import EncoderForecaster
 from ...networks.network import Network
-from ...networks.registry import make_network
 from ..plain_trajgru import plain
 from ..timing import Jobs, Line
+from .checks import fused_ways
 from .settings import Settings, frames_of, noise
 
 Tensor = torch.Tensor
@@ -34,7 +33,7 @@ Makers = dict[str, Callable[[], Job]]
 REFERENCES = {"mnist": "mnist trajgru L13", "hko7": "hko7 trajgru"}  # networks that the reference is made of
 LINK_BY_LINK = "link by link"
 STEPS = ("forecast", "training", "online")
-LEAST, MOST = 3, 100  # rounds
+MOST = 100  # rounds
 
 
 def measure_network(settings: Settings, name: str, step: str, *, compiled: bool = False) -> Iterator[Line]:
@@ -53,11 +52,12 @@ def measure_network(settings: Settings, name: str, step: str, *, compiled: bool 
     reference = REFERENCES[name.split()[0]]
     makers: Makers = {LINK_BY_LINK: lambda: make(settings, reference, _plain(settings, reference), False)}
     for precision in ("float32", "bf16"):
-        for fused in _fused_choices(settings, name):
-            words = [precision, *(f"{key} {value}" for key, value in fused.items())]
+        for fused in fused_ways(settings, name) or ("",):
+            options = {"fused": fused} if fused else {}
+            words = [precision, *(f"{key} {value}" for key, value in options.items())]
 
-            def build(precision: str = precision, fused: dict[str, str] = fused) -> Network:
-                return settings.network(name, precision=precision, **fused)
+            def build(precision: str = precision, options: Mapping[str, str] = options) -> Network:
+                return settings.network(name, precision=precision, **options)
 
             if compiled:
                 forward = lambda build=build: settings.compile(build())  # noqa: E731
@@ -68,13 +68,6 @@ def measure_network(settings: Settings, name: str, step: str, *, compiled: bool 
                 makers[", ".join([*words, "graph"])] = lambda build=build: make(settings, name, build(), True)
     for each in race(settings, makers, LINK_BY_LINK):
         yield {"name": name, "step": step, **each}
-
-
-def _fused_choices(settings: Settings, name: str) -> list[dict[str, str]]:
-    """Ways to compute the transition of a TrajGRU, as arguments of ``make_network``."""
-    if "fused" in inspect.signature(make_network).parameters and "trajgru" in name and settings.cuda:
-        return [{"fused": "off"}, {"fused": "on"}]
-    return [{}]
 
 
 def _has_graph(settings: Settings, name: str, step: str) -> bool:
@@ -135,7 +128,7 @@ def _online(settings: Settings, name: str, net: Any, graph: bool) -> Job:
     frames = np.random.default_rng(0).integers(0, 256, (inputs, side, side), dtype=np.uint8)
     shown = Observation(frames=frames, present=np.ones(inputs, np.int8), time=np.arange(inputs), new_episode=0)
     original = getattr(net, "_orig_mod", net)
-    agent = NetworkAgent(task, original, Config(online_rate=0, graph=graph, compile=original is not net))
+    agent = NetworkAgent(task, original, Config(online_rate=0, graph=graph))
     for _ in range(leads // inputs):
         agent.store(shown)
 
@@ -147,7 +140,7 @@ def _online(settings: Settings, name: str, net: Any, graph: bool) -> Job:
 
 
 def race(settings: Settings, makers: Mapping[str, Callable[[], Job]], reference: str = "") -> Iterator[Line]:
-    """Time jobs in alternating rounds, after two to warm up; one that fails does not keep the others from running.
+    """Time jobs in alternating rounds, after two calls to warm up; one that fails does not stop the others.
 
     Args:
         settings: The device, and for how long.
@@ -168,7 +161,7 @@ def race(settings: Settings, makers: Mapping[str, Callable[[], Job]], reference:
     times: dict[str, list[float]] = {name: [] for name in jobs}
     begun = time.perf_counter()
     rounds = 0
-    while jobs and rounds < MOST and (rounds < LEAST or time.perf_counter() - begun < settings.seconds):
+    while jobs and rounds < MOST and (rounds < settings.least or time.perf_counter() - begun < settings.seconds):
         for name, job in jobs.items():
             settings.wait()
             start = time.perf_counter()
@@ -191,14 +184,14 @@ def race(settings: Settings, makers: Mapping[str, Callable[[], Job]], reference:
 
 
 def _prepare(settings: Settings, make: Callable[[], Job]) -> tuple[Job, int]:
-    """A job after its first two calls, and by how much these raised the memory in use at its peak."""
+    """A job after its first calls, and by how much these raised the memory in use at its peak."""
     before = 0
     if settings.cuda:
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
     job = make()
-    for _ in range(2):
+    for _ in range(min(settings.least, 2)):
         job()
     settings.wait()
     return job, torch.cuda.max_memory_allocated() - before if settings.cuda else 0

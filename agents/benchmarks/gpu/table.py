@@ -1,7 +1,7 @@
-"""The results of the benchmark of a GPU: one file of all items, from which it goes on, and a page of tables for docs."""
+"""The results of the benchmark of a GPU: one file of all items, from which it goes on, and a page of tables."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ class Found(NamedTuple):
     """
 
     state: str
-    lines: list[Line] = []
+    lines: Sequence[Line] = ()
     seconds: float = 0.0
     error: str = ""
     trace: str = ""
@@ -131,5 +131,7 @@ def _time_row(line: Line) -> tuple[Any, ...]:
 
 
 def _other_row(line: Line) -> tuple[Any, ...]:
-    more = [f"{name} {line[name]}" for name in ("variant", "sequences", "seconds", "minutes", "steps") if line.get(name)]
+    more = [
+        f"{name} {line[name]}" for name in ("variant", "sequences", "seconds", "minutes", "steps") if line.get(name)
+    ]
     return line["name"], line.get("value", line.get("median")), line["unit"], ", ".join(more)

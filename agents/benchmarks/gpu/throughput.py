@@ -1,5 +1,6 @@
 """How much a second: ROVER in batches, synthetic rain, digits, whole trainings, and 200 sequences online."""
 
+import importlib
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -25,8 +26,9 @@ from ...moving_mnist.data import draw_parameters
 from ...moving_mnist.experiment import DigitSource, squared_error
 from ...moving_mnist.rendering import render
 from ..timing import Line
+from .checks import skipped
 from .data_checks import noise_digits, rover
-from .settings import Settings
+from .settings import Settings, noise
 from .speed import race
 
 HKO7_TEST = 6053  # sequences of HKO-7's test split
@@ -66,7 +68,7 @@ def measure_sources(settings: Settings) -> Iterator[Line]:
 
 def measure_trainings(settings: Settings) -> Iterator[Line]:
     """Steps a second of whole trainings, with their data: TrajGRU on synthetic rain and on digits."""
-    for precision in ("float32", "bf16"):
+    for precision in ("float32", "bf16")[: 1 if settings.tiny else None]:
         for name in ("hko7 trajgru", "mnist trajgru L13"):
             yield _train(settings, name, precision)
 
@@ -86,15 +88,16 @@ def _train(settings: Settings, name: str, precision: str) -> Line:
             for batch_now in batches:
                 one._learn(batch_now, 0.0)
                 steps += 1
-                if steps == 3:
+                if steps == settings.least:
                     settings.wait()
                     begun = time.perf_counter()
-                if steps > 3 and time.perf_counter() - begun > settings.seconds:
+                if steps > settings.least and time.perf_counter() - begun > settings.seconds:
                     break
             settings.wait()
             seconds = time.perf_counter() - begun
+    timed = steps - settings.least
     shown = f"training with data, {name}, {side} x {side} px, batch {batch}, {precision}"
-    return {"name": shown, "value": round((steps - 3) / seconds, 2), "unit": "steps/s", "steps": steps - 3}
+    return {"name": shown, "value": round(timed / seconds, 2), "unit": "steps/s", "steps": timed}
 
 
 def measure_evaluation(settings: Settings) -> Iterator[Line]:
@@ -113,7 +116,11 @@ def measure_evaluation(settings: Settings) -> Iterator[Line]:
             plan = Plan(agent, True, str(archive), None, sequences, options=options)
             done = evaluate(plan, Path(folder) / "runs").tally.sequences
             seconds = time.perf_counter() - begun
-            about = {"sequences": done, "seconds": round(seconds, 2), "minutes": round(seconds / done * HKO7_TEST / 60, 2)}
+            about = {
+                "sequences": done,
+                "seconds": round(seconds, 2),
+                "minutes": round(seconds / done * HKO7_TEST / 60, 2),
+            }
             yield {"name": name, "value": round(1e3 * seconds / done, 2), "unit": extrapolated, **about}
 
 
@@ -136,3 +143,18 @@ def describe_device(settings: Settings) -> Iterator[Line]:
         facts |= {"CUDA": torch.version.cuda, "cuDNN": torch.backends.cudnn.version()}
     for name, value in facts.items():
         yield {"name": name, "fact": value}
+
+
+def describe_choices(settings: Settings) -> Iterator[Line]:
+    """Which transition TrajGRU chooses by measurement, for each shape of its states."""
+    try:
+        transition: Any = importlib.import_module("...networks.transition", __package__)
+    except ImportError:
+        yield skipped("choice of the transition", "there is no fused transition")
+        return
+    net = settings.network("hko7 trajgru")
+    for batch in (1, settings.batch):
+        frames = noise(batch, 5, settings.side("hko7 trajgru"), settings.device)
+        net(frames).square().mean().backward()
+    for number, choice in enumerate(transition.describe_choices(), 1):
+        yield {"name": f"choice {number}", "fact": choice}
