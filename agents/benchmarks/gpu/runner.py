@@ -121,6 +121,7 @@ def work(settings: Settings, names: list[str], sender: Connection, log: Path) ->
             file.write(f"--- {name}\n")
             found = run_item(listed[name], settings)
             sender.send(found)
+            settings.release()
             if found.ended:
                 sys.exit(1)
 
@@ -134,7 +135,7 @@ def run_item(item: items.Item, settings: Settings) -> Found:
             lines.append(line)
     except Exception as raised:  # all that an item can raise is a result
         error, trace = f"{type(raised).__name__}: {raised}"[:2000], traceback.format_exc()[-6000:]
-    found = Found("done", lines, round(time.perf_counter() - begun, 1), error, trace)
+    found = Found("done", tuple(lines), round(time.perf_counter() - begun, 1), error, trace)
     texts = [error, *(str(line.get("failed", "")) for line in lines)]
     ended = any(word in text for word in BROKEN for text in texts)
     return found._replace(state="failed" if error or failures(found) else "done", ended=ended)

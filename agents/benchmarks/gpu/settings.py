@@ -1,5 +1,6 @@
 """What the items of the benchmark of a GPU share: the device, the sizes of networks and frames, exact float32."""
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,6 +103,13 @@ class Settings:
     def compile(self, net: Network) -> Any:
         """The network compiled; tiny ones only as far as their operations are traced."""
         return torch.compile(net, backend="eager" if self.tiny else "inductor")
+
+    def release(self) -> None:
+        """Give back the memory of what was measured before: networks, graphs and compiled code."""
+        gc.collect()
+        if self.cuda:
+            torch.compiler.reset()
+            torch.cuda.empty_cache()
 
     def wait(self) -> None:
         """Wait until the device has nothing left to do."""

@@ -65,7 +65,8 @@ class Results:
             held = json.loads(path.read_text(encoding="utf-8"))
             if held["format"] != FORMAT:
                 raise ValueError(f"it has the format {held['format']}")
-            found = cls(path, held["about"], held["date"], {n: Found(**each) for n, each in held["items"].items()})
+            items = {n: Found(**{**each, "lines": tuple(each["lines"])}) for n, each in held["items"].items()}
+            found = cls(path, held["about"], held["date"], items)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} holds no results of this benchmark ({error!r}): {remedy}") from error
         if found.about != about:

@@ -21,7 +21,7 @@ from ...learning.loss import rain_loss
 from ...learning.prefetch import prefetched
 from ...learning.torch_rain import TorchRain
 from ...learning.train_config import Optimisation
-from ...learning.trainer import Trainer
+from ...learning.trainer import REPORT_EVERY, Trainer
 from ...moving_mnist.data import draw_parameters
 from ...moving_mnist.experiment import DigitSource, squared_error
 from ...moving_mnist.rendering import render
@@ -88,6 +88,8 @@ def _train(settings: Settings, name: str, precision: str) -> Line:
             for batch_now in batches:
                 one._learn(batch_now, 0.0)
                 steps += 1
+                if steps % REPORT_EVERY == 0:  # as Trainer.run
+                    settings.wait()
                 if steps == settings.least:
                     settings.wait()
                     begun = time.perf_counter()
