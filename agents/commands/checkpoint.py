@@ -9,6 +9,7 @@ from pathlib import Path
 from hko7env.command_line import Parser, UsageError
 
 from ..learning.parts import MEGABYTES, pack, unpack
+from ..learning.trainer import BEST, LAST
 
 PROGRAM = "hko7env checkpoint"
 ACTIONS = ("pack", "unpack")
@@ -27,16 +28,19 @@ def main(arguments: list[str] | None = None) -> int:
     add("action", choices=ACTIONS, metavar="ACTION", help=" or ".join(ACTIONS))
     add("folder", type=Path, metavar="FOLDER", help="of the training, or for unpack of its parts")
     add("--out", type=Path, required=True, metavar="PATH", help="folder of the parts, or for unpack of the training")
-    help_text = "for pack: round weights to bfloat16 and drop what Adam soon has again, a fifth of the size"
+    help_text = "for pack: round weights to bfloat16 and the state of Adam to 8 bits, about a fifth of the size"
     add("--compact", action="store_true", help=help_text)
     help_text = f"for pack: size of a part at most, in 10^6 bytes; default: {MEGABYTES:g}"
     add("--megabytes", type=float, metavar="N", help=help_text)
+    help_text = "for pack: last, from which a training continues, or best, which forecasts need; default: both"
+    add("--only", choices=("last", "best"), help=help_text)
     args = parser.parse_args(arguments)
-    if args.action == "unpack" and (args.compact or args.megabytes is not None):
-        raise UsageError("--compact and --megabytes are for pack: leave them out")
+    if args.action == "unpack" and (args.compact or args.megabytes is not None or args.only):
+        raise UsageError("--compact, --megabytes and --only are for pack: leave them out")
     if args.action == "pack":
         size = MEGABYTES if args.megabytes is None else args.megabytes
-        written = pack(args.folder, args.out, compact=args.compact, megabytes=size)
+        only = {"last": LAST, "best": BEST, None: None}[args.only]
+        written = pack(args.folder, args.out, compact=args.compact, megabytes=size, only=only)
     else:
         written = unpack(args.folder, args.out)
     sizes = [path.stat().st_size for path in written]

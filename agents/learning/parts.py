@@ -1,8 +1,9 @@
 """A training in parts of a few megabytes, to take it from one machine to another; each part has a digest.
 
-Compact, the full-size networks fit where a whole checkpoint does not: weights are rounded to bfloat16, the mean of
-Adam's gradients, whose memory is two steps, begins at 0 again, and the mean of their squares keeps 8 bits of its
-logarithm, within 5 %. Such a training goes on a little differently; other parts are exact copies.
+Compact, the full-size networks fit where a whole checkpoint does not: weights are rounded to bfloat16, those of which
+there is an average go on from it, the mean of Adam's gradients, whose memory is two steps, begins at 0 again, and the
+mean of their squares keeps 8 bits of its logarithm, within 5 %. Such a training goes on a little differently; other
+parts are exact copies.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numcodecs import Zstd
 
@@ -30,7 +32,9 @@ MEAN, SQUARES = "adam.exp_avg.", "adam.exp_avg_sq."
 _REMEDY = "pack the training again and copy all its parts"
 
 
-def pack(folder: Path, out: Path, *, compact: bool = False, megabytes: float = MEGABYTES) -> list[Path]:
+def pack(
+    folder: Path, out: Path, *, compact: bool = False, megabytes: float = MEGABYTES, only: str | None = None
+) -> list[Path]:
     """Write the checkpoints and the log of a training as parts.
 
     Args:
@@ -38,6 +42,8 @@ def pack(folder: Path, out: Path, *, compact: bool = False, megabytes: float = M
         out: Folder for the parts and their index; it is made if necessary.
         compact: Round what is stored, see above.
         megabytes: Size of a part at most, in 10^6 bytes.
+        only: The file to pack, one of ``FILES``, instead of all: a training continues from ``LAST``, forecasts need
+            ``BEST``.
 
     Returns:
         The files written, the index last.
@@ -49,15 +55,15 @@ def pack(folder: Path, out: Path, *, compact: bool = False, megabytes: float = M
     """
     if not megabytes > 0:
         raise ValueError(f"megabytes must be above 0, got {megabytes}")
-    if not (folder / LAST).is_file():
-        raise FileNotFoundError(f"no training at {folder}: give the folder of one, which contains {LAST}")
+    if not (folder / (only or LAST)).is_file():
+        raise FileNotFoundError(f"no training at {folder}: give the folder of one, which contains {only or LAST}")
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"{out} holds files already: choose an empty folder, so that no old part is copied")
     out.mkdir(parents=True, exist_ok=True)
     files, packed, parts = {}, [], {}
-    for name in (each for each in FILES if (folder / each).is_file()):
+    for name in (each for each in FILES if only in (None, each) and (folder / each).is_file()):
         content = _content(folder / name, out, compact)
-        packed.append(bytes(Zstd(level=LEVEL).encode(content)))
+        packed.append(bytes(Zstd(level=LEVEL).encode(_planes(content))))
         files[name] = {"bytes": len(packed[-1]), "sha256": _digest(content)}
     for number, part in enumerate(_split(b"".join(packed), max(int(megabytes * 1e6), 1))):
         write_atomically(out / f"part.{number}", part)
@@ -113,7 +119,7 @@ def _shorten(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if name.startswith(SQUARES):
             short[name], short[f"largest.{name}"] = encode(tensor)
-        elif name.startswith(MEAN):
+        elif name.startswith(MEAN) or f"ema.{name.removeprefix('net.')}" in tensors.keys() - {name}:
             short[name] = torch.zeros(tensor.shape, dtype=torch.bool)  # its shape; it compresses to nothing
         elif tensor.dtype == torch.float32 and tensor.ndim:
             short[name] = tensor.to(torch.bfloat16)
@@ -128,6 +134,8 @@ def _expand(short: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in short.items():
         if name.startswith(SQUARES):
             tensors[name] = decode(tensor, short[f"largest.{name}"])
+        elif name.startswith("net.") and tensor.dtype == torch.bool:
+            tensors[name] = short[f"ema.{name.removeprefix('net.')}"].float()
         elif not name.startswith("largest."):
             wide = name.startswith(MEAN) or tensor.dtype == torch.bfloat16
             tensors[name] = tensor.float() if wide else tensor
@@ -147,6 +155,18 @@ def encode(values: Tensor) -> tuple[Tensor, Tensor]:
 def decode(codes: Tensor, largest: Tensor) -> Tensor:
     """The values of :func:`encode`, float32, each within a factor of 2^(1/16)."""
     return torch.where(codes > 0, largest * ((codes.float() - HIGHEST) / OCTAVE).exp2(), 0.0)
+
+
+def _planes(content: bytes) -> bytes:
+    """All first bytes of the 2-byte words, then all second ones: signs and exponents side by side compress better."""
+    even = len(content) // 2 * 2
+    return np.frombuffer(content, np.uint8, even).reshape(-1, 2).T.tobytes() + content[even:]
+
+
+def _interleave(planes: bytes) -> bytes:
+    """The inverse of :func:`_planes`."""
+    even = len(planes) // 2 * 2
+    return np.frombuffer(planes, np.uint8, even).reshape(2, -1).T.tobytes() + planes[even:]
 
 
 def _split(content: bytes, size: int) -> Iterator[bytes]:
@@ -178,7 +198,7 @@ def _read_index(parts: Path) -> dict[str, Any]:
 def _decode(packed: bytes, wanted: str, path: Path) -> bytes:
     """One file. Raises CheckpointError."""
     try:
-        content = bytes(Zstd().decode(packed))
+        content = _interleave(bytes(Zstd().decode(packed)))
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(f"{path} and its parts do not belong together ({error}): {_REMEDY}") from error
     if _digest(content) != wanted:

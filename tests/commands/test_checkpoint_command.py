@@ -34,7 +34,8 @@ def test_a_compact_training_goes_on(training, tmp_path):
     unpack(tmp_path / "b", tmp_path / "two")
     before, after = (content(folder / "last.safetensors") for folder in (training, tmp_path / "two"))
     assert before.keys() == after.keys()
-    for name, value in before.items():
+    for name in before:
+        value = before.get(f"ema.{name.removeprefix('net.')}", before[name])
         assert (after[name].dtype, after[name].shape) == (value.dtype, value.shape)
         if name.startswith("adam.exp_avg."):
             assert not after[name].any()
@@ -104,6 +105,8 @@ def test_the_command(command, training, tmp_path):
     assert "2 files" in done.out
     done = command("checkpoint", "unpack", tmp_path / "parts", "--out", tmp_path / "two")
     assert (done.status, "last.safetensors" in done.out) == (0, True)
+    assert command("checkpoint", "pack", training, "--out", tmp_path / "best", "--only", "best").status == 0
+    assert [path.name for path in unpack(tmp_path / "best", tmp_path / "three")] == ["best.safetensors"]
     wrong = command("checkpoint", "unpack", tmp_path / "parts", "--out", tmp_path / "two", "--compact")
     assert (wrong.status, "are for pack: leave them out" in wrong.err) == (2, True)
     assert command("checkpoint", "unpack", tmp_path, "--out", tmp_path / "two").status == 1

@@ -41,22 +41,7 @@ def test_the_command_runs_a_list_of_items_and_goes_on(command, tmp_path):
     assert "## Not run" in (tmp_path / "gpu/table.md").read_text()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "check digits",
-        "check flow",
-        "check rain",
-        "check sampler",
-        "check waiting",
-        "check batch normalisation",
-        "check fused transition",
-        "choice of the transition",
-        "check compiled",
-        "ROVER",
-        "device",
-    ],
-)
+@pytest.mark.parametrize("name", [item.name for item in items.list_items(TINY) if "forecast, " not in item.name])
 def test_items_need_no_gpu_to_be_tried(name):
     assert lines_of(name)
 

@@ -16,6 +16,7 @@ from .settings import FIRST, NETWORKS, Settings
 
 ROOT = Path(hko7env.__file__).resolve().parent.parent
 MARK = "pytest.mark.gpu"
+TESTS_SECONDS = 150.0
 LONGEST_OUTPUT = 6000  # characters of what failing tests print
 
 
@@ -38,7 +39,7 @@ def list_items(settings: Settings) -> list[Item]:
     learning = [name for name in FIRST if not settings.tiny] or ["hko7 trajgru"]
     items = [
         Item("device", 60, throughput.describe_device),
-        Item("gpu-marked tests", 150, run_tests),
+        Item("gpu-marked tests", TESTS_SECONDS, run_tests),
         Item("check waiting", 60, data_checks.check_waiting),
         Item("check graphs", 60, checks.check_graphs),
         Item("check fused transition", 120, checks.check_fused),
@@ -88,7 +89,9 @@ def run_tests(settings: Settings) -> Iterator[Line]:
     options = ["-q", "-m", "gpu", "--tb=short", "-p", "no:cacheprovider", "-W", "default", "-rfEs"]
     words = [sys.executable, "-m", "pytest", *options, *map(str, chosen)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=TESTS_SECONDS - 5
+    )
     printed = (done.stdout + done.stderr).strip()
     last = printed.splitlines()[-1] if printed else "nothing was printed"
     result = {"name": f"tests, {len(chosen)} files", "fact": last, "passed": done.returncode == 0}
