@@ -99,7 +99,7 @@ class TorchRain:
         present = torch.ones(self.size, self.frames, dtype=torch.bool, device=self.device)
         return torch.stack(made, 1), present, self.scored
 
-    def _draw_weather(self, step: int) -> tuple[Floats, Floats, Floats]:
+    def _draw_weather(self, step: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
         """What is drawn on the CPU for the batch of ``step``, float32.
 
         Returns:

@@ -71,7 +71,7 @@ def check_sampler(settings: Settings) -> Iterator[Line]:
         view = SplitView(Archive(f"{folder}/rain.zarr"), "all")
         options: dict[str, Any] = {"seed": 1, "crop": 30, "stride": 30, "candidates": 3, "varied": True}
         read = ArchiveSampler(view, range(4), **options)
-        cut = ResidentSampler(view, range(4), device=settings.place, **options)
+        cut: Any = ResidentSampler(view, range(4), device=settings.place, **options)
         pairs = [zip(read.batch(step), cut.batch(step), strict=True) for step in range(4)]
         differing = sum(int((torch.from_numpy(a) != b.cpu()).sum()) for pair in pairs for a, b in pair)
     yield compared("windows cut on the device, differing pixels", float(differing), 0.0)

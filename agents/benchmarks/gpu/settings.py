@@ -131,6 +131,7 @@ def noise(batch: int, inputs: int, side: int, device: str) -> Tensor:
 def exact_float32() -> Iterator[None]:
     """Inside, convolutions and products of float32 on a GPU are not rounded to TF32."""
     backends: Any = torch.backends
+    switches: list[tuple[Any, str, Any]]
     if hasattr(backends.cudnn, "conv"):  # torch 2.9 and later
         switches = [(backends.cudnn.conv, "fp32_precision", "ieee"), (backends.cuda.matmul, "fp32_precision", "ieee")]
     else:

@@ -20,7 +20,6 @@ from ...learning.cuda_graph import loss_and_gradients
 from ...learning.loss import rain_loss
 from ...learning.network_agent import Config, NetworkAgent
 from ...networks.encoder_forecaster import EncoderForecaster
-from ...networks.network import Network
 from ..plain_trajgru import plain
 from ..timing import Jobs, Line
 from .checks import fused_ways
@@ -51,21 +50,13 @@ def measure_network(settings: Settings, name: str, step: str, *, compiled: bool 
     make = {"forecast": _forecast, "training": _training, "online": _online}[step]
     reference = REFERENCES[name.split()[0]]
     makers: Makers = {LINK_BY_LINK: lambda: make(settings, reference, _plain(settings, reference), False)}
+    ways = ["compiled"] if compiled else ["eager", *(["graph"] if _has_graph(settings, name, step) else [])]
     for precision in ("float32", "bf16"):
-        for fused in fused_ways(settings, name) or ("",):
-            options = {"fused": fused} if fused else {}
-            words = [precision, *(f"{key} {value}" for key, value in options.items())]
-
-            def build(precision: str = precision, options: Mapping[str, str] = options) -> Network:
-                return settings.network(name, precision=precision, **options)
-
-            if compiled:
-                forward = lambda build=build: settings.compile(build())  # noqa: E731
-                makers[", ".join([*words, "compiled"])] = partial(_compiled, settings, name, make, forward)
-                break
-            makers[", ".join([*words, "eager"])] = lambda build=build: make(settings, name, build(), False)
-            if _has_graph(settings, name, step):
-                makers[", ".join([*words, "graph"])] = lambda build=build: make(settings, name, build(), True)
+        for fused in ("",) if compiled else fused_ways(settings, name) or ("",):
+            options = {"precision": precision, **({"fused": fused} if fused else {})}
+            for way in ways:
+                shown = ", ".join([precision, *([f"fused {fused}"] if fused else []), way])
+                makers[shown] = partial(_make, settings, name, make, way, options)
     for each in race(settings, makers, LINK_BY_LINK):
         yield {"name": name, "step": step, **each}
 
@@ -79,9 +70,10 @@ def _plain(settings: Settings, name: str) -> Any:
     return plain(settings.network(name))  # type: ignore[arg-type]
 
 
-def _compiled(settings: Settings, name: str, make: Any, build: Callable[[], Any]) -> Job:
-    job: Job = make(settings, name, build(), False)
-    return job
+def _make(settings: Settings, name: str, make: Callable[..., Job], way: str, options: Mapping[str, str]) -> Job:
+    """The job of one variant."""
+    net: Any = settings.network(name, **options)
+    return make(settings, name, settings.compile(net) if way == "compiled" else net, way == "graph")
 
 
 def _forecast(settings: Settings, name: str, net: Any, graph: bool) -> Job:

@@ -77,12 +77,13 @@ def _train(settings: Settings, name: str, precision: str) -> Line:
     net: Any = settings.network(name, precision=precision)
     side, batch = settings.side(name), settings.batch
     source: Any
+    loss: Any
     if name.startswith("mnist"):
         source, loss = DigitSource(noise_digits(), batch, device=settings.device), squared_error
     else:
         source, loss = TorchRain((side, side), 25, batch, device=settings.device), rain_loss(net, task(side, side))
     with TemporaryDirectory() as folder:
-        one = Trainer(net, source, loss, Optimisation(), Path(folder), {}, graph=settings.cuda)  # type: ignore[arg-type]
+        one = Trainer(net, source, loss, Optimisation(), Path(folder), {}, graph=settings.cuda)
         steps, begun = 0, 0.0
         with prefetched(source, 0, 10**6, one.device) as batches:
             for batch_now in batches:
