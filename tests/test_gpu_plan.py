@@ -64,14 +64,17 @@ def test_without_archives_synthetic_rain_is_made_once(choices, tmp_path):
 
 
 def test_the_steps_of_a_training_are_those_there_is_time_for(choices):
-    assert choices.steps("training with data, hko7 trajgru", 0.5) == gpu_plan.DEFAULT_STEPS
-    line = {"name": "training with data, hko7 trajgru, 480 x 480 px, batch 4, bf16", "value": 50.0}
+    measured = "hko7 trajgru, 240 x 240 px, batch 8, bf16"
+    assert choices.steps(measured) == gpu_plan.DEFAULT_STEPS
+    line = {"name": "training with data, hko7 trajgru, 240 x 240 px, batch 8, bf16", "value": 50.0}
     other = {**line, "name": line["name"].replace("bf16", "float32"), "value": 1.0}
     (choices.work / "benchmark").mkdir(parents=True)
     found = {"items": {"whole trainings": {"lines": [other, {"name": "x", "fact": 1}, line]}}}
     (choices.work / "benchmark/results.json").write_text(json.dumps(found))
     seconds = 2 * (9.5 * 60 - gpu_plan.RESERVE)
-    assert choices.steps("training with data, hko7 trajgru", 0.5) == int(0.8 * 100 * seconds)
+    assert choices.steps(measured) == int(0.7 * 50 * seconds)
+    train = gpu_plan.STEPS["trajgru"](choices)[0].words
+    assert train[train.index("--steps") + 1] == str(choices.steps(measured))
 
 
 def test_a_command_is_told_to_stop_in_time_and_ended_if_it_does_not(monkeypatch, tmp_path):

@@ -24,7 +24,9 @@ SIDE, BATCH, SYNTHETIC_ROWS = 240, 8, 3  # px, windows of a step, those of them 
 RESERVE = 45.0  # s of each command for starting, for saving and for packing
 PATIENCE = 40.0  # s that a stopped command has to save
 DEFAULT_STEPS = 4000  # where no speed has been measured
-CAUTION = 0.8  # share of the measured speed that is counted on
+CAUTION = 0.7  # share of the measured speed that is counted on; validations and checkpoints take time too
+VALIDATIONS = 15  # of a training
+EXACT = "float32"  # precision on digits, as in the paper
 SHORT = 40_000  # steps of the short schedule on digits
 
 
@@ -53,12 +55,11 @@ class Choices:
         """For the commands of one step."""
         return max(60 * self.minutes - RESERVE, 1.0)
 
-    def steps(self, measured: str, pixels: float, share: float = 1.0) -> int:
+    def steps(self, measured: str, share: float = 1.0) -> int:
         """Steps of a training that all its commands have time for, by the benchmark's steps a second.
 
         Args:
-            measured: How the name of the benchmark's line begins.
-            pixels: Those of a step relative to a step of the benchmark.
+            measured: What the name of the benchmark's line contains.
             share: Of the time that the training has.
         """
         if self.toy:
@@ -66,12 +67,10 @@ class Choices:
         path = self.work / "benchmark/results.json"
         items = json.loads(path.read_text(encoding="utf-8"))["items"] if path.exists() else {}
         lines = [line for found in items.values() for line in found["lines"] if "value" in line]
-        fitting = [
-            line for line in lines if line["name"].startswith(measured) and line["name"].endswith(self.precision)
-        ]
+        fitting = [line for line in lines if measured in line["name"]]
         if not fitting:
             return DEFAULT_STEPS
-        rate = float(fitting[0]["value"]) / pixels
+        rate = float(fitting[0]["value"])
         return max(int(CAUTION * rate * self.seconds * self.commands * share), 100)
 
 
@@ -97,12 +96,12 @@ def plan_training(model: str) -> Callable[[Choices], list[Command]]:
                 first = [Command(["archive", "synthetic", "--out", str(made), *shape])]
         out = choices.work / model
         side, batch, rows, size = (60, 2, 1, "small") if choices.toy else (SIDE, BATCH, SYNTHETIC_ROWS, "full")
-        pixels = batch * side**2 / (4 * 480**2)
+        measured = f"training with data, hko7 {model}, {side} x {side} px, batch {batch}, {choices.precision}"
+        steps = begun_steps(out) or choices.steps(measured)
         options: dict[str, object] = {
             "size": size, "synthetic-size": side, "synthetic-rows": rows, "batch": batch, "rain-candidates": 2,
             "update-gate-bias": 2, "schedule": "one-cycle", "rate": 6e-4, "weight-averaging": 0.998,
-            "steps": begun_steps(out) or choices.steps("training with data, hko7 trajgru", pixels),
-            "valid-every": 2 if choices.toy else 250, "valid-limit": 2 if choices.toy else 24,
+            "steps": steps, "valid-every": max(steps // VALIDATIONS, 1), "valid-limit": 2 if choices.toy else 16,
             "precision": choices.precision, "device": choices.device, "save-seconds": 120, "out": out,
         }  # fmt: skip
         if model == "trajgru":
@@ -126,13 +125,12 @@ def begun_steps(folder: Path) -> int | None:
 
 def plan_digits(choices: Choices) -> list[Command]:
     """Two networks of the paper's Table 1 on MovingMNIST++, and their errors on the official test sequences."""
-    measured = choices.steps("training with data, mnist trajgru L13", 1, 0.4)
-    steps = measured if choices.toy else min(measured, SHORT)
+    steps = min(choices.steps(f"training with data, mnist trajgru L13, 64 x 64 px, batch 4, {EXACT}", 0.4), SHORT)
     commands, folders = [], []
     for model in ("trajgru-L13", "convgru-K5D1"):
         out = choices.work / f"digits-{model}"
         words = ["moving-mnist", "train", model, "--steps", str(steps), "--seed", "1", "--device", choices.device]
-        words += ["--mnist", str(choices.mnist), "--out", str(out), "--precision", choices.precision]
+        words += ["--mnist", str(choices.mnist), "--out", str(out), "--precision", EXACT]
         small = ["--narrow", "2", "2", "2", "2", "--batch", "1"] if choices.toy else []
         commands.append(Command([*words, *small, *(["--graph"] if choices.device != "cpu" else [])], 0.4))
         folders.append(str(out))
@@ -195,10 +193,15 @@ def main(arguments: list[str] | None = None) -> int:
     add("--data", type=Path, default=Path("data"), help="folder of the archives NAME.zarr; default: data")
     add("--mnist", type=Path, default=Path("data"), help="folder of MNIST and the official test file; default: data")
     add("--work", type=Path, default=Path("training/plan"), help="folder of all trainings; default: training/plan")
-    add("--out", type=Path, default=Path("carried"), help="folder of small files to keep; default: carried")
+    add(
+        "--out",
+        type=Path,
+        default=Path("training/carried"),
+        help="folder of small files to keep; default: training/carried",
+    )
     add("--parts", type=Path, help="folder of parts from which the training of this step goes on")
     add("--device", default="cuda", help="default: cuda")
-    add("--precision", default="bf16", choices=("float32", "bf16"), help="default: bf16")
+    add("--precision", default="bf16", choices=("float32", "bf16"), help="for radar; default: bf16")
     add("--toy", action="store_true", help="sizes for a processor, to try the plan")
     add("--dry-run", action="store_true", help="print the commands only")
     args = parser.parse_args(arguments)

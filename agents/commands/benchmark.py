@@ -84,7 +84,7 @@ def _add_gpu(add: Any) -> None:
     help_text = "for gpu: minutes after which it ends; the same command goes on; default: 9.5"
     add("--minutes", type=_minutes, default=9.5, metavar="N", help=help_text)
     add("--device", default="auto", help="for gpu: auto (a GPU if there is one), cpu or cuda; default: auto")
-    help_text = "for gpu: networks of a few channels and small frames, to try the benchmark itself; default: no"
+    help_text = "for gpu: small networks and frames, to try the benchmark itself; default: no, on a CPU always"
     add("--tiny", action=argparse.BooleanOptionalAction, default=False, help=help_text)
 
 

@@ -48,7 +48,7 @@ def list_items(settings: Settings) -> list[Item]:
         Item("check forecasts", 90, checks.check_forecasts),
         Item("check training", 60, checks.check_training),
         Item("check online learning", 60, checks.check_online),
-        Item("whole trainings", 90, throughput.measure_trainings),
+        Item("whole trainings", 150, throughput.measure_trainings),
         Item("evaluation", 120, throughput.measure_evaluation),
         Item("check rain", 60, data_checks.check_rain),
         Item("check sampler", 60, data_checks.check_sampler),

@@ -39,7 +39,8 @@ def measure(args: argparse.Namespace) -> Iterator[Line]:
         ValueError: If the folder holds results of another device, size or torch, or no results.
     """
     end = time.monotonic() + 60 * args.minutes
-    settings = Settings(str(select_device(args.device)), args.tiny)
+    device = select_device(args.device)
+    settings = Settings(str(device), args.tiny or device.type == "cpu")
     listed = items.list_items(settings)
     args.out.mkdir(parents=True, exist_ok=True)
     results = Results.open(args.out / RESULTS, _describe(settings))

@@ -17,8 +17,10 @@ from hko7env.evaluation.evaluate import Plan, evaluate
 from hko7env.testing import task
 
 from ...learning.cuda_graph import record_graph
+from ...learning.device_sources import RainSource
 from ...learning.loss import rain_loss
 from ...learning.prefetch import prefetched
+from ...learning.radar_training import RAIN_STEPS
 from ...learning.torch_rain import TorchRain
 from ...learning.train_config import Optimisation
 from ...learning.trainer import REPORT_EVERY, Trainer
@@ -67,39 +69,41 @@ def measure_sources(settings: Settings) -> Iterator[Line]:
 
 
 def measure_trainings(settings: Settings) -> Iterator[Line]:
-    """Steps a second of whole trainings, with their data: TrajGRU on synthetic rain and on digits."""
+    """Steps a second of whole trainings, with their data: on synthetic rain and on digits."""
+    sizes = [(name, settings.side(name), settings.batch) for name in ("hko7 trajgru", "mnist trajgru L13")]
+    if not settings.tiny:
+        sizes += [("hko7 trajgru", 240, 8), ("hko7 convgru", 240, 8), ("mnist convgru K5D1", 64, 4)]
     for precision in ("float32", "bf16")[: 1 if settings.tiny else None]:
-        for name in ("hko7 trajgru", "mnist trajgru L13"):
-            yield _train(settings, name, precision)
+        for name, side, batch in sizes:
+            yield _train(settings, name, precision, side, batch)
 
 
-def _train(settings: Settings, name: str, precision: str) -> Line:
+def _train(settings: Settings, name: str, precision: str, side: int, size: int) -> Line:
     net: Any = settings.network(name, precision=precision)
-    side, batch = settings.side(name), settings.batch
     source: Any
     loss: Any
     if name.startswith("mnist"):
-        source, loss = DigitSource(noise_digits(), batch, device=settings.device), squared_error
+        source, loss = DigitSource(noise_digits(), size, device=settings.device), squared_error
     else:
-        source, loss = TorchRain((side, side), 25, batch, device=settings.device), rain_loss(net, task(side, side))
+        rain = TorchRain((side, side), 25, size * RAIN_STEPS, device=settings.device)
+        source, loss = RainSource(rain, RAIN_STEPS), rain_loss(net, task(side, side))
+    steps, begun = 0, 0.0
     with TemporaryDirectory() as folder:
         one = Trainer(net, source, loss, Optimisation(), Path(folder), {}, graph=settings.cuda)
-        steps, begun = 0, 0.0
         with prefetched(source, 0, 10**6, one.device) as batches:
-            for batch_now in batches:
-                one._learn(batch_now, 0.0)
+            for batch in batches:
+                one._learn(batch, 0.0)
                 steps += 1
-                if steps % REPORT_EVERY == 0:  # as Trainer.run
+                if steps % REPORT_EVERY == 0 or steps == settings.least:  # as Trainer.run
                     settings.wait()
                 if steps == settings.least:
-                    settings.wait()
                     begun = time.perf_counter()
-                if steps > settings.least and time.perf_counter() - begun > settings.seconds:
+                elif steps > settings.least and time.perf_counter() - begun > settings.seconds:
                     break
             settings.wait()
             seconds = time.perf_counter() - begun
     timed = steps - settings.least
-    shown = f"training with data, {name}, {side} x {side} px, batch {batch}, {precision}"
+    shown = f"training with data, {name}, {side} x {side} px, batch {size}, {precision}"
     return {"name": shown, "value": round(timed / seconds, 2), "unit": "steps/s", "steps": timed}
 
 
