@@ -72,7 +72,7 @@ class Settings:
         """Height and width of its frames in px."""
         if not self.tiny:
             return 64 if name.startswith("mnist") else 480
-        return 30 if name.startswith("hko7") and is_recurrent(TABLES[name]) else self.small_side(name)
+        return self.small_side(name)
 
     def small_side(self, name: str) -> int:
         """The least side at which every layer still has a neighbourhood to read, for comparisons with the CPU."""
