@@ -130,7 +130,7 @@ def test_a_process_that_hangs_or_ends_is_replaced(tmp_path):
     with runner._Worker(TINY, ["no such item"], tmp_path / "log.txt") as worker:
         ended = worker.wait(300, 300)
         assert "the process ended with exit code 1: see log.txt" in ended.error
-    assert "--- whole trainings" in (tmp_path / "log.txt").read_text()
+    assert "--- device" in (tmp_path / "log.txt").read_text()
 
 
 def test_the_page_shows_what_agrees_how_fast_it_is_and_what_went_wrong(tmp_path):

@@ -70,7 +70,7 @@ def _precisions(settings: Settings) -> Iterator[tuple[str, str, AbstractContextM
 
 def check_forecasts(settings: Settings) -> Iterator[Line]:
     """The forecast of every network."""
-    for name in NETWORKS:
+    for name in NETWORKS[: 4 if settings.tiny else None]:
         frames = noise(2, frames_of(name)[0], settings.small_side(name), "cpu")
         with torch.no_grad():
             expected = settings.network(name, device="cpu")(frames)
@@ -164,8 +164,8 @@ def check_compiled(settings: Settings) -> Iterator[Line]:
 def check_online(settings: Settings) -> Iterator[Line]:
     """Forecasts of agents after online learning from eight segments."""
     some = task(60, 60)
-    shown = [observation(some, step=step, new_episode=step == 0) for step in range(8)]
-    for name in ("agents.trajgru", "agents.convgru", "agents.flow_net")[1 if settings.tiny else 0 :]:
+    shown = [observation(some, step=step, new_episode=step == 0) for step in range(6 if settings.tiny else 8)]
+    for name in ("agents.convgru", "agents.trajgru", "agents.flow_net")[: 1 if settings.tiny else None]:
         with exact_float32():
             ahead = [forecast(load(name, some, device=place), *shown) for place in (settings.device, "cpu")]
         yield compared(f"online learning, {name}", relative(*ahead), TRAINED)
@@ -185,9 +185,9 @@ class _Noise:
 
 
 def make_small_trainer(settings: Settings, out: Path, source: Any = None, *, graph: bool = False) -> Trainer:
-    """A training of three steps of the small TrajGRU, by default on noise."""
+    """A training of three steps of a small network, by default on noise."""
     some = task(30, 30)
-    net = build("trajgru", "small", some, device=settings.device)
+    net = build("convgru" if settings.tiny else "trajgru", "small", some, device=settings.device)
     config = Optimisation(steps=3)
     return Trainer(net, source or _Noise(), rain_loss(net, some), config, out, {}, graph=graph)
 

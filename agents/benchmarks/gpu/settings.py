@@ -45,7 +45,7 @@ class Settings:
     @property
     def batch(self) -> int:
         """Windows of a training step."""
-        return 2 if self.tiny else 4
+        return 1 if self.tiny else 4
 
     @property
     def seconds(self) -> float:
