@@ -88,7 +88,8 @@ def run_tests(settings: Settings) -> Iterator[Line]:
     chosen = [path for path in files if path.stem == "test_torch_rain"] if settings.tiny else files
     options = ["-q", "-m", "gpu", "--tb=short", "-p", "no:cacheprovider", "-W", "default", "-rfEs"]
     words = [sys.executable, "-m", "pytest", *options, *map(str, chosen)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    search = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(search)}
     done = subprocess.run(
         words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=TESTS_SECONDS - 5
     )
