@@ -83,3 +83,17 @@ def test_a_step_whose_gradient_is_not_finite_changes_nothing_and_is_reported(tmp
     assert same == [False, False, True, False]
     assert not (tmp_path / "last.safetensors").exists()
     assert all(torch.isfinite(p).all() for p in net.parameters())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_step_on_a_gpu_does_not_wait_for_it(tmp_path):
+    net = tiny_network().to("cuda")
+    one = Trainer(net, Noise(), rain_loss(net, SOME), Optimisation(steps=9), tmp_path, {})
+    with prefetched(Noise(), 0, 9, one.device) as batches:
+        for step, batch in enumerate(itertools.islice(batches, 8)):
+            torch.cuda.set_sync_debug_mode("error" if step > 1 else "default")
+            try:
+                one._learn(batch, 1e-4)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")

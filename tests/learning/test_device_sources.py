@@ -121,3 +121,17 @@ def test_a_training_mixes_archives_and_synthetic_rain(archive, wide, tmp_path, r
     np.testing.assert_array_equal(frames[:2], expected.frames)
     assert torch.equal(frames[2:], TorchRain((60, 60), 25, 1, seed=1).batch(1)[0])
     assert trainer.run()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_windows_cut_on_a_gpu_are_those_read_from_the_archive(archive):
+    view = SplitView(Archive(str(archive)), "train")
+    options = {"seed": 1, "stride": 30, "crop": 30, "candidates": 3, "varied": True}
+    host = ArchiveSampler(view, range(3), **options)
+    device = ResidentSampler(view, range(3), device=torch.device("cuda"), **options)
+    with prefetched(device, 0, 6, torch.device("cuda")) as batches:
+        for step in range(6):
+            for one, other in zip(host.batch(step), next(batches), strict=True):
+                assert other.is_cuda
+                np.testing.assert_array_equal(one, other.cpu())
