@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ARCHIVES = {"arso": 2.0, "casgo": 1.0, "casmb": 1.0, "fmi2016": 0.5}  # real rain, and its share of the windows
 SIDE, BATCH, SYNTHETIC_ROWS = 240, 8, 3  # px, windows of a step, those of them that are synthetic
 RESERVE = 45.0  # s of each command for starting, for saving and for packing
+STARTING = 25.0  # s that a command takes at most before its own clock runs
 PATIENCE = 40.0  # s that a stopped command has to save
 DEFAULT_STEPS = 4000  # where no speed has been measured
 CAUTION = 0.7  # share of the measured speed that is counted on; validations and checkpoints take time too
@@ -76,7 +77,7 @@ class Choices:
 
 def plan_benchmark(choices: Choices) -> list[Command]:
     """Everything that can be checked and measured."""
-    minutes = f"{choices.seconds / 60:.2f}"
+    minutes = f"{max(choices.seconds - STARTING, 1) / 60:.2f}"
     words = ["benchmark", "gpu", "--out", str(choices.work / "benchmark"), "--minutes", minutes]
     return [Command([*words, "--device", choices.device, *(["--tiny"] if choices.toy else [])])]
 

@@ -1,5 +1,6 @@
 """The benchmark of a GPU, tried on the CPU with tiny networks."""
 
+import argparse
 import json
 import time
 
@@ -105,6 +106,21 @@ def test_a_failure_stops_nothing_and_is_tried_again_last(tmp_path, monkeypatch):
     assert list(runner._run(listed, TINY, again, tmp_path, end)) == ["c", "a"]
     assert list(runner._run(listed, TINY, again, tmp_path, end)) == []
     assert list(runner._run([*listed, Item("d", 5, sound)], TINY, again, tmp_path, time.monotonic())) == []
+
+
+def test_the_page_is_written_after_an_interrupt_too(tmp_path, monkeypatch):
+    def interrupted(listed, settings, results, out, end):
+        results.items["device"] = Found("done", ({"name": "torch", "fact": "2"},))
+        yield "device"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "_run", interrupted)
+    lines = runner.measure(argparse.Namespace(minutes=1.0, device="cpu", tiny=True, out=tmp_path))
+    assert next(lines)["state"] == "done"
+    with pytest.raises(KeyboardInterrupt):
+        next(lines)
+    assert "torch 2" in (tmp_path / "table.md").read_text()
+    assert json.loads((tmp_path / "results.json").read_text())["items"].keys() == {"device"}
 
 
 def test_an_item_that_raises_leaves_its_lines_and_where_it_happened():

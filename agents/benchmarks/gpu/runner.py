@@ -44,14 +44,16 @@ def measure(args: argparse.Namespace) -> Iterator[Line]:
     listed = items.list_items(settings)
     args.out.mkdir(parents=True, exist_ok=True)
     results = Results.open(args.out / RESULTS, _describe(settings))
-    for name in _run(listed, settings, results, args.out, end):
-        found = results.items[name]
-        results.write()
-        yield {"name": name, "state": found.state, "seconds": found.seconds, "failures": failures(found)[:3]}
+    try:
+        for name in _run(listed, settings, results, args.out, end):
+            found = results.items[name]
+            results.write()
+            yield {"name": name, "state": found.state, "seconds": found.seconds, "failures": failures(found)[:3]}
+    finally:  # after Ctrl-C too
+        page = format_page(results, [item.name for item in listed])
+        write_atomically(args.out / TABLE, page.encode())
     missing = [item.name for item in listed if item.name not in results.items]
     failed = [name for name, found in results.items.items() if found.state != "done"]
-    page = format_page(results, [item.name for item in listed])
-    write_atomically(args.out / TABLE, page.encode())
     yield {"name": "all", "done": len(results.items) - len(failed), "failed": failed, "not run": missing}
 
 
