@@ -51,7 +51,7 @@ def measure_network(settings: Settings, name: str, step: str, *, compiled: bool 
     reference = REFERENCES[name.split()[0]]
     makers: Makers = {LINK_BY_LINK: lambda: make(settings, reference, _plain(settings, reference), False)}
     ways = ["compiled"] if compiled else ["eager", *(["graph"] if _has_graph(settings, name, step) else [])]
-    for precision in ("float32", "bf16"):
+    for precision in ("float32", "bf16")[: 1 if settings.tiny and step != "forecast" else None]:
         for fused in ("",) if compiled else fused_ways(settings, name) or ("",):
             options = {"precision": precision, **({"fused": fused} if fused else {})}
             for way in ways:
