@@ -32,7 +32,8 @@ TOPICS = {  # name: module of ..benchmarks, what it measures
     "online-learning": ("online_learning", "scores of ways to learn online, on the split valid of each --archive"),
     "report": ("report", "intervals of a report of ten runs at HKO-7's size, and how often they hold the truth"),
     "transition": ("transition", "a transition of TrajGRU on a GPU, in PyTorch and fused; with --list what it moves"),
-    "nets": ("nets", "forecast, training step and online step of every network, or of --models"),
+    "nets": ("nets", "forecast, training step and online step of every network, or of --models, on the CPU"),
+    "gpu": ("gpu.runner", "everything on a GPU: agreement with the CPU, times, throughput; resumable, in --out"),
 }
 MODELS_HELP = (
     "for nets: networks such as 'hko7 trajgru'; default: all; for online-learning: networks such as trajgru; default: "
@@ -65,6 +66,7 @@ def _parser() -> Parser:
     help_text = "paths or URLs of archives; default: the synthetic archive"
     add("--archive", nargs="+", metavar="PATH", help=f"for topics that read archives: {help_text}")
     _add_scores(add)
+    _add_gpu(add)
     add(
         "--mnist",
         metavar="FOLDER",
@@ -78,6 +80,25 @@ def _parser() -> Parser:
     return parser
 
 
+def _add_gpu(add: Any) -> None:
+    """Add the options of the topic gpu."""
+    help_text = "for gpu: minutes after which it ends; the same command goes on; default: 9.5"
+    add("--minutes", type=_minutes, default=9.5, metavar="N", help=help_text)
+    add("--device", default="auto", help="for gpu: auto (a GPU if there is one), cpu or cuda; default: auto")
+    help_text = "for gpu: small networks and frames, to try the benchmark itself; default: no, on a CPU always"
+    add("--tiny", action=argparse.BooleanOptionalAction, default=False, help=help_text)
+
+
+def _minutes(word: str) -> float:
+    try:
+        value = float(word)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expects a number, got {word!r}") from error
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be above 0 and finite, got {word}")
+    return value
+
+
 def _add_scores(add: Any) -> None:
     """Add the options of the topics that run agents."""
     add("--agents", nargs="+", metavar="AGENT", help="for real-rain: agents to compare; default: all that come trained")
@@ -88,4 +109,10 @@ def _add_scores(add: Any) -> None:
     topic = "for calibrated-flow-scores:"
     help_text = f"{topic} vary the parts of the agent instead of comparing agents; default: no"
     add("--ablation", action=argparse.BooleanOptionalAction, default=False, help=help_text)
-    add("--out", type=Path, default=Path("results"), metavar="PATH", help=f"{topics} run folders; default: results")
+    add(
+        "--out",
+        type=Path,
+        default=Path("results"),
+        metavar="PATH",
+        help=f"{topics} run folders; for gpu: results; default: results",
+    )

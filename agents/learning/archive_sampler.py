@@ -1,16 +1,17 @@
 """Random windows of archives to learn from; each depends on seed, step and row of the batch alone."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from hko7env.schedule import INPUTS, LEADS, valid_starts
 from hko7env.scores import scored
 from hko7env.split_view import SplitView
 
-from .augmentation import draw_variation
+from .augmentation import Variation, draw_variation
 from .batch import Batch
 
 WINDOW = INPUTS + LEADS
@@ -29,6 +30,18 @@ class Place(NamedTuple):
 
     slots: npt.NDArray[np.int64]
     crop: tuple[slice, slice]
+
+
+class Drawn(NamedTuple):
+    """All that is drawn at random for one window.
+
+    Attributes:
+        places: The candidates, of which one is taken.
+        variation: None for a window as it is in the archive.
+    """
+
+    places: list[Place]
+    variation: Variation | None
 
 
 class ArchiveSampler:
@@ -91,18 +104,22 @@ class ArchiveSampler:
 
     def window(self, random: np.random.Generator) -> Window:
         """Draw a window: frames (J + K, h, w), (J + K,) which are present, and the static mask (h, w)."""
-        drawn = [self._draw(random) for _ in range(self.candidates)]
-        slots, here = max(drawn, key=self._weight) if self.candidates > 1 else drawn[0]
+        places, variation = self.draw(random)
+        slots, here = max(places, key=self._weight) if self.candidates > 1 else places[0]
         frames, present = self.view.frames_at(slots)
         cut = np.zeros((WINDOW, *self.size), np.uint8)
         for k in np.flatnonzero(present):
             cut[k] = frames[k][here]
         static = self.view.scored[here]
-        if not self.varied:
+        if variation is None:
             return cut, present, static
-        variation = draw_variation(random)
         turned, mask = variation.orient(variation.table[cut]), variation.orient(static)
         return np.asarray(turned, np.uint8), present, np.asarray(mask, np.bool_)
+
+    def draw(self, random: np.random.Generator) -> Drawn:
+        """Draw all that is random about a window."""
+        places = [self._draw(random) for _ in range(self.candidates)]
+        return Drawn(places, draw_variation(random) if self.varied else None)
 
     def _draw(self, random: np.random.Generator) -> Place:
         long = self.varied and random.random() < LONG_STEPS and len(self._long_starts) > 0
@@ -158,8 +175,10 @@ def _generator(seed: int, step: int, row: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, row, step]))
 
 
-def _stack(windows: list[Window]) -> Batch:
-    return Batch(*(np.stack(part) for part in zip(*windows, strict=True)))
+def _stack(windows: list[Any]) -> Batch:
+    """A batch of windows, which are arrays or tensors."""
+    stack: Any = torch.stack if isinstance(windows[0][0], torch.Tensor) else np.stack
+    return Batch(*(stack(part) for part in zip(*windows, strict=True)))
 
 
 def _check_crop(name: str, height: int, width: int, crop: int | None, stride: int) -> None:

@@ -95,6 +95,37 @@ class GraphedLoss:
         return inputs, loss, self.record(work)
 
 
+class GraphedForecast:
+    """The forecast of a network as CUDA graphs, one for each shape of the input, recorded at its first use.
+
+    Args:
+        forward: Calls the network, whose weights stay where they are in memory.
+        record: As of :class:`GraphedLoss`.
+    """
+
+    def __init__(self, forward: Callable[[Tensor], Tensor], record: Callable[[Work], Work] | None = None) -> None:
+        self.forward, self.record = forward, record or record_graph
+        self._graphs: dict[torch.Size, tuple[Tensor, list[Tensor], Work]] = {}
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """The forecast without gradients; the next call overwrites it."""
+        if frames.shape not in self._graphs:
+            self._graphs[frames.shape] = self._capture(frames.clone())
+        place, results, replay = self._graphs[frames.shape]
+        place.copy_(frames)
+        replay()
+        return results[-1]
+
+    def _capture(self, frames: Tensor) -> tuple[Tensor, list[Tensor], Work]:
+        results: list[Tensor] = []
+
+        def work() -> None:
+            with torch.no_grad():
+                results[:] = [self.forward(frames)]
+
+        return frames, results, self.record(work)
+
+
 def record_graph(work: Work) -> Work:
     """Record ``work`` as a CUDA graph, after three warm-up runs in which libraries choose their kernels."""
     side = torch.cuda.Stream()
@@ -104,7 +135,7 @@ def record_graph(work: Work) -> Work:
             work()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # another thread prepares batches meanwhile
         work()
     replay: Work = graph.replay
     return replay

@@ -30,8 +30,8 @@ ERROR_WEIGHT = 10.0  # of the balanced errors of pixels beside the log loss
 CROP = 160  # px
 VALIDATION_BATCHES = 40
 UNUSED = (  # options of other networks
-    "valid_limit", "rain_candidates", "synthetic_size", "size", "update_gate_bias", "link_spacing", "link_rate_share",
-    "balanced", "lead_weighting", "compile", "graph", "fused",
+    "valid_limit", "rain_candidates", "synthetic_size", "synthetic_rows", "resident", "size", "update_gate_bias",
+    "link_spacing", "link_rate_share", "balanced", "lead_weighting", "compile", "graph", "fused",
 )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from ..networks.registry import build, find_network
 from ..networks.transition import Fused
 from .checkpoint import CheckpointError, check, fill, named, number, read, under, write
 from .clipping import CLIP_NORM, clip_gradients
-from .cuda_graph import loss_and_gradients
+from .cuda_graph import GraphedForecast, loss_and_gradients
 from .forecasting import forecast_frames
 from .lead_bias import LeadBias
 from .loss import Forward, window_loss
@@ -63,7 +63,7 @@ class Config:
     ] = "paper"
     precision: Annotated[Precision, "number format of convolutions"] = "float32"
     compile: Annotated[bool, "compile the network with torch.compile"] = False
-    graph: Annotated[bool, "record a step of learning as one CUDA graph, on a GPU"] = False
+    graph: Annotated[bool, "record a forecast and a step of learning as one CUDA graph each, on a GPU"] = False
     fused: Annotated[Fused, "one kernel for a transition of TrajGRU, on a GPU; auto: if it is faster"] = "auto"
     learn: Annotated[Learned, "weights to learn: all, or those of the last layers"] = "all"
     due_leads: Annotated[
@@ -106,6 +106,7 @@ class NetworkAgent:
         self.task, self.net, self.config, self._metadata = task, net, config, dict(metadata or {})
         self.device = next(net.parameters()).device
         self._forward: Forward = torch.compile(net) if config.compile else net
+        self._foresee: Forward = GraphedForecast(self._forward) if config.graph else self._forward
         self._loss_and_gradients = loss_and_gradients(net, self._loss, graph=config.graph)
         self._static = pad_maps(torch.from_numpy(task.scored.copy()).to(self.device), net.total_stride)
         self._learned = _select_parameters(net, config.learn)
@@ -183,7 +184,7 @@ class NetworkAgent:
     def predict(self) -> npt.NDArray[np.float32]:
         """(K, H, W) float32 pixels in [0, 1]. Raises MemoryError if the memory does not suffice."""
         with explain_out_of_memory("choose size small or precision bf16"):
-            forecast = forecast_frames(self.net, self._forward, self._frames)
+            forecast = forecast_frames(self.net, self._foresee, self._frames)
         return self._bias.correct(forecast) if self._bias else forecast
 
     def save(self, path: Path) -> None:

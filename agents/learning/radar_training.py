@@ -20,6 +20,7 @@ from ..networks.registry import NETWORKS, build, find_network
 from .archive_sampler import ArchiveSampler, MixedSampler
 from .batch import Source
 from .checkpoint import digest
+from .device_sources import JoinedSource, RainSource, ResidentSampler
 from .distributed import Ranks
 from .flow_training import make_trainer as make_flow_trainer
 from .held_out import open_split
@@ -31,6 +32,7 @@ from .validation import Validation, average_relative
 from .weights import load_weights
 
 TRAINABLE = (*NETWORKS, FLOW_NET)
+RAIN_STEPS = 4  # steps whose synthetic rain a GPU makes at a time: it takes hardly longer than that of one step
 
 
 def make_trainer(
@@ -41,8 +43,8 @@ def make_trainer(
     Args:
         model: One of :data:`TRAINABLE`.
         archives: What to learn from, each with its share of the windows. Those that have the validation split are
-            validated on. With ``synthetic_size`` the only archive gives cadence, relation of level to rain rate and
-            validation.
+            validated on. With ``synthetic_size``, and no ``synthetic_rows``, the only archive gives cadence, relation
+            of level to rain rate and validation.
         config: The options.
         ranks: The processes that share the training.
 
@@ -93,8 +95,8 @@ def _check_archives(archives: Sequence[Archive], config: TrainConfig) -> None:
     if any(archive.zr != archives[0].zr for archive in archives):
         names = ", ".join(f"{archive.name} a {archive.zr.a} b {archive.zr.b}" for archive in archives)
         raise ValueError(f"the archives have different relations of level to rain rate ({names}): train on each alone")
-    if config.synthetic_size is not None and len(archives) > 1:
-        raise ValueError("with synthetic_size the archive only validates: give one archive")
+    if config.synthetic_size is not None and config.synthetic_rows is None and len(archives) > 1:
+        raise ValueError("with synthetic_size the archive only validates: give one archive, or synthetic_rows")
 
 
 def _describe(archives: Sequence[tuple[Archive, float]]) -> dict[str, Any]:
@@ -123,26 +125,38 @@ def _make_validation(
 
 def _make_source(archives: Sequence[tuple[Archive, float]], config: TrainConfig, stride: int, ranks: Ranks) -> Source:
     rows = ranks.share(config.batch)
-    archive = archives[0][0]
     if config.synthetic_size is None:
-        samplers = [
-            ArchiveSampler(
-                open_split(archive, config.split, "split"),
-                rows,
-                seed=config.seed,
-                crop=config.crop,
-                stride=stride,
-                candidates=config.rain_candidates,
-                varied=config.varied,
-            )
-            for archive, _ in archives
-        ]
-        shares = [share for _, share in archives]
-        return samplers[0] if len(samplers) == 1 else MixedSampler(samplers, shares, rows, seed=config.seed)
-    shape = (config.synthetic_size, config.synthetic_size)
-    own = config.seed * ranks.count + ranks.rank  # other rain in each process
-    device = str(select_device(config.device))
-    return TorchRain(shape, INPUTS + LEADS, len(rows), seed=own, cadence=archive.cadence, device=device)
+        return _make_sampler(archives, config, stride, rows)
+    first = config.batch - (config.synthetic_rows or config.batch)  # row from which on the rain is synthetic
+    real = range(min(rows.start, first), min(rows.stop, first))
+    made = len(rows) - len(real)
+    sources: list[Source] = [_make_sampler(archives, config, stride, real)] if real else []
+    device = select_device(config.device)
+    if made:
+        shape = (config.synthetic_size, config.synthetic_size)
+        steps = RAIN_STEPS if device.type == "cuda" else 1
+        own = config.seed * ranks.count + ranks.rank  # other rain in each process
+        cadence = archives[0][0].cadence
+        rain = TorchRain(shape, INPUTS + LEADS, made * steps, seed=own, cadence=cadence, device=str(device))
+        sources.append(RainSource(rain, steps))
+    return sources[0] if len(sources) == 1 else JoinedSource(sources, device)
+
+
+def _make_sampler(archives: Sequence[tuple[Archive, float]], config: TrainConfig, stride: int, rows: range) -> Source:
+    """Windows of the archives."""
+    options: dict[str, Any] = {
+        "seed": config.seed,
+        "crop": config.crop or config.synthetic_size,
+        "stride": stride,
+        "candidates": config.rain_candidates,
+        "varied": config.varied,
+    }
+    kind: Any = ArchiveSampler
+    if config.resident:
+        kind, options["device"] = ResidentSampler, select_device(config.device)
+    samplers = [kind(open_split(archive, config.split, "split"), rows, **options) for archive, _ in archives]
+    shares = [share for _, share in archives]
+    return samplers[0] if len(samplers) == 1 else MixedSampler(samplers, shares, rows, seed=config.seed)
 
 
 def _begin(net: Network, config: TrainConfig) -> str | None:

@@ -21,6 +21,8 @@ from hko7env.synthetic.radar import SEEN, site
 from hko7env.synthetic.wind import NODE, Wind, nodes_around
 from hko7env.units import NOISE_LEVEL
 
+from ..networks.devices import send
+
 Tensor = torch.Tensor
 Floats = npt.NDArray[np.float64]
 
@@ -70,6 +72,7 @@ class TorchRain:
         self._sea = [self._constant(a) for a in self._radar.sea]
         self._seen = self._constant(self._radar.mask != OUT_OF_RANGE)
         self.scored = self._constant(self._radar.mask == SCORED)
+        self._between: dict[tuple[int, int, float], tuple[Tensor, ...]] = {}  # see _nodes_around
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Make the batch of ``step``.
@@ -80,15 +83,7 @@ class TorchRain:
         random = torch.Generator(self.device).manual_seed(
             int(np.random.SeedSequence((self.seed, step)).generate_state(1, np.uint64)[0] >> 1)
         )
-        winds = [
-            Wind(self.domain, self.shape, (_APART + self.seed, step * self.size + i), cadence=self.cadence)
-            for i in range(self.size)
-        ]
-        host = np.random.default_rng((self.seed, step, 1))
-        mean = self._constant(host.normal(0, HONG_KONG.between, (self.size, 1, 1)).astype(np.float32))
-        wander = HONG_KONG.within * host.standard_normal((self.size, 1, 1))
-        keep = np.exp(-self.cadence / (60 * rain.WITHIN_HOURS))
-        start = host.integers(0, DAY, (self.size, 1, 1))
+        mean, shifts, winds = (self._constant(part) for part in self._draw_weather(step))
         scale = float(np.sqrt(HONG_KONG.waves))
         half = (self.domain[0] // 2, self.domain[1] // 2)
         large = self._large[0] * self._white(self.domain, random)
@@ -96,17 +91,36 @@ class TorchRain:
         view = tuple(slice(o, o + n) for o, n in zip(self._origin, self.shape, strict=True))
         made = []
         for t in range(self.frames):
-            daily = rain.diurnal_cycle(start + self.cadence * t)
             field = scale * torch.fft.irfft2(large, self.domain)[:, view[0], view[1]] + self._hills
-            field = field + mean + self._constant((wander + daily).astype(np.float32))
+            field = field + mean + shifts[t]
             fine = _refined(cells, half, self.domain)[:, view[0], view[1]]
             made.append(self._observe(HONG_KONG.with_cells(field, fine), random))
-            nodes = self._constant(np.stack([wind.step() for wind in winds]))
-            large = self._moved(large, self._large, nodes, self.domain, 1, random)
-            cells = self._moved(cells, self._cells, nodes, half, 2, random)
-            wander = keep * wander + HONG_KONG.within * np.sqrt(1 - keep**2) * host.standard_normal(wander.shape)
+            large = self._moved(large, self._large, winds[t], self.domain, 1, random)
+            cells = self._moved(cells, self._cells, winds[t], half, 2, random)
         present = torch.ones(self.size, self.frames, dtype=torch.bool, device=self.device)
         return torch.stack(made, 1), present, self.scored
+
+    def _draw_weather(self, step: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+        """What is drawn on the CPU for the batch of ``step``, float32.
+
+        Returns:
+            (B, 1, 1) mean wetness, (T, B, 1, 1) its change with time, (T, B, 2, n', m') winds as of ``Wind.step``.
+        """
+        winds = [
+            Wind(self.domain, self.shape, (_APART + self.seed, step * self.size + i), cadence=self.cadence)
+            for i in range(self.size)
+        ]
+        host = np.random.default_rng((self.seed, step, 1))
+        mean = host.normal(0, HONG_KONG.between, (self.size, 1, 1))
+        wander = HONG_KONG.within * host.standard_normal((self.size, 1, 1))
+        keep = np.exp(-self.cadence / (60 * rain.WITHIN_HOURS))
+        start = host.integers(0, DAY, (self.size, 1, 1))
+        shifts = []
+        for t in range(self.frames):
+            shifts.append(wander + rain.diurnal_cycle(start + self.cadence * t))
+            wander = keep * wander + HONG_KONG.within * np.sqrt(1 - keep**2) * host.standard_normal(wander.shape)
+        nodes = np.stack([[wind.step() for wind in winds] for _ in range(self.frames)])
+        return mean.astype(np.float32), np.stack(shifts).astype(np.float32), nodes
 
     def _observe(self, field: Tensor, random: torch.Generator) -> Tensor:
         """Levels (B, H, W) uint8 as the radar records them: blocked beams, ground and sea clutter; no sun spikes."""
@@ -137,7 +151,7 @@ class TorchRain:
         _, keep, renew = modes
         moved = nodes / spacing
         for axis, n in zip((2, 3), size, strict=True):
-            low, high, part = (self._constant(a) for a in nodes_around(nodes.shape[axis], n, spacing / NODE))
+            low, high, part = self._nodes_around(nodes.shape[axis], n, spacing / NODE)
             share = part[:, None] if axis == 2 else part
             moved = moved.index_select(axis, low) * (1 - share) + moved.index_select(axis, high) * share
         line = [torch.arange(n, device=self.device) for n in size]
@@ -150,13 +164,19 @@ class TorchRain:
         following: Tensor = keep * torch.fft.rfft2(carried) + renew * self._white(size, random)
         return following
 
+    def _nodes_around(self, *key: Any) -> tuple[Tensor, ...]:
+        """As :func:`hko7env.synthetic.wind.nodes_around`, on the device, computed once."""
+        if key not in self._between:
+            self._between[key] = tuple(self._constant(a) for a in nodes_around(*key))
+        return self._between[key]
+
     def _white(self, size: tuple[int, int], random: torch.Generator) -> Tensor:
         """(B, n, m // 2 + 1): the real transforms of unit white noise."""
         noise: Tensor = torch.fft.rfft2(torch.randn((self.size, *size), generator=random, device=self.device))
         return noise
 
     def _constant(self, values: npt.NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.array(values)).to(self.device)
+        return send(np.array(values), self.device)
 
 
 def _modes(

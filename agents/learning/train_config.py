@@ -120,6 +120,12 @@ class TrainConfig(Optimisation):
         "learn from synthetic rain made during the training, this many px a side; validate on the archive",
         Stored("generate"),
     ] = None
+    synthetic_rows: Annotated[
+        int | None,
+        "with synthetic_size: windows of each batch that are synthetic, the others are of the archives; none for all",
+        Stored(),
+    ] = None
+    resident: Annotated[bool, "keep all frames of the split on the device and cut the windows there"] = False
     seed: Annotated[int, "seed of initial weights and windows", Stored()] = 0
     size: Annotated[str, "small, or full: as wide as in the paper"] = "small"
     checkpoint: Annotated[Path | None, "file of the weights to begin with; none for random ones"] = None
@@ -147,14 +153,26 @@ class TrainConfig(Optimisation):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        if self.synthetic_size is not None:
-            self._refuse(
-                "synthetic_size", "does not learn from the archive", ("split", "crop", "rain_candidates", "varied")
-            )
+        if self.synthetic_rows is not None:
+            self._check_synthetic_rows(self.synthetic_rows)
+        elif self.synthetic_size is not None:
+            archive = ("split", "crop", "rain_candidates", "varied", "resident")
+            self._refuse("synthetic_size", "does not learn from the archive", archive)
         if self.schedule == "one-cycle":
             self._refuse("schedule one-cycle", "has no decay in steps", ("decay", "decay_every", "rate_floor"))
         if self.valid == "none":
             self._refuse("valid none", "validates on nothing", ("valid_limit", "patience"))
+
+    def _check_synthetic_rows(self, rows: int) -> None:
+        if self.synthetic_size is None:
+            raise ValueError("synthetic_rows needs synthetic_size: give the side of the windows, or leave it out")
+        if not 1 <= rows < self.batch:
+            raise ValueError(f"synthetic_rows must be at least 1 and below the batch of {self.batch}, got {rows}")
+        if self.crop not in (None, self.synthetic_size):
+            raise ValueError(
+                f"windows of a batch are of one size, got synthetic_size {self.synthetic_size} and crop {self.crop}: "
+                "leave crop out"
+            )
 
     def refuse_for(self, model: str, options: tuple[str, ...]) -> None:
         """Raise ValueError if one of ``options``, which a network has no use for, does not have its default."""
@@ -169,10 +187,12 @@ class TrainConfig(Optimisation):
                 )
 
     def metadata(self) -> dict[str, Any]:
-        """As :meth:`Optimisation.metadata`; earlier versions did not store ``varied``, which they lacked."""
+        """As :meth:`Optimisation.metadata`; earlier versions lacked ``varied`` and ``synthetic_rows``."""
         values = super().metadata()
         if not self.varied:
             del values["varied"]
+        if self.synthetic_rows is None:
+            del values["synthetic_rows"]
         return values
 
     @classmethod

@@ -20,7 +20,7 @@ from ..networks.network import TrainableNetwork
 from .averaging import WeightAverage
 from .batch import Source, Tensors
 from .checkpoint import CheckpointError, check, fill, named, number, read, under, write
-from .clipping import clip_gradients
+from .clipping import raise_if, scale_gradients
 from .cuda_graph import loss_and_gradients
 from .distributed import Ranks
 from .loss import Loss
@@ -30,6 +30,7 @@ from .training_log import LogRow, TrainingLog
 
 Tensor = torch.Tensor
 
+REPORT_EVERY = 50  # steps between looks at the loss, which wait for the device
 LAST, BEST, LOG = "last.safetensors", "best.safetensors", "log.csv"
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of Adam, for each parameter
 
@@ -52,6 +53,8 @@ class Trainer:
         ranks: The processes that share the training.
         compiled: Compile the network.
         graph: Record the loss and its gradients as one CUDA graph.
+        asynchronous: Read nothing back from the device in a step. A step with a gradient that is not finite then
+            changes no weight, and the error comes some steps later. Default: on a GPU.
         remedy: What to do if memory does not suffice.
 
     Raises:
@@ -73,6 +76,7 @@ class Trainer:
         ranks: Ranks | None = None,
         compiled: bool = False,
         graph: bool = False,
+        asynchronous: bool | None = None,
         remedy: str = "choose a smaller batch",
     ) -> None:
         self.net, self.source, self.loss, self.config = net, source, loss, config
@@ -80,7 +84,11 @@ class Trainer:
         self.ranks = ranks or Ranks()
         self.metadata = {**metadata, **config.metadata()}
         self.device = next(net.parameters()).device
-        self.adam = torch.optim.Adam(_groups(net, config), lr=config.rate, betas=net.betas, eps=1e-8)
+        self.asynchronous = self.device.type == "cuda" if asynchronous is None else asynchronous
+        fused = self.asynchronous or None  # only the fused step can be left out by a number on the device
+        groups = _groups(net, config)
+        self.adam: Any = torch.optim.Adam(groups, lr=config.rate, betas=net.betas, eps=1e-8, fused=fused)
+        self._not_finite = torch.zeros((), dtype=torch.bool, device=self.device)
         self.step, self.best, self.waited, self.seconds = 0, float("inf"), 0, 0.0
         self.average = WeightAverage(net, config.weight_averaging)
         if out.exists() and not out.is_dir():
@@ -129,6 +137,7 @@ class Trainer:
                 self.log.add(LogRow(self.step, value, rate, self.seconds))
                 bar.update()
                 if self.step % config.valid_every == 0 or self.step == config.steps:
+                    raise_if(self._not_finite)
                     self._judge()
                     self.seconds = time.monotonic() - start
                     self.save()
@@ -136,7 +145,8 @@ class Trainer:
                 elif time.monotonic() - saved >= config.save_seconds:
                     self.save()
                     saved = time.monotonic()
-                if self.step % 50 == 0:
+                if self.step % REPORT_EVERY == 0:
+                    raise_if(self._not_finite)
                     bar.set_postfix(loss=f"{float(value):.4g}", best=f"{self.best:.6g}")
         return True
 
@@ -147,7 +157,12 @@ class Trainer:
             group["lr"] = rate * group["share"]
         with explain_out_of_memory(self.remedy):
             value = self._loss_and_gradients(batch)
-            clip_gradients(self.net, self.config.clip_norm)
+            not_finite = scale_gradients(self.net, self.config.clip_norm)
+            if self.asynchronous:
+                self._not_finite |= not_finite
+                self.adam.found_inf = not_finite.float()  # of 1 the fused step changes nothing
+            else:
+                raise_if(not_finite)
             self.adam.step()
         self.average.update(self.step)
         return self.ranks.mean(value)
@@ -175,7 +190,13 @@ class Trainer:
                 write(self.out / BEST, named("net", self.net.state_dict() | self.average.values), metadata)
 
     def save(self) -> None:
-        """Write the log and ``last.safetensors``, from which a training continues. Raises RunError."""
+        """Write the log and ``last.safetensors``, from which a training continues.
+
+        Raises:
+            RunError: If a file cannot be written.
+            FloatingPointError: If a gradient was not finite; nothing is written then.
+        """
+        raise_if(self._not_finite)
         if self.ranks.rank:
             self.log.clear()
             return
@@ -213,7 +234,7 @@ class Trainer:
         self.average.restore(averages)
         for part, values in moments.items():
             for name, value in values.items():
-                place = "cpu" if part == "step" else parameters[name].device
+                place = "cpu" if part == "step" and not self.asynchronous else parameters[name].device
                 self.adam.state[parameters[name]][part] = value.to(place)
         self.step, self.waited, self.seconds, self.best = step, waited, seconds, best
 

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 
+from ..networks.devices import send
 from .data import BOX, EXPONENT, FRAMES, SIZE, Parameters
 from .files import SIDE
 
@@ -69,7 +70,7 @@ def render(images: npt.NDArray[np.uint8], parameters: Parameters, device: str | 
         raise ValueError(f"image {parameters.digit.max()} is needed, there are {len(images)}")
     chosen = _remove_gaps(images[parameters.digit])
     corner, size = _find_boxes(chosen)
-    pixels = torch.from_numpy(chosen).to(device).float().flatten(0, 1)[:, None]
+    pixels = send(chosen, torch.device(device)).float().flatten(0, 1)[:, None]
     light = (compute_brightness(parameters) / 255).astype(np.float32)
     to_image = _map_to_images(parameters, corner, size)
     if pixels.device.type == "cpu":
@@ -187,4 +188,4 @@ def _sample(pixels: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
 def _to_device(like: torch.Tensor, values: npt.NDArray[Any]) -> torch.Tensor:
     """``values`` on the device of ``like``; complex numbers in single precision."""
     kept = values.astype(np.complex64) if values.dtype.kind == "c" else values
-    return torch.from_numpy(np.ascontiguousarray(kept)).to(like.device)
+    return send(np.ascontiguousarray(kept), like.device)

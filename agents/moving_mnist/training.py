@@ -31,6 +31,7 @@ class DigitConfig:
         float, f"largest rotation in degrees per frame; the paper prints {PAPER_ROTATION:g}, the test file has 30"
     ] = ROTATION
     precision: Annotated[Literal["float32", "bf16"], "number format of convolutions"] = "float32"
+    graph: Annotated[bool, "record a step as one CUDA graph, on a GPU"] = False
     device: Annotated[Literal["auto", "cpu", "cuda"], "device; auto is cuda where it is available"] = "auto"
     save_seconds: Annotated[float, "seconds between checkpoints"] = 120.0
     out: Annotated[Path | None, "folder of checkpoints and log; none: mnist/MODEL-STEPS-seedSEED"] = None
@@ -89,4 +90,4 @@ def make_trainer(model: str, widths: Sequence[int] | None, config: DigitConfig, 
     name = [model, *(["w" + ".".join(map(str, narrow))] if narrow else [])]
     out = config.out or OUT / "-".join([*name, str(optimisation.steps), f"seed{config.seed}"])
     remedy = f"choose a batch below {batch}, the precision bf16 or a narrower network"
-    return Trainer(net, source, squared_error, optimisation, out, metadata, remedy=remedy)
+    return Trainer(net, source, squared_error, optimisation, out, metadata, graph=config.graph, remedy=remedy)

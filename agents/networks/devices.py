@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import numpy.typing as npt
 import torch
 
 from hko7env.contract import OptionError
@@ -26,6 +28,14 @@ def select_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise OptionError("this machine has no CUDA device that torch can use: choose the device cpu or auto")
     return device
+
+
+def send(values: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
+    """A copy of an array on a device. The call does not wait for the GPU, as a copy from ordinary memory would."""
+    tensor = torch.from_numpy(values)
+    if device.type != "cuda":
+        return tensor.clone()
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def _improve(motion: Tensor, images: Tensor, steps: Tensor) -> Tensor:
     height, width = images.shape[-2:]
     cells = motion.new_tensor([width / 2, -height / 2])  # solved in cells, right and up
     motion = variational.resize(motion.permute(0, 3, 1, 2), (height, width)).permute(0, 2, 3, 1)
-    here, half = _centres(height, width), motion * steps[..., None] / 2
+    here, half = _centres(height, width, motion.device), motion * steps[..., None] / 2
     before = sample(images[:-1, None], here - half)[:, 0]
     after = sample(images[1:, None], here + half)[:, 0]
     terms = variational.tensor_terms((before + after) / 2, (after - before) / steps).mean(0, keepdim=True)
@@ -80,9 +80,11 @@ def _improve(motion: Tensor, images: Tensor, steps: Tensor) -> Tensor:
     return field.permute(0, 2, 3, 1) / cells
 
 
-def _centres(height: int, width: int) -> Tensor:
+def _centres(height: int, width: int, device: torch.device) -> Tensor:
     """The points (1, h, w, 2) at the centres of a grid's cells."""
-    rows, columns = ((2 * torch.arange(size, dtype=torch.float32) + 1) / size - 1 for size in (height, width))
+    rows, columns = (
+        (2 * torch.arange(size, dtype=torch.float32, device=device) + 1) / size - 1 for size in (height, width)
+    )
     return torch.stack(torch.broadcast_tensors(columns[None, :], rows[:, None]), -1)[None]
 
 
@@ -100,7 +102,7 @@ def departure_points(motion: Tensor, steps: int) -> Tensor:
     """
     _, height, width, _ = motion.shape
     images = motion.permute(0, 3, 1, 2)
-    here, before, points = _centres(height, width), motion, []
+    here, before, points = _centres(height, width, motion.device), motion, []
     for _ in range(steps):
         now = sample(images, here).permute(0, 2, 3, 1)
         here = here - 1.5 * now + 0.5 * before

@@ -106,7 +106,7 @@ def correlate(images: Tensor, taps: Sequence[float], *, across: bool) -> Tensor:
     convolution of one channel.
     """
     size, half = images.shape[-1 if across else -2], len(taps) // 2
-    band = _band(tuple(taps), size).to(images)
+    band = _band_on(tuple(taps), size, images.device, images.dtype)
     result = torch.empty_like(images)
     for start in range(0, size, _BLOCK):
         block = slice(start, start + _BLOCK)
@@ -129,6 +129,12 @@ def _band(taps: tuple[float, ...], size: int) -> Tensor:
     return band
 
 
+@functools.lru_cache(maxsize=64)
+def _band_on(taps: tuple[float, ...], size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """:func:`_band` on a device; copied to it once, since a CUDA graph cannot record a copy from the CPU."""
+    return _band(taps, size).to(device, dtype)
+
+
 def resize(images: Tensor, size: Any) -> Tensor:
     """Resize images (B, C, H, W) to ``size`` bilinearly; halving gives the mean of 2 x 2 pixels."""
     return F.interpolate(images, size=list(size), mode="bilinear", align_corners=False)
@@ -144,8 +150,8 @@ def _equations(terms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         Coupling (B, H, W), right side and 1 / diagonal (B, 2, H, W).
     """
     inside = terms.new_full(terms.shape[-2:], 4)
-    inside[[0, -1]] -= 1
-    inside[:, [0, -1]] -= 1
+    for edge in (inside[0], inside[-1], inside[:, 0], inside[:, -1]):
+        edge.sub_(1)
     return terms[:, 1], terms[:, 3:5], 1 / (inside + terms[:, [0, 2]])
 
 

@@ -14,6 +14,7 @@ COMMANDS = {
     "archive": Command("hko7env.commands.archive.main", "make, inspect and change archives of radar frames"),
     "score": Command("hko7env.commands.score", "score a file of forecasts made elsewhere", RESUMES),
     "train": Command("agents.commands.train", "train a network on an archive or on synthetic rain", RESUMES),
+    "checkpoint": Command("agents.commands.checkpoint", "take a training to another machine, in parts"),
     "calibrate": Command("agents.commands.calibrate", "make a prior for agents.calibrated_flow from archives", RESUMES),
     "animate": Command("hko7env.commands.animate", "animate one forecast beside what was observed"),
     "links": Command("agents.commands.links", "draw the locations that the links of a TrajGRU read"),

@@ -15,6 +15,7 @@ from hko7env.commands.archive.main import COMMANDS as ARCHIVE_COMMANDS
 from hko7env.commands.main import COMMANDS, main
 from hko7env.loading import available
 from tests.helpers.markdown import PAGES, ROOT, blocks, command_lines
+from tools import gpu_plan
 
 WITH_PYTHON = [page for page in PAGES if any(block.language == "python" for block in blocks(page))]
 WITH_COMMANDS = [page for page in PAGES if command_lines(page)]
@@ -118,6 +119,9 @@ def check(words):
     """Let the real parser read one command line, or fail."""
     if words[0] == "torchrun":
         words = words[words.index("tools/train.py") - 1 :]
+    if words[1:2] == ["tools/gpu_plan.py"]:
+        assert gpu_plan.main([*words[2:], "--dry-run"]) == 0, words
+        return
     if words[1:] and words[1].startswith("tools/"):
         assert (ROOT / words[1]).is_file(), words
         words = ["hko7env", words[1].removeprefix("tools/").removesuffix(".py").replace("_", "-"), *words[2:]]
@@ -147,6 +151,8 @@ def test_every_flag_that_is_mentioned_exists(capsys):
     for words in commands:
         with pytest.raises(SystemExit):
             assert main([*words, "--help"]) == 0, words
+    with pytest.raises(SystemExit):
+        gpu_plan.main(["--help"])
     known = set(re.findall(r"--[a-z][\w-]*", capsys.readouterr().out))
     for page in PAGES:
         code = " ".join(re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)))

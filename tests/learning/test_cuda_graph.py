@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from agents.learning.batch import Batch
-from agents.learning.cuda_graph import GraphedLoss
+from agents.learning.cuda_graph import GraphedForecast, GraphedLoss
 from agents.learning.loss import rain_loss
 from agents.learning.train_config import Optimisation
 from agents.learning.trainer import Trainer
@@ -92,6 +92,28 @@ def test_training_and_online_learning_by_graphs_end_with_the_same_weights(tmp_pa
         (learn(True), learn(False)),
     ):
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_forecasts_by_a_graph_are_those_without(monkeypatch):
+    net = build("trajgru", "small", SOME, seed=1)
+    graph, sizes = GraphedForecast(net, again), (1, 2, 1)
+    for seed, rows in enumerate(sizes):
+        frames = torch.rand(rows, 5, 30, 30, generator=torch.Generator().manual_seed(seed))
+        with torch.no_grad():
+            assert torch.equal(graph(frames), net(frames))
+        assert not graph(frames).requires_grad
+    monkeypatch.setattr("agents.learning.cuda_graph.GraphedLoss", partial(GraphedLoss, record=again))
+    monkeypatch.setattr("agents.learning.network_agent.GraphedForecast", partial(GraphedForecast, record=again))
+    ahead = {}
+    for on in (True, False):
+        agent = load("agents.convgru", SOME, checkpoint="none", graph=on, device="cpu")
+        for k, frames in enumerate(STREAM[:7]):
+            shown = {"frames": frames, "present": np.ones(5, np.int8), "time": np.arange(5), "new_episode": int(k == 0)}
+            agent.store(shown)
+            agent.update()
+            ahead[on, k] = agent.predict()
+    assert all(np.array_equal(ahead[True, k], ahead[False, k]) for k in range(7))
+    assert not np.array_equal(ahead[True, 5], ahead[True, 6])
 
 
 def test_where_there_is_no_graph_it_is_said():

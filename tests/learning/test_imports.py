@@ -14,9 +14,10 @@ ORDER = (
     "batch checkpoint interrupts clipping augmentation padding held_out lead_bias advected_forecast",
     "train_config weights prefetch cuda_graph averaging training_log loss replay archive_sampler advected_sampler",
     "torch_rain distributed forecasting",
+    "device_sources",
     "validation network_agent trainer",
     "flow_training",
-    "last_layer radar_training",
+    "last_layer radar_training parts",
 )
 RANK = {module: rank for rank, line in enumerate(ORDER) for module in line.split()}
 

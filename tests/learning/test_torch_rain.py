@@ -7,6 +7,7 @@ import torch
 from agents.learning.torch_rain import TorchRain
 from hko7env.archive.hko7_facts import PIXEL_KM as KM
 from hko7env.synthetic import rain
+from hko7env.synthetic.process import HONG_KONG
 
 SHAPE = (96, 128)
 
@@ -42,7 +43,7 @@ def test_its_weather_is_that_of_the_archives(monkeypatch):
     monkeypatch.setattr(TorchRain, "_observe", lambda self, field, random: caught.append(field) or field)
     batch = TorchRain(SHAPE, 6, 40, seed=5).batch(0)[0]
     ours = statistics(batch.numpy())
-    draws = np.random.default_rng(1).normal(0, rain.BETWEEN, 40)
+    draws = np.random.default_rng(1).normal(0, HONG_KONG.between, 40)
     archive = np.array(
         [
             [m.latent for m in rain.latent(SHAPE, 6, cadence=6, start=0, key=(5, e), mean=mean)]

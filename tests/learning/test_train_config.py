@@ -33,8 +33,14 @@ def test_variations_are_stored_where_they_are_used():
 
 def test_what_is_not_stored_may_change_when_a_training_goes_on():
     fields = {field.name for field in dataclasses.fields(TrainConfig)}
-    steering = "steps valid_every patience save_seconds size checkpoint device compile graph fused threads out"
+    steering = "steps valid_every patience save_seconds size checkpoint resident device compile graph fused threads out"
     assert fields - stored_names(TrainConfig).keys() == set(steering.split())
+
+
+def test_a_share_of_synthetic_rain_is_stored_where_it_is_used():
+    assert "synthetic_rows" not in TrainConfig(synthetic_size=60).metadata()
+    mixed = TrainConfig(synthetic_size=60, synthetic_rows=1, split="valid", rain_candidates=2, varied=True, crop=60)
+    assert mixed.metadata()["synthetic_rows"] == 1
 
 
 @pytest.mark.parametrize("config", [TrainConfig, Config])
@@ -51,6 +57,7 @@ def test_every_option_says_what_it_does(config):
         ({"synthetic_size": 60, "varied": True}, ("synthetic_size", "varied")),
         ({"synthetic_size": 60, "crop": 30}, ("synthetic_size", "crop")),
         ({"synthetic_size": 60, "rain_candidates": 2}, ("synthetic_size", "rain_candidates")),
+        ({"synthetic_size": 60, "resident": True}, ("synthetic_size", "resident")),
         ({"schedule": "one-cycle", "decay": 0.5}, ("schedule one-cycle", "decay")),
         ({"schedule": "one-cycle", "rate_floor": 0.0}, ("schedule one-cycle", "rate_floor")),
         ({"valid": "none", "patience": 2}, ("valid none", "patience")),
@@ -71,6 +78,9 @@ def test_options_that_do_not_go_together_are_named(given, names):
         ({"weight_averaging": 1.0}, "weight_averaging must be at least 0 and below 1"),
         ({"link_rate_share": -1.0}, "link_rate_share must be at least 0"),
         ({"rate": float("nan")}, "rate must be at least 0"),
+        ({"synthetic_rows": 1}, "synthetic_rows needs synthetic_size"),
+        ({"synthetic_rows": 4, "synthetic_size": 60}, "at least 1 and below the batch of 4, got 4"),
+        ({"synthetic_rows": 1, "synthetic_size": 60, "crop": 30}, "got synthetic_size 60 and crop 30: leave crop out"),
     ],
 )
 def test_a_value_out_of_range_is_named(given, message):
