@@ -51,5 +51,7 @@ def find_frames(reader: Format, source: Path, destination: Path, report: Report)
 
 def _is_of(archive: Path, path: Path) -> bool:
     """Whether ``path`` is the archive, a file in it, or one that its writers keep beside it, such as the lock."""
+    if isinstance(path, str):  # a URL
+        return False
     beside = path.parent == archive.parent and path.name.startswith(f".{archive.name}.")
     return beside or path == archive or archive in path.parents

@@ -6,6 +6,7 @@ An import that is interrupted continues when the same command is given again.
 import argparse
 from pathlib import Path
 
+from hko7env.archive.store import is_local
 from hko7env.command_line import Parser, add_out, add_scheduler, add_workers
 from hko7env.importers import RadarImportError, Window, available_formats, import_radar
 
@@ -38,11 +39,15 @@ def _with_flags(text: str) -> str:
     return text.replace("keep_going=True", "--keep-going").replace("workers=1", "--workers 1")
 
 
+def _place(word: str) -> Path | str:
+    return Path(word) if is_local(word) else word
+
+
 def _parser() -> Parser:
     parser = Parser("hko7env archive import", __doc__ or "")
     add = parser.add_argument
     add("format", metavar="FORMAT", help=f"format of the files: {', '.join(available_formats())}, or a module")
-    add("source", type=Path, metavar="SOURCE", help="a file or folder")
+    add("source", type=_place, metavar="SOURCE", help="a file or folder, or for cf and mlcast a store's URL")
     add_out(parser, "the archive to make or to extend")
     help_text = "leave out files that cannot be read and list them at the end; default: stop at the first"
     add("--keep-going", action=argparse.BooleanOptionalAction, default=False, help=help_text)

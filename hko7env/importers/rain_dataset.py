@@ -1,0 +1,299 @@
+"""Rain or reflectivity over (time, y, x) in an open xarray dataset: what it is in, where and when, and its frames.
+
+Units and standard names are those of the CF conventions and of the mlcast specification 0.2.0 of radar datasets.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from hko7env.archive.format import OUT_OF_RANGE, iso
+from hko7env.damage import DamagedFile
+from hko7env.importers.archive_facts import ArchiveFacts, read_facts
+from hko7env.importers.contract import Mask
+from hko7env.importers.levels import METRES, MM_PER_HOUR
+
+Minutes = npt.NDArray[np.int64]
+Axis = npt.NDArray[np.float64]
+
+RATE, AMOUNT, REFLECTIVITY = "rain rate", "rain amount of a time step", "reflectivity"
+UNITS: dict[str, dict[str, float]] = {  # what it is -> units in lower case -> factor to mm/h, mm or dBZ
+    RATE: MM_PER_HOUR,
+    AMOUNT: {"mm": 1.0, "kg m-2": 1.0},
+    REFLECTIVITY: {"dbz": 1.0},
+}
+STANDARD_NAMES = {
+    "rainfall_flux": RATE, "precipitation_flux": RATE, "equivalent_reflectivity_factor": REFLECTIVITY,
+    "rainfall_amount": AMOUNT, "precipitation_amount": AMOUNT,
+}  # fmt: skip
+REGULAR_FROM = "consistent_timestep_start"  # attribute of a dataset whose time step varied before
+SAMPLED_FRAMES = 25  # that show which locations are out of range
+_MAX_BLOCK = 1 << 24  # values of a chunk that is kept for the frames after the first
+
+Choice = Callable[[Any], str | None]  # takes a dataset and names its variable of rain
+
+
+class Quantity(NamedTuple):
+    """What the values of a variable are, and the factor that takes them to mm/h, mm or dBZ."""
+
+    kind: str
+    factor: float
+
+
+class TimeAxis(NamedTuple):
+    """The times of a dataset.
+
+    Attributes:
+        times: (N,) minutes since 1970-01-01, as stored.
+        first: Number of the first frame from which the time step is regular.
+        shortest: The smallest distance in minutes of times, those that are listed as missing included; 0 for one time.
+        longest: The largest one.
+        regular: Whether all distances are multiples of the smallest one.
+    """
+
+    times: Minutes
+    first: int
+    shortest: int
+    longest: int
+    regular: bool
+
+
+@dataclass(frozen=True, eq=False)
+class RainDataset:
+    """The variable of rain or reflectivity of an open dataset.
+
+    Attributes:
+        data: The ``xarray.Dataset``.
+        variable: The variable over (time, y, x).
+        quantity: What its values are.
+        axis: Its times.
+        facts: Those of the archive, if the dataset is an exported one.
+        flips: Steps, 1 or -1, along y and x that put north first and west first.
+        y: (H,) coordinates of the rows in metres, north to south.
+        x: (W,) coordinates of the columns in metres, west to east.
+        chunk: Frames in a chunk.
+    """
+
+    data: Any
+    variable: Any
+    quantity: Quantity
+    axis: TimeAxis
+    facts: ArchiveFacts | None
+    flips: tuple[int, int]
+    y: Axis
+    x: Axis
+    chunk: int
+
+    def frame(self, number: int) -> npt.NDArray[np.float64]:
+        """(H, W) float64 frame ``number`` in mm/h or dBZ, north and west first; NaN where there are no data."""
+        if not 0 <= number < len(self.axis.times):
+            raise DamagedFile(
+                f"there is no frame {number}, it holds {len(self.axis.times)}: it changed while it was read"
+            )
+        first = number // self.chunk * self.chunk
+        values = self._block(first)[number - first] if self.chunk > 1 else self.variable[number].values
+        flip_y, flip_x = self.flips
+        factor = self.quantity.factor * (60 / self.axis.shortest if self.quantity.kind == AMOUNT else 1.0)
+        return np.asarray(np.asarray(values, np.float64)[::flip_y, ::flip_x] * factor)
+
+    @cached_property
+    def outside(self) -> Mask:
+        """(H, W) bool, True out of range: where more than half of some frames have no data.
+
+        Frames without any data do not count, nor do those before the time step is regular.
+        """
+        if self.facts is not None:
+            flip_y, flip_x = self.flips
+            return np.asarray(self.facts.mask == OUT_OF_RANGE)[::flip_y, ::flip_x]
+        numbers = np.unique(np.linspace(self.axis.first, len(self.axis.times) - 1, SAMPLED_FRAMES).astype(int))
+        unknown = [np.isnan(self.frame(int(number))) for number in numbers]
+        votes = [one for one in unknown if not one.all()] or unknown
+        return np.asarray(2 * np.sum(votes, axis=0) > len(votes))
+
+    def _block(self, first: int) -> npt.NDArray[Any]:
+        kept: dict[int, npt.NDArray[Any]] = self._blocks
+        if first not in kept:
+            kept.clear()
+            kept[first] = np.asarray(self.variable[first : first + self.chunk].values)
+        return kept[first]
+
+    @cached_property
+    def _blocks(self) -> dict[int, npt.NDArray[Any]]:
+        return {}
+
+
+def describe(data: Any, choose: Choice) -> RainDataset | None:
+    """Find out what a dataset holds; frames are not read.
+
+    Args:
+        data: An open ``xarray.Dataset``, times decoded.
+        choose: Names the variable of rain or reflectivity, such as :func:`by_units`.
+
+    Returns:
+        None if there is no such variable.
+
+    Raises:
+        DamagedFile: Units, coordinates or times are missing, unknown or contradictory.
+    """
+    name = choose(data)
+    if name is None:
+        return None
+    variable = data[name]
+    quantity = quantity_of(variable)
+    if quantity is None:
+        return None
+    time, *space = (str(dimension) for dimension in variable.dims)
+    _check_order(data, *space)
+    axis = _time_axis(data, time)
+    if quantity.kind == AMOUNT and not 0 < axis.shortest == axis.longest:
+        raise DamagedFile(f"{name} is an amount of rain, and {why_irregular(axis)}")
+    y, x = (_metres(data, dimension) for dimension in space)
+    flips = (-1 if len(y) > 1 and y[1] > y[0] else 1), (-1 if len(x) > 1 and x[1] < x[0] else 1)
+    chunks = variable.encoding.get("chunks")
+    small = chunks is not None and chunks[0] * variable[0].size <= _MAX_BLOCK
+    facts = read_facts(data)
+    if facts is not None and (facts.mask.shape != variable.shape[1:] or len(facts.status) != len(variable)):
+        raise DamagedFile(f"mask or status of the exported archive are of another size than {name}: export it again")
+    return RainDataset(
+        data, variable, quantity, axis, facts, flips, y[:: flips[0]], x[:: flips[1]], chunks[0] if small else 1
+    )
+
+
+def by_units(data: Any) -> str | None:
+    """Name of the variable over time, y and x in units of reflectivity or rain. Raises DamagedFile for several."""
+    return _only([str(name) for name in data.data_vars if over_time(data, name) and quantity_of(data[name])])
+
+
+def by_standard_name(data: Any) -> str | None:
+    """Name of the one data variable, by a standard name of the mlcast specification.
+
+    Raises:
+        DamagedFile: A variable over time, y and x has another standard name, or there is none or several.
+    """
+    names = [str(name) for name, variable in data.data_vars.items() if variable.ndim == 3]
+    for name in names:
+        given = data[name].attrs.get("standard_name")
+        if given not in STANDARD_NAMES:
+            raise DamagedFile(
+                f"variable {name} has the standard name {given!r}, expected one of {', '.join(STANDARD_NAMES)}"
+            )
+        if not over_time(data, name):
+            raise DamagedFile(f"{data[name].dims[0]}, the first dimension of {name}, is no time: expected (time, y, x)")
+        quantity_of(data[name])
+    if not names:
+        raise DamagedFile(f"no variable over (time, y, x) has a standard name such as {next(iter(STANDARD_NAMES))}")
+    return _only(names)
+
+
+def quantity_of(variable: Any) -> Quantity | None:
+    """What a variable is in, by its standard name, or else by its units; None if neither is of rain.
+
+    Raises:
+        DamagedFile: The units are not those of the standard name.
+    """
+    units = str(variable.attrs.get("units", "")).strip().lower()
+    name = str(variable.attrs.get("standard_name", "")).strip()
+    if name in STANDARD_NAMES:
+        known = UNITS[STANDARD_NAMES[name]]
+        if units not in known:
+            raise DamagedFile(
+                f"variable {variable.name} is {name} in {variable.attrs.get('units', 'no units')!r}, expected one of "
+                f"{', '.join(known)}"
+            )
+        return Quantity(STANDARD_NAMES[name], known[units])
+    found = [Quantity(kind, UNITS[kind][units]) for kind in (RATE, REFLECTIVITY) if units in UNITS[kind]]
+    return found[0] if found else None
+
+
+def over_time(data: Any, name: Any) -> bool:
+    """Whether a variable has three dimensions, the first of them a decoded time."""
+    return data[name].ndim == 3 and np.issubdtype(data[data[name].dims[0]].dtype, np.datetime64)
+
+
+def _only(names: list[str]) -> str | None:
+    if len(names) > 1:
+        raise DamagedFile(f"several variables are rain or reflectivity: {', '.join(names)}; keep one")
+    return names[0] if names else None
+
+
+def _check_order(data: Any, y: str, x: str) -> None:
+    for name, other in ((y, "x"), (x, "y")):
+        known = data[name].attrs if name in data.coords else {}
+        if known.get("standard_name") == f"projection_{other}_coordinate" or known.get("axis") == other.upper():
+            raise DamagedFile(f"the dimensions are (time, {y}, {x}), and {name} is {other}: expected (time, y, x)")
+
+
+def _time_axis(data: Any, dimension: str) -> TimeAxis:
+    values = data[dimension].values
+    absent = np.flatnonzero(np.isnat(values))
+    if len(absent):
+        raise DamagedFile(f"{dimension} number {absent[0]} is not a time (NaT)")
+    times = _minutes(values)
+    missing = _missing_times(data)
+    both = np.intersect1d(times, missing)
+    if len(both):
+        raise DamagedFile(f"missing_times has {iso(int(both[0]))}, and {dimension} has it too: one of them is wrong")
+    start = _regular_from(data, times)
+    regular = np.union1d(times[times >= start], missing[missing >= start])
+    steps = np.diff(regular)
+    first = int(np.argmax(times >= start)) if len(times) else 0
+    if not len(steps):
+        return TimeAxis(times, first, 0, 0, True)
+    shortest = int(steps.min())
+    return TimeAxis(times, first, shortest, int(steps.max()), not (steps % shortest).any())
+
+
+def _missing_times(data: Any) -> Minutes:
+    if "missing_times" not in data.variables:
+        return np.empty(0, np.int64)
+    values = data["missing_times"].values
+    if not np.issubdtype(values.dtype, np.datetime64) or np.isnat(values).any():
+        raise DamagedFile("missing_times holds values that are not times")
+    return _minutes(values)
+
+
+def _regular_from(data: Any, times: Minutes) -> int:
+    """The minute from which the time step is regular."""
+    given = data.attrs.get(REGULAR_FROM)
+    begin = int(times.min()) if len(times) else 0
+    if given is None:
+        return begin
+    try:
+        start = int(np.datetime64(str(given).strip().removesuffix("Z"), "m").astype(np.int64))
+    except ValueError as error:
+        raise DamagedFile(f"attribute {REGULAR_FROM} is {given!r}, expected an ISO time") from error
+    if len(times) and start > times.max():
+        raise DamagedFile(f"attribute {REGULAR_FROM} is {given}, after the last time")
+    return start
+
+
+def _minutes(values: npt.NDArray[Any]) -> Minutes:
+    return values.astype("datetime64[m]").astype(np.int64)
+
+
+def why_irregular(axis: TimeAxis) -> str:
+    """Why a rain rate cannot be had from amounts at these times, and what to do."""
+    if len(axis.times) < 2:
+        return "one frame does not show its time step"
+    return (
+        f"its time step varies from {axis.shortest} to {axis.longest} min: list gaps in missing_times, or say "
+        f"from when it is regular in the attribute {REGULAR_FROM}"
+    )
+
+
+def _metres(data: Any, dimension: str) -> Axis:
+    """A coordinate in metres. Raises DamagedFile if it is missing or not a length."""
+    if dimension not in data.coords:
+        raise DamagedFile(f"dimension {dimension} has no coordinate, so north and west are unknown")
+    units = str(data[dimension].attrs.get("units", "m")).strip().lower()
+    factor = METRES.get(units)
+    if factor is None:
+        raise DamagedFile(f"coordinate {dimension} is in {units}, expected m or km: project it")
+    values = np.asarray(data[dimension].values, np.float64) * factor
+    if not values.size or not np.isfinite(values).all():
+        raise DamagedFile(f"coordinate {dimension} is empty or has values that are not finite")
+    return values
