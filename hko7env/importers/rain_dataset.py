@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hko7env.archive.format import OUT_OF_RANGE, iso
-from hko7env.damage import DamagedFile
+from hko7env.damage import DAMAGE, DamagedFile
 from hko7env.importers.archive_facts import ArchiveFacts, read_facts
 from hko7env.importers.contract import Mask
 from hko7env.importers.levels import METRES, MM_PER_HOUR
@@ -110,9 +110,20 @@ class RainDataset:
             flip_y, flip_x = self.flips
             return np.asarray(self.facts.mask == OUT_OF_RANGE)[::flip_y, ::flip_x]
         numbers = np.unique(np.linspace(self.axis.first, len(self.axis.times) - 1, SAMPLED_FRAMES).astype(int))
-        unknown = [np.isnan(self.frame(int(number))) for number in numbers]
+        unknown = [np.isnan(frame) for number in numbers if (frame := self._sample(int(number))) is not None]
+        if not unknown:
+            raise DamagedFile(f"none of {len(numbers)} frames can be read")
         votes = [one for one in unknown if not one.all()] or unknown
         return np.asarray(2 * np.sum(votes, axis=0) > len(votes))
+
+    def _sample(self, number: int) -> npt.NDArray[np.float64] | None:
+        """A frame, or None if it is damaged, which is reported when its turn comes."""
+        try:
+            return self.frame(number)
+        except OSError:  # of the connection or the disk
+            raise
+        except DAMAGE:
+            return None
 
     def _block(self, first: int) -> npt.NDArray[Any]:
         kept: dict[int, npt.NDArray[Any]] = self._blocks

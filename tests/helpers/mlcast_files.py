@@ -3,10 +3,13 @@
 import functools
 import http.server
 import threading
+import warnings
 from contextlib import contextmanager
 
+import numcodecs
 import numpy as np
 import pytest
+import zarr
 
 from hko7env.archive.format import minutes
 
@@ -45,29 +48,15 @@ def dataset(values, *, step=5, missing=(), spacing=1.0, length="km", south_up=Fa
     return data
 
 
-def write_store(data, path, *, chunk=1, zarr_format=2, name="rainfall_amount", **encoding):
+def write_store(data, path, *, chunk=1, zarr_format=2, **encoding):
     """Write a dataset with zstd and ``chunk`` time steps a chunk."""
-    import numcodecs
-    import zarr
-
-    codec = (
-        {"compressor": numcodecs.Zstd(level=5)}
-        if zarr_format == 2
-        else {"compressors": [zarr.codecs.ZstdCodec(level=5)]}
-    )
-    size = tuple(data[name].shape[1:])
-    with pytest.warns() if zarr_format == 3 else functools.partial(contextmanager, _nothing)()():
-        data.to_zarr(
-            path,
-            zarr_format=zarr_format,
-            consolidated=True,
-            encoding={name: {"chunks": (chunk, *size), **codec, **encoding}},
-        )
+    name = next(name for name in data.data_vars if data[name].ndim == 3)
+    codec = numcodecs.Zstd(level=5) if zarr_format == 2 else zarr.codecs.ZstdCodec(level=5)
+    about = {"chunks": (chunk, *data[name].shape[1:]), "compressors": (codec,), **encoding}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # xarray's own, of consolidated metadata
+        data.to_zarr(path, zarr_format=zarr_format, consolidated=True, encoding={name: about})
     return path
-
-
-def _nothing():
-    yield
 
 
 def _times(step, numbers):
@@ -75,19 +64,37 @@ def _times(step, numbers):
     return minute.astype("datetime64[m]").astype("datetime64[ns]")
 
 
+class ObjectStore(http.server.SimpleHTTPRequestHandler):
+    """Files over HTTP, and as much of S3 as reading needs: objects, errors as XML and a list that is empty."""
+
+    def do_GET(self):
+        if "list-type=2" in self.path:
+            self._answer(200, "<ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>")
+        else:
+            super().do_GET()
+
+    def send_error(self, code, *_):
+        self._answer(code, "<Error><Code>NoSuchKey</Code><Message>none</Message></Error>")
+
+    def _answer(self, code, text):
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(text.encode())
+
+    def log_message(self, *arguments):
+        self.server.requests.append(self.path)
+
+
 @contextmanager
 def served(folder):
-    """The URL of a folder on this machine, over HTTP; ``requests`` of the server are the paths that were read."""
-    requests = []
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *arguments):
-            requests.append(self.path)
-
-    handler = functools.partial(Handler, directory=str(folder))
+    """The URL of a folder on this machine, and the paths that were read from there so far."""
+    handler = functools.partial(ObjectStore, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.requests = []
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}", requests
+            yield f"http://127.0.0.1:{server.server_port}", server.requests
         finally:
             server.shutdown()
