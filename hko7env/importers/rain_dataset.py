@@ -32,7 +32,7 @@ STANDARD_NAMES = {
 }  # fmt: skip
 REGULAR_FROM = "consistent_timestep_start"  # attribute of a dataset whose time step varied before
 SAMPLED_FRAMES = 25  # that show which locations are out of range
-_MAX_BLOCK = 1 << 24  # values of a chunk that is kept for the frames after the first
+_BLOCK_VALUES, _BLOCK_FRAMES = 1 << 24, 60  # that are read at once and kept
 
 Choice = Callable[[Any], str | None]  # takes a dataset and names its variable of rain
 
@@ -75,7 +75,7 @@ class RainDataset:
         flips: Steps, 1 or -1, along y and x that put north first and west first.
         y: (H,) coordinates of the rows in metres, north to south.
         x: (W,) coordinates of the columns in metres, west to east.
-        chunk: Frames in a chunk.
+        frames: Reads its frames as they are stored.
     """
 
     data: Any
@@ -86,7 +86,7 @@ class RainDataset:
     flips: tuple[int, int]
     y: Axis
     x: Axis
-    chunk: int
+    frames: "FrameBlocks"
 
     def frame(self, number: int) -> npt.NDArray[np.float64]:
         """(H, W) float64 frame ``number`` in mm/h or dBZ, north and west first; NaN where there are no data."""
@@ -94,11 +94,9 @@ class RainDataset:
             raise DamagedFile(
                 f"there is no frame {number}, it holds {len(self.axis.times)}: it changed while it was read"
             )
-        first = number // self.chunk * self.chunk
-        values = self._block(first)[number - first] if self.chunk > 1 else self.variable[number].values
         flip_y, flip_x = self.flips
         factor = self.quantity.factor * (60 / self.axis.shortest if self.quantity.kind == AMOUNT else 1.0)
-        return np.asarray(np.asarray(values, np.float64)[::flip_y, ::flip_x] * factor)
+        return np.asarray(self.frames.read(number), np.float64)[::flip_y, ::flip_x] * factor
 
     @cached_property
     def outside(self) -> Mask:
@@ -125,16 +123,39 @@ class RainDataset:
         except DAMAGE:
             return None
 
-    def _block(self, first: int) -> npt.NDArray[Any]:
-        kept: dict[int, npt.NDArray[Any]] = self._blocks
-        if first not in kept:
-            kept.clear()
-            kept[first] = np.asarray(self.variable[first : first + self.chunk].values)
-        return kept[first]
 
-    @cached_property
-    def _blocks(self) -> dict[int, npt.NDArray[Any]]:
-        return {}
+class FrameBlocks:
+    """The frames of a variable; a block of them is read at once and kept while frames are asked for in order.
+
+    Opening costs more than reading, and chunks of several frames are decoded as a whole.
+
+    Args:
+        variable: Over (time, y, x).
+        chunk: Frames in a chunk; 0 if the variable is not in memory for the next frame.
+    """
+
+    def __init__(self, variable: Any, chunk: int) -> None:
+        self._variable, self._chunk = variable, chunk
+        frame = int(np.prod(variable.shape[1:]))
+        self._ahead = max(min(_BLOCK_FRAMES, _BLOCK_VALUES // frame) // max(chunk, 1), 1) * chunk
+        self._keeps = 0 < chunk * frame <= _BLOCK_VALUES
+        self._first, self._block, self._next = 0, np.empty((0, *variable.shape[1:])), -1
+
+    def read(self, number: int) -> npt.NDArray[Any]:
+        """(H, W) frame ``number``."""
+        in_order, self._next = number == self._next, number + 1
+        if not self._keeps:
+            return np.asarray(self._variable[number].values)
+        if not self._first <= number < self._first + len(self._block):
+            self._first = number // self._chunk * self._chunk
+            try:
+                self._block = self._values(self._ahead if in_order else self._chunk)
+            except DAMAGE:  # of a later chunk, perhaps
+                self._block = self._values(self._chunk)
+        return np.asarray(self._block[number - self._first])
+
+    def _values(self, count: int) -> npt.NDArray[Any]:
+        return np.asarray(self._variable[self._first : self._first + count].values)
 
 
 def describe(data: Any, choose: Choice) -> RainDataset | None:
@@ -164,14 +185,11 @@ def describe(data: Any, choose: Choice) -> RainDataset | None:
         raise DamagedFile(f"{name} is an amount of rain, and {why_irregular(axis)}")
     y, x = (_metres(data, dimension) for dimension in space)
     flips = (-1 if len(y) > 1 and y[1] > y[0] else 1), (-1 if len(x) > 1 and x[1] < x[0] else 1)
-    chunks = variable.encoding.get("chunks")
-    small = chunks is not None and chunks[0] * variable[0].size <= _MAX_BLOCK
+    frames = FrameBlocks(variable, (variable.encoding.get("chunks") or (0,))[0])
     facts = read_facts(data)
     if facts is not None and (facts.mask.shape != variable.shape[1:] or len(facts.status) != len(variable)):
         raise DamagedFile(f"mask or status of the exported archive are of another size than {name}: export it again")
-    return RainDataset(
-        data, variable, quantity, axis, facts, flips, y[:: flips[0]], x[:: flips[1]], chunks[0] if small else 1
-    )
+    return RainDataset(data, variable, quantity, axis, facts, flips, y[:: flips[0]], x[:: flips[1]], frames)
 
 
 def by_units(data: Any) -> str | None:
