@@ -13,4 +13,4 @@ class ExportConfig:
     created_by: Annotated[str | None, "who made the dataset, as 'Name <email>'"] = None
     created_with: Annotated[str | None, "GitHub URL of the software that made it, with @version; none: hko7env"] = None
     dataset_version: Annotated[str | None, "version of the dataset, such as 1.0.0"] = None
-    identifier: Annotated[str | None, "identifier such as si-arso-rainfall_flux: country, entity, variable"] = None
+    identifier: Annotated[str | None, "identifier such as SI-arso-rainfall_flux: country, entity, variable"] = None

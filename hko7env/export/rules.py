@@ -16,12 +16,13 @@ CROP = 256  # locations
 SPACING = 1010.0  # m: 1 km, and 1 % of tolerance
 YEARS = 3
 _DAYS_PER_YEAR = 365.25
+_PART = r"-[^\W_]\w*(?<!_)"  # of an identifier
 _FORMS = {  # attribute: what it must look like, and the option that sets it
-    "license": (r"[A-Za-z0-9.+-]+", "an SPDX identifier such as CC-BY-4.0", "licence"),
+    "license": (r"[A-Za-z0-9.]+(-[A-Za-z0-9.]+)*-\d+\.\d+(-\w+)*", "an SPDX identifier such as CC-BY-4.0", "licence"),
     "mlcast_created_by": (r"[^<>]+ <[^<>@\s]+@[^<>@\s]+>", "'Name <email>'", "created_by"),
     "mlcast_created_with": (r"https://github\.com/[^/\s]+/[^/@\s]+@\S+", "a GitHub URL with @version", "created_with"),
     "mlcast_dataset_version": (r"\d+\.\d+(\.\d+)?\S*", "a version such as 1.0.0", "dataset_version"),
-    "mlcast_dataset_identifier": (r"[a-zA-Z]{2}-[^\s-]+-[^\s-]+\S*", "country-entity-variable", "identifier"),
+    "mlcast_dataset_identifier": (rf"[A-Z]{{2}}{_PART}{_PART}", "such as SI-arso-rainfall_flux", "identifier"),
 }
 
 

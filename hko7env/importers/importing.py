@@ -12,7 +12,7 @@ import numpy as np
 
 from hko7env import progress
 from hko7env.archive import Archive, create
-from hko7env.archive.format import CHUNK, GOOD, OUT_OF_RANGE, OUTLIER, SCORED, SUSPECT, iso
+from hko7env.archive.format import CHUNK, GOOD, OUT_OF_RANGE, OUTLIER, SCORED, SUSPECT, iso, minutes
 from hko7env.archive.store import is_local
 from hko7env.damage import DamagedFile
 from hko7env.importers.contract import Format, FrameSource, Grid, Levels, Mask, RadarImportError, Report, reading
@@ -34,6 +34,7 @@ def import_radar(
     destination: Path,
     *,
     window: Window | None = None,
+    period: tuple[str, str] | None = None,
     keep_going: bool = False,
     workers: int = 1,
     scheduler: str | None = None,
@@ -48,6 +49,7 @@ def import_radar(
         source: A file or folder, or the URL of a store if the format reads URLs.
         destination: Path of the archive, which is extended if it exists.
         window: The part of the grid to import; None: the whole grid.
+        period: ISO minutes of the first time to import and of the first one after, in UTC; None: all.
         keep_going: Leave out files that cannot be used instead of raising an error for the first of them.
         workers: Number of processes that decode files.
         scheduler: Address of a dask scheduler whose workers decode files instead.
@@ -64,7 +66,7 @@ def import_radar(
     place, destination = _locate(reader, source), destination.resolve()
     problems = _Problems(keep_going)
     with sole_writer(destination):
-        frames = find_frames(reader, place, destination, problems.add)
+        frames = find_frames(reader, place, destination, problems.add, _period(period))
         archive = _open_archive(reader, frames, destination, window, problems.add)
         new = _new_frames(frames, archive, problems.add)
         with (
@@ -88,6 +90,18 @@ def _locate(reader: Format, source: Path | str) -> Path:
     if not path.exists():
         raise RadarImportError(f"there is no file or folder {path}: check the path")
     return path
+
+
+def _period(period: tuple[str, str] | None) -> tuple[int, int] | None:
+    if period is None:
+        return None
+    try:
+        begin, end = minutes(period[0]), minutes(period[1])
+    except ValueError as error:
+        raise RadarImportError(f"a period is two times such as 2020-06-01T00:00, got {' '.join(period)}") from error
+    if begin >= end:
+        raise RadarImportError(f"a period begins before it ends, got {' '.join(period)}")
+    return begin, end
 
 
 class _Problems:

@@ -56,10 +56,10 @@ def from_rate(rate: npt.ArrayLike, valid: npt.ArrayLike = True, target: ZR = HKO
         (H, W) uint8 levels.
 
     Raises:
-        DamagedFile: A rate is NaN, below 0 or above MAX_RATE.
+        DamagedFile: A rate is NaN, below 0 or above MAX_RATE; by ``target``, the highest level may be more.
     """
     rates = np.where(valid, rate, 0.0)
-    _check(rates, "rain", "mm/h", 0.0, MAX_RATE)
+    _check(rates, "rain", "mm/h", 0.0, max(MAX_RATE, 1.001 * float(target.rates[-1])))
     return np.asarray(level(pixel(target.dbz(rates))), np.uint8)
 
 

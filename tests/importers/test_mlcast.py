@@ -216,6 +216,20 @@ def test_a_store_that_grew_continues(tmp_path, amounts):
     np.testing.assert_array_equal(archive.frames(0, 7), levels_of(amounts.astype(float)))
 
 
+def test_a_period_of_a_store_and_then_a_later_one(tmp_path, amounts):
+    source = write_store(dataset(amounts), tmp_path / "in.zarr")
+    for period, frames in ((("2020-06-01", "2020-06-01T00:15"), 3), (("2020-06-01T00:15", "2020-06-02"), 7)):
+        archive, _ = import_radar("mlcast", source, tmp_path / "a.zarr", period=period)
+        assert archive.times.tolist() == [START + 5 * i for i in range(frames)]
+    for period, message in (
+        (("2021-01-01", "2022-01-01"), "lies in the period"),
+        (("2021-01-01", "2021-01-01"), "begins before it ends"),
+        (("now", "2021-01-01"), "two times such as"),
+    ):
+        with pytest.raises(RadarImportError, match=message):
+            import_radar("mlcast", source, tmp_path / "b.zarr", period=period)
+
+
 def test_workers_read_the_same(tmp_path, amounts):
     source = write_store(dataset(amounts), tmp_path / "in.zarr", chunk=2)
     one, _ = import_radar("mlcast", source, tmp_path / "one.zarr")

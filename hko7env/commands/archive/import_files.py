@@ -22,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
             args.source,
             args.out,
             window=Window(*args.window) if args.window else None,
+            period=tuple(args.period) if args.period else None,
             keep_going=args.keep_going,
             workers=args.workers,
             scheduler=args.scheduler,
@@ -55,6 +56,8 @@ def _parser() -> Parser:
         "part of the grid to import, in px from its north-west corner, padded if it reaches beyond; default: all"
     )
     add("--window", type=int, nargs=4, metavar=WINDOW, help=help_text)
+    help_text = "first time to import and first one after it, such as 2020-06-01 2020-07-01, in UTC; default: all"
+    add("--period", nargs=2, metavar=("BEGIN", "END"), help=help_text)
     add_workers(parser, "the reading of files")
     add_scheduler(parser)
     return parser
