@@ -15,6 +15,7 @@ from hko7env.archive.format import OUT_OF_RANGE, iso
 from hko7env.damage import DAMAGE, DamagedFile
 from hko7env.importers.archive_facts import ArchiveFacts, read_facts
 from hko7env.importers.contract import Mask
+from hko7env.importers.dataset import check_frames
 from hko7env.importers.levels import METRES, MM_PER_HOUR
 
 Minutes = npt.NDArray[np.int64]
@@ -169,7 +170,8 @@ def describe(data: Any, choose: Choice) -> RainDataset | None:
         None if there is no such variable.
 
     Raises:
-        DamagedFile: Units, coordinates or times are missing, unknown or contradictory.
+        DamagedFile: Units, coordinates or times are missing, unknown or contradictory, or frames are
+            larger than any radar's.
     """
     name = choose(data)
     if name is None:
@@ -178,6 +180,7 @@ def describe(data: Any, choose: Choice) -> RainDataset | None:
     quantity = quantity_of(variable)
     if quantity is None:
         return None
+    check_frames(variable)
     time, *space = (str(dimension) for dimension in variable.dims)
     _check_order(data, *space)
     axis = _time_axis(data, time)

@@ -18,7 +18,7 @@ from hko7env.archive.format import OUT_OF_RANGE, SCORED
 from hko7env.archive.store import is_local
 from hko7env.damage import DAMAGE, DamagedFile, reason
 from hko7env.importers.contract import DecodedFrame, Format, Grid, RadarImportError
-from hko7env.importers.dataset import check_axes, check_complete, check_frames, is_store, open_dataset
+from hko7env.importers.dataset import check_axes, check_complete, is_store, open_dataset
 from hko7env.importers.levels import MARSHALL_PALMER, describe_conversion, formula, from_rate, from_reflectivity
 from hko7env.importers.rain_dataset import (
     AMOUNT,
@@ -56,8 +56,8 @@ class Cf(Format):
         Frames before the time step is regular are left out.
 
         Raises:
-            DamagedFile: Frames are larger than any radar's, values were never written, or a time is NaT. These are
-                checked here only, because an import calls this method once for each file.
+            DamagedFile: Frames are larger than any radar's, values were never written, or a time is NaT. That values
+                were written is checked here only, because an import calls this method once for each file.
         """
         with _connected(path):
             check_axes(path)
@@ -65,7 +65,6 @@ class Cf(Format):
             with _reading(path, self.choose) as rain:
                 if rain is None:
                     return None
-                check_frames(rain.variable)
                 self.check(rain)
                 names = [str(rain.variable.name), *map(str, rain.variable.dims)]
             check_complete(path, names)
