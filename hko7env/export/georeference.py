@@ -30,7 +30,7 @@ class Georeference(NamedTuple):
 
 def georeference(archive: Archive) -> Georeference:
     """Describe the coordinate reference system of an archive as well as its text and the installed packages allow."""
-    plain: dict[str, Any] = dict(crs_attributes(archive.crs)) if archive.crs else {}
+    text, plain = archive.crs, _as_stored(archive.crs)
     if not archive.crs:
         return Georeference(plain, why_unknown="the archive has no coordinate reference system")
     try:
@@ -38,8 +38,7 @@ def georeference(archive: Archive) -> Georeference:
     except ImportError:
         return Georeference(plain, why_unknown=f"latitudes and WKT need {PACKAGE}")
     try:
-        text = archive.crs
-        crs = pyproj.CRS.from_cf(json.loads(text)) if text.startswith("{") else pyproj.CRS.from_user_input(text)
+        crs = pyproj.CRS.from_cf(plain) if text.startswith("{") else pyproj.CRS.from_user_input(text)
         to_degrees = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
         longitude, latitude = to_degrees.transform(*np.meshgrid(archive.x, archive.y))
     except (pyproj.exceptions.ProjError, ValueError, KeyError) as error:
@@ -49,3 +48,10 @@ def georeference(archive: Archive) -> Georeference:
     cf = {name: value for name, value in crs.to_cf().items() if value is not None}
     wkt = crs.to_wkt()
     return Georeference({**cf, **plain, "crs_wkt": wkt, "spatial_ref": wkt}, latitude, longitude)
+
+
+def _as_stored(crs: str) -> dict[str, Any]:
+    """The attributes that need no package: a PROJ string, WKT, or the CF attributes that an import kept as JSON."""
+    if crs.startswith("{"):
+        return dict(json.loads(crs))
+    return dict(crs_attributes(crs)) if crs else {}

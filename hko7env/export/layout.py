@@ -59,7 +59,13 @@ def make_layout(archive: Archive, config: ExportConfig, place: Georeference) -> 
         place: Its georeference.
     """
     missing = missing_times(archive)
-    values = {"time": archive.times, STATUS: archive.status, MASK: archive.mask, "y": archive.y, "x": archive.x}
+    values: dict[str, npt.NDArray[Any]] = {
+        "time": archive.times,
+        STATUS: archive.status,
+        MASK: archive.mask,
+        "y": archive.y,
+        "x": archive.x,
+    }
     arrays = {name: _like_archive(name, array) for name, array in values.items()}
     arrays["crs"] = Array(np.zeros((), np.int32), (), {"long_name": ARRAYS["crs"][3]["long_name"], **place.attributes})
     if 0 < len(missing) <= MAX_AXIS:

@@ -6,7 +6,7 @@ import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -28,6 +28,8 @@ _LEVEL = 3  # of zstd
 _CHANGING = "mlcast_created_on"  # the attribute that differs between two exports of one archive
 
 Step = Callable[[int], Any]
+Version = Literal[2, 3]  # of the zarr format
+_VERSIONS: dict[str, Version] = {"2": 2, "3": 3}
 
 
 def export_archive(
@@ -65,7 +67,7 @@ def export_archive(
         if out.exists():
             raise FileExistsError(f"{out} exists already: choose another name")
         if out.suffix == ".zarr":
-            _write_zarr(out, archive, layout, table, int(chosen.zarr_format), report)
+            _write_zarr(out, archive, layout, table, _VERSIONS[chosen.zarr_format], report)
         else:
             _write_netcdf(out, archive, layout, table, report)
     return broken_rules(archive, layout, place)
@@ -85,7 +87,7 @@ def _batch_size(archive: Archive) -> int:
 # ---------------------------------------------------------------- zarr
 
 
-def _write_zarr(out: Path, archive: Archive, layout: Layout, table: Rates, version: int, step: Step) -> None:
+def _write_zarr(out: Path, archive: Archive, layout: Layout, table: Rates, version: Version, step: Step) -> None:
     partial = out.with_name(f".{out.name}.partial")
     group = _begun(partial, layout, version)
     if group is None:
@@ -103,7 +105,7 @@ def _write_zarr(out: Path, archive: Archive, layout: Layout, table: Rates, versi
     partial.rename(out)
 
 
-def _begun(partial: Path, layout: Layout, version: int) -> zarr.Group | None:
+def _begun(partial: Path, layout: Layout, version: Version) -> zarr.Group | None:
     """The store that an earlier call began, or None if there is none of this archive and these options."""
     if not partial.exists():
         return None
@@ -116,7 +118,7 @@ def _begun(partial: Path, layout: Layout, version: int) -> zarr.Group | None:
     return group if same else None
 
 
-def _make_store(path: Path, archive: Archive, layout: Layout, version: int) -> zarr.Group:
+def _make_store(path: Path, archive: Archive, layout: Layout, version: Version) -> zarr.Group:
     """Make a store without frames; its attributes are written last, so that a half-made one is recognized."""
     group = zarr.open_group(path, mode="w-", zarr_format=version)
     for name, array in layout.arrays.items():
@@ -129,7 +131,7 @@ def _make_store(path: Path, archive: Archive, layout: Layout, version: int) -> z
 
 
 def _make_array(
-    group: zarr.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], array: Array, version: int
+    group: zarr.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], array: Array, version: Version
 ) -> Any:
     is_rain = name == RAIN
     chunks = (1, *shape[1:]) if is_rain else tuple(min(size, TIME_CHUNK) for size in shape)
@@ -152,7 +154,7 @@ def _make_array(
     )
 
 
-def _frames_written(partial: Path, archive: Archive, version: int) -> int:
+def _frames_written(partial: Path, archive: Archive, version: Version) -> int:
     """Number of frames of complete batches: a stopped writer may have written those of its last one in any order."""
     folder = partial / RAIN / "c" if version == 3 else partial / RAIN
     first_missing = bisect_left(range(len(archive)), True, key=lambda i: not (folder / str(i) / "0" / "0").exists())

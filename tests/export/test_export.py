@@ -274,6 +274,20 @@ def test_large_splits_fit_into_netcdf(tmp_path):
     assert again.splits == archive.splits
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_cf_attributes_of_a_projection_come_back(tmp_path, kind):
+    """As an import keeps them where a dataset has neither a PROJ string nor WKT."""
+    crs = {"grid_mapping_name": "lambert_conformal_conic", "standard_parallel": [46.0, 47.0]}
+    archive = archive_of(tmp_path / "a.archive", np.ones((2, 4, 4), np.uint8), crs=json.dumps(crs, sort_keys=True))
+    again, _ = export_and_import(archive, tmp_path, kind)
+    assert_same(again, archive)
+    with pytest.importorskip("xarray").open_dataset(
+        tmp_path / KINDS[kind][0], engine="h5netcdf" if kind == "netCDF" else "zarr"
+    ) as data:
+        assert data.crs.attrs["grid_mapping_name"] == crs["grid_mapping_name"]
+        assert np.asarray(data.crs.attrs["standard_parallel"]).tolist() == [46.0, 47.0]
+
+
 def test_real_radar_comes_back(shared, tmp_path):
     """Slovenia's first hours: gaps, suspect frames, hidden cells."""
     folder = shared / "arso"

@@ -16,7 +16,7 @@ import numpy as np
 from hko7env.archive.format import FORMAT as ARCHIVE_FORMAT
 from hko7env.archive.format import OUT_OF_RANGE, SCORED
 from hko7env.archive.store import is_local
-from hko7env.damage import DAMAGE, DamagedFile, reason
+from hko7env.damage import DamagedFile, reason
 from hko7env.importers.contract import DecodedFrame, Format, Grid, RadarImportError
 from hko7env.importers.dataset import check_axes, check_complete, is_store, open_dataset
 from hko7env.importers.levels import MARSHALL_PALMER, describe_conversion, formula, from_rate, from_reflectivity
@@ -31,6 +31,7 @@ from hko7env.importers.rain_dataset import (
 )
 from hko7env.units import HKO7
 
+_CLIENTS = ("aiohttp", "aiobotocore", "botocore")  # whose errors are not all OSError
 _METADATA = ("zarr.json", ".zmetadata", ".zgroup")  # one of them changes when a store grows
 
 
@@ -205,7 +206,8 @@ def _connected(place: Path | str) -> Iterator[None]:
     except (DamagedFile, RadarImportError):
         raise
     except Exception as error:
-        if is_local(place) or (isinstance(error, DAMAGE) and not isinstance(error, OSError)):
+        of_network = isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _CLIENTS
+        if is_local(place) or not of_network:
             raise
         raise RadarImportError(
             f"{place} cannot be read ({reason(error)}): check the connection; the same command continues the import"
