@@ -1,6 +1,7 @@
 """An exported archive is the same archive when it is imported again; other programs read it as rain rates."""
 
 import json
+import shutil
 import warnings
 from pathlib import Path
 
@@ -222,6 +223,27 @@ def test_a_stopped_export_leaves_no_half_file_and_continues(tmp_path, monkeypatc
     again, _ = import_radar(fmt, tmp_path / name, tmp_path / "b.archive")
     assert again.fingerprint == archive.fingerprint
     assert not list(tmp_path.glob(".*partial*"))
+
+
+@pytest.mark.parametrize("version", ["3", "2"])
+def test_frames_of_an_unfinished_batch_are_written_again(tmp_path, monkeypatch, version):
+    """A killed writer leaves some of them, in any order."""
+    archive = archive_of(tmp_path / "a.archive", np.random.default_rng(3).integers(0, 256, (17, 4, 5)).astype(np.uint8))
+    monkeypatch.setattr(writing, "BATCH_FRAMES", 5)
+
+    def stop(frames):
+        if frames:
+            raise Stop
+
+    with pytest.raises(Stop):
+        export_archive(archive, tmp_path / "e.zarr", ExportConfig(zarr_format=version), step=stop)
+    folder = tmp_path / ".e.zarr.partial" / "rainfall_flux"
+    folder = folder / "c" if version == "3" else folder
+    for number in ("5", "6"):
+        shutil.copytree(folder / "0", folder / number)
+    export_archive(archive, tmp_path / "e.zarr", ExportConfig(zarr_format=version))
+    again, _ = import_radar("mlcast", tmp_path / "e.zarr", tmp_path / "b.archive")
+    assert again.fingerprint == archive.fingerprint
 
 
 @pytest.mark.parametrize("change", ["archive", "version", "licence", "torn"])
