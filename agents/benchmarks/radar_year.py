@@ -39,22 +39,23 @@ def measure(args: argparse.Namespace) -> Iterator[Line]:
 
 def measure_import(frames: int, side: int = SIDE) -> Iterator[Line]:
     """The lines for a dataset of ``frames`` frames of ``side`` x ``side`` px."""
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder:  # the lines come before it is removed, which takes a while
         source, archive = Path(folder) / "year.zarr", Path(folder) / "archive.zarr"
         write_dataset(source, frames, side)
         start = time.perf_counter()
         before = list(_import(source, archive, stop_at=frames // 2))
         after = list(_import(source, archive, stop_at=frames))
         seconds = time.perf_counter() - start
-        kept, found = before[-1].frames, len(Archive(str(archive)))
-    month = next((one for one in before if one.frames >= frames // 12), before[-1])
+        yield from _describe(before, after[-1].memory, len(Archive(str(archive))), seconds / frames)
+
+
+def _describe(before: list[Sample], peak: int, found: int, seconds: float) -> Iterator[Line]:
+    """The lines: samples before the kill, peak memory after it, frames found in the end, and seconds a frame."""
+    month = next((one for one in before if one.frames >= found // 12), before[-1])
     for name, one in ((MONTH, month), ("radar-year/after a half, when killed", before[-1])):
         yield line(name, 0, "", one.memory / month.memory, one.memory, frames=one.frames)
-    last = {"frames": found, "frames found from before": kept}
-    yield line(
-        "radar-year/after all, called again", seconds / frames, "ms/frame", after[-1].memory / month.memory,
-        after[-1].memory, **last,
-    )  # fmt: skip
+    counts = {"frames": found, "frames found from before": before[-1].frames}
+    yield line("radar-year/after all, called again", seconds, "ms/frame", peak / month.memory, peak, **counts)
 
 
 def write_dataset(path: Path, frames: int, side: int = SIDE) -> None:
