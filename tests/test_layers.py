@@ -22,7 +22,7 @@ LAYERS = (
     "hko7env.loading hko7env.rendering hko7env.split_view",
     "hko7env.runner",
     "hko7env.importers hko7env.synthetic",
-    "hko7env.env hko7env.testing hko7env.forecast_files",
+    "hko7env.env hko7env.testing hko7env.forecast_files hko7env.export",
     "hko7env.evaluation",
     "hko7env.report",
     "agents.optical_flow agents.networks",

@@ -57,9 +57,11 @@ def lines(medians: Mapping[str, float], reference: str, unit: str, *, per: float
         yield line(name, seconds / per, unit, seconds / medians[reference], size)
 
 
-def peak_memory() -> int:
-    """Peak memory of this process in bytes."""
-    status = Path("/proc/self/status")
+def peak_memory(process: int | str = "self") -> int:
+    """Peak memory in bytes of this process or, on Linux, of another one that is running, given by its number."""
+    status = Path(f"/proc/{process}/status")
     if status.exists():  # Linux; unlike ru_maxrss, it inherits nothing from the parent process
         return 1024 * int(status.read_text(encoding="ascii").partition("VmHWM:")[2].split()[0])
+    if process != "self":
+        raise OSError(f"the memory of process {process} is not known: it has ended, or this is not Linux")
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

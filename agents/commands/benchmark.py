@@ -30,6 +30,10 @@ TOPICS = {  # name: module of ..benchmarks, what it measures
     "flow-net": ("flow_net", "what each choice in agents.flow_net is worth: short trainings on each --archive"),
     "real-rain": ("real_rain", "scores of agents and their ratios to ROVER's on each --archive"),
     "online-learning": ("online_learning", "scores of ways to learn online, on the split valid of each --archive"),
+    "radar-year": (
+        "radar_year",
+        "memory of an import of a year of 5-minute frames from an mlcast dataset",
+    ),
     "report": ("report", "intervals of a report of ten runs at HKO-7's size, and how often they hold the truth"),
     "transition": ("transition", "a transition of TrajGRU on a GPU, in PyTorch and fused; with --list what it moves"),
     "nets": ("nets", "forecast, training step and online step of every network, or of --models, on the CPU"),

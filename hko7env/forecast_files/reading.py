@@ -54,7 +54,7 @@ class ForecastFile:
             raise FileNotFoundError(f"there is no file of forecasts at {path}: check the path")
         with naming(self.path):
             check_axes(self.path)
-            self._data = open_dataset(self.path, decode_timedelta=False, chunks=None)
+            self._data = open_dataset(self.path, decode_timedelta=False)
         try:
             with naming(self.path):
                 self.layout = read_layout(self._data, archive)

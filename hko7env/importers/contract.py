@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from hko7env.archive.format import minutes
 from hko7env.damage import DAMAGE, DamagedFile, reason
+from hko7env.units import ZR
 
 Levels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -42,6 +43,7 @@ class Grid:
         licence: The licence of the data; empty if it is unknown.
         attributes: Further attributes of the archive, such as how values become levels.
         splits: Splits of a new archive: name -> half-open ranges of ISO minutes.
+        zr: The Z-R relation of the archive; None: HKO-7's.
     """
 
     shape: tuple[int, int]
@@ -54,6 +56,7 @@ class Grid:
     licence: str
     attributes: dict[str, Any] = field(default_factory=dict)
     splits: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    zr: ZR | None = None
 
 
 class FrameSource(NamedTuple):
@@ -70,10 +73,12 @@ class DecodedFrame:
     Attributes:
         levels: (H, W) uint8 levels, northern row first, western column first; 0 where there are no data.
         no_data: (H, W) bool, True where the file has no data; None if the format cannot tell.
+        status: 0 for a good frame and 1 for a suspect one, if the file says so; None: as ``no_data`` shows.
     """
 
     levels: Levels
     no_data: Mask | None = None
+    status: int | None = None
 
 
 class Format(ABC):
@@ -84,7 +89,13 @@ class Format(ABC):
 
     Methods that read a file may raise any error of :data:`hko7env.damage.DAMAGE`; a
     :class:`hko7env.damage.DamagedFile` with the reason is best. The import then names the file.
+
+    Attributes:
+        reads_urls: Whether a source may be a URL. The methods of such a format are given it as a string where others
+            get a path.
     """
+
+    reads_urls = False
 
     def sources(self, source: Path) -> list[Path]:
         """List the files, or folders such as zarr stores, to import in order.

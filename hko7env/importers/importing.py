@@ -6,13 +6,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from hko7env import progress
 from hko7env.archive import Archive, create
-from hko7env.archive.format import CHUNK, GOOD, OUT_OF_RANGE, OUTLIER, SCORED, SUSPECT, iso
+from hko7env.archive.format import CHUNK, GOOD, OUT_OF_RANGE, OUTLIER, SCORED, SUSPECT, iso, minutes
+from hko7env.archive.store import is_local
 from hko7env.damage import DamagedFile
 from hko7env.importers.contract import Format, FrameSource, Grid, Levels, Mask, RadarImportError, Report, reading
 from hko7env.importers.formats import load_format
@@ -20,6 +21,7 @@ from hko7env.importers.scan import Frames, find_frames
 from hko7env.importers.window import Window
 from hko7env.locking import sole_writer
 from hko7env.parallel import worker_map
+from hko7env.units import ZR
 
 # Between commits; an import that is stopped decodes at most this much again
 BATCH_FRAMES, BATCH_BYTES = 24 * CHUNK, 1 << 26
@@ -28,10 +30,11 @@ MAX_NO_DATA = 0.01  # a frame without data at more than this share of the scored
 
 def import_radar(
     file_format: str | Format,
-    source: Path,
+    source: Path | str,
     destination: Path,
     *,
     window: Window | None = None,
+    period: tuple[str, str] | None = None,
     keep_going: bool = False,
     workers: int = 1,
     scheduler: str | None = None,
@@ -43,9 +46,10 @@ def import_radar(
 
     Args:
         file_format: The name of a format, as for :func:`hko7env.importers.load_format`, or an instance.
-        source: A file or folder.
+        source: A file or folder, or the URL of a store if the format reads URLs.
         destination: Path of the archive, which is extended if it exists.
         window: The part of the grid to import; None: the whole grid.
+        period: ISO minutes of the first time to import and of the first one after, in UTC; None: all.
         keep_going: Leave out files that cannot be used instead of raising an error for the first of them.
         workers: Number of processes that decode files.
         scheduler: Address of a dask scheduler whose workers decode files instead.
@@ -59,12 +63,10 @@ def import_radar(
         LockedError: Another process writes to the archive; a ValueError that names the process.
     """
     reader = load_format(file_format) if isinstance(file_format, str) else file_format
-    source, destination = source.resolve(), destination.resolve()  # workers may have another working folder
-    if not source.exists():
-        raise RadarImportError(f"there is no file or folder {source}: check the path")
+    place, destination = _locate(reader, source), destination.resolve()
     problems = _Problems(keep_going)
     with sole_writer(destination):
-        frames = find_frames(reader, source, destination, problems.add)
+        frames = find_frames(reader, place, destination, problems.add, _period(period))
         archive = _open_archive(reader, frames, destination, window, problems.add)
         new = _new_frames(frames, archive, problems.add)
         with (
@@ -74,8 +76,32 @@ def import_radar(
         ):
             decode = partial(_decode, reader, archive.scored, window)
             _append_frames(archive, new, lambda batch: mapped(decode, batch), problems.add, bar.update)
-        _apply_masks(reader, archive, source, window, problems.add)
+        _apply_masks(reader, archive, place, window, problems.add)
     return archive, list(problems.found)
+
+
+def _locate(reader: Format, source: Path | str) -> Path:
+    """The absolute path of a source, because workers may have another working folder; a URL stays as it is."""
+    if not is_local(source):
+        if not reader.reads_urls:
+            raise RadarImportError(f"this format reads files of this machine: copy {source} here, and give the path")
+        return cast(Path, source)  # formats with reads_urls take both
+    path = Path(source).resolve()
+    if not path.exists():
+        raise RadarImportError(f"there is no file or folder {path}: check the path")
+    return path
+
+
+def _period(period: tuple[str, str] | None) -> tuple[int, int] | None:
+    if period is None:
+        return None
+    try:
+        begin, end = minutes(period[0]), minutes(period[1])
+    except ValueError as error:
+        raise RadarImportError(f"a period is two times such as 2020-06-01T00:00, got {' '.join(period)}") from error
+    if begin >= end:
+        raise RadarImportError(f"a period begins before it ends, got {' '.join(period)}")
+    return begin, end
 
 
 class _Problems:
@@ -146,6 +172,7 @@ def _check_grid(grid: Grid) -> None:
 def _check_match(archive: Archive, grid: Grid) -> None:
     """Raise RadarImportError if an archive holds frames of another grid, cadence or source."""
     same = archive.shape == grid.shape and archive.crs == grid.crs and grid.cadence in (0, archive.cadence)
+    same = same and archive.zr == (grid.zr or ZR())
     same = same and np.array_equal(archive.x, grid.x) and np.array_equal(archive.y, grid.y)
     if not same or archive.attributes.get("source") != grid.source:
         raise RadarImportError(f"{archive.name} holds frames of another grid or source: import into another archive")
@@ -204,6 +231,8 @@ def _decode(reader: Format, scored: Mask, window: Window | None, frame: FrameSou
         decoded = window.frame(decoded)
     if decoded.levels.shape != scored.shape:
         return f"{name} cannot be read ({decoded.levels.shape} frame in an archive of {scored.shape})"
+    if decoded.status is not None:
+        return decoded.levels, decoded.status
     if decoded.no_data is None:
         return decoded.levels, GOOD
     missing = np.count_nonzero(decoded.no_data & scored) > MAX_NO_DATA * np.count_nonzero(scored)

@@ -44,31 +44,33 @@ def describe_conversion(to_rate: str, source_zr: str) -> dict[str, str]:
     return {"source_zr": source_zr, "conversion": f"{to_rate}, then level by {formula(HKO7)}"}
 
 
-def from_rate(rate: npt.ArrayLike, valid: npt.ArrayLike = True) -> Levels:
-    """Convert rain rates to levels by HKO-7's Z-R relation.
+def from_rate(rate: npt.ArrayLike, valid: npt.ArrayLike = True, target: ZR = HKO7) -> Levels:
+    """Convert rain rates to levels.
 
     Args:
         rate: (H, W) mm/h.
         valid: (H, W) bool; the level is 0 where it is False.
+        target: The Z-R relation of the archive.
 
     Returns:
         (H, W) uint8 levels.
 
     Raises:
-        DamagedFile: A rate is NaN, below 0 or above MAX_RATE.
+        DamagedFile: A rate is NaN, below 0 or above MAX_RATE; by ``target``, the highest level may be more.
     """
     rates = np.where(valid, rate, 0.0)
-    _check(rates, "rain", "mm/h", 0.0, MAX_RATE)
-    return np.asarray(level(pixel(HKO7.dbz(rates))), np.uint8)
+    _check(rates, "rain", "mm/h", 0.0, max(MAX_RATE, 1.001 * float(target.rates[-1])))
+    return np.asarray(level(pixel(target.dbz(rates))), np.uint8)
 
 
-def from_reflectivity(dbz: npt.ArrayLike, zr: ZR, valid: npt.ArrayLike = True) -> Levels:
-    """Convert reflectivities to rain rates by ``zr`` and these to levels by HKO-7's Z-R relation.
+def from_reflectivity(dbz: npt.ArrayLike, zr: ZR, valid: npt.ArrayLike = True, target: ZR = HKO7) -> Levels:
+    """Convert reflectivities to rain rates by ``zr`` and these to levels by ``target``.
 
     Args:
         dbz: (H, W) dBZ.
         zr: The Z-R relation of the files.
         valid: (H, W) bool; the level is 0 where it is False.
+        target: The Z-R relation of the archive.
 
     Returns:
         (H, W) uint8 levels.
@@ -77,7 +79,7 @@ def from_reflectivity(dbz: npt.ArrayLike, zr: ZR, valid: npt.ArrayLike = True) -
         DamagedFile: A reflectivity is NaN or beyond plus or minus MAX_DBZ.
     """
     _check(np.where(valid, dbz, 0.0), "reflectivity", "dBZ", -MAX_DBZ, MAX_DBZ)
-    return np.asarray(level(pixel(HKO7.dbz(zr.rate(np.where(valid, dbz, -np.inf))))), np.uint8)
+    return np.asarray(level(pixel(target.dbz(zr.rate(np.where(valid, dbz, -np.inf))))), np.uint8)
 
 
 def _check(values: npt.NDArray[Any], name: str, units: str, least: float, most: float) -> None:

@@ -57,7 +57,7 @@ class Window:
     def frame(self, whole: DecodedFrame) -> DecodedFrame:
         """The window of a frame; outside the grid its levels are 0."""
         no_data = None if whole.no_data is None else self.cut(whole.no_data.astype(np.uint8)) > 0
-        return DecodedFrame(self.cut(whole.levels), no_data)
+        return DecodedFrame(self.cut(whole.levels), no_data, whole.status)
 
     def cut(self, whole: Levels) -> Levels:
         """The window of an (H, W) uint8 array, 0 outside it."""

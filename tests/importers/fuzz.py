@@ -147,7 +147,7 @@ def opened_once(path):
         return nullcontext(data[0])
 
     try:
-        with patch.object(cf, "_open", share):
+        with patch.object(cf, "open_dataset", share):
             yield
     finally:
         for opened in data:

@@ -95,3 +95,33 @@ def test_cf_data_that_cannot_be_meant_are_named(tmp_path):
         "e.nc cannot be read",
     ):
         assert part in text
+
+
+def test_cf_amounts_need_a_regular_time_step(tmp_path):
+    pytest.importorskip("h5netcdf")
+    values = np.zeros((4, 5, 6))
+    values[:, 1, 4] = 2.0
+    data = cf_dataset(values, "mm", standard_name="rainfall_amount")
+    data.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    archive, _ = import_radar("cf", tmp_path / "a.nc", tmp_path / "a.zarr")
+    assert HKO7.rates[archive.frames(0, 1)[0, 1, 4]] == pytest.approx(2.0 * 60 / 10, rel=0.02)
+    data.isel(time=[0, 1, 3]).to_netcdf(tmp_path / "b.nc", engine="h5netcdf")
+    with pytest.raises(RadarImportError, match="time step varies from 10 to 20 min: list gaps in missing_times"):
+        import_radar("cf", tmp_path / "b.nc", tmp_path / "b.zarr")
+    nameless = cf_dataset(values, "mm")
+    nameless.to_netcdf(tmp_path / "c.nc", engine="h5netcdf")
+    with pytest.raises(RadarImportError, match="holds no radar data"):
+        import_radar("cf", tmp_path / "c.nc", tmp_path / "c.zarr")
+
+
+def test_the_range_of_a_radar_is_where_most_frames_have_data(tmp_path):
+    """One frame of an outage, be it the first, hides nothing for good."""
+    pytest.importorskip("h5netcdf")
+    values = np.zeros((5, 5, 6))
+    values[:, 0] = np.nan
+    values[0, :3] = np.nan
+    values[3] = np.nan
+    cf_dataset(values, "mm/h").to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    archive, _ = import_radar("cf", tmp_path / "a.nc", tmp_path / "a.zarr")
+    np.testing.assert_array_equal(archive.mask[:, 0], [2, 0, 0, 0, 0])
+    assert archive.status.tolist() == [1, 0, 0, 1, 0]

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from hko7env.archive.store import is_local
 from hko7env.command_line import Parser, UsageError, add_out, add_scheduler, add_workers
 from hko7env.importers import RadarImportError, Window, available_formats, format_options, import_radar, load_format
 from hko7env.options import add_options, given
@@ -27,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
             args.source,
             args.out,
             window=Window(*args.window) if args.window else None,
+            period=tuple(args.period) if args.period else None,
             keep_going=args.keep_going,
             workers=args.workers,
             scheduler=args.scheduler,
@@ -54,13 +56,17 @@ def _format_options(words: list[str]) -> Any:
     return format_options(args.format)
 
 
+def _place(word: str) -> Path | str:
+    return Path(word) if is_local(word) else word
+
+
 def _parser(config: Any) -> Parser:
     """The parser, with the options of the format if ``config`` is not None."""
     parser = Parser("hko7env archive import", __doc__ or "")
     add = parser.add_argument
     help_text = f"format of the files: {', '.join(available_formats())}, or a module; an importer of pysteps is named "
     add("format", metavar="FORMAT", help=f"{help_text}as in pysteps:fmi_pgm, and has more options")
-    add("source", type=Path, metavar="SOURCE", help="a file or folder")
+    add("source", type=_place, metavar="SOURCE", help="a file or folder, or for cf and mlcast a store's URL")
     add_out(parser, "the archive to make or to extend")
     help_text = "leave out files that cannot be read and list them at the end; default: stop at the first"
     add("--keep-going", action=argparse.BooleanOptionalAction, default=False, help=help_text)
@@ -68,6 +74,8 @@ def _parser(config: Any) -> Parser:
         "part of the grid to import, in px from its north-west corner, padded if it reaches beyond; default: all"
     )
     add("--window", type=int, nargs=4, metavar=WINDOW, help=help_text)
+    help_text = "first time to import and first one after it, such as 2020-06-01 2020-07-01, in UTC; default: all"
+    add("--period", nargs=2, metavar=("BEGIN", "END"), help=help_text)
     add_workers(parser, "the reading of files")
     add_scheduler(parser)
     if config is not None:

@@ -5,6 +5,7 @@ import sys
 from hko7env.commands.dispatch import Command, dispatch
 
 DESCRIPTION = "Make radar archives, from files or of synthetic rain, and inspect, denoise, split and pack them."
+REPEATS = "stopped; the same command continues a zarr store, and begins a netCDF file anew"
 RESUMES = "stopped; the same command continues from there"
 
 
@@ -24,6 +25,7 @@ COMMANDS = {
     "denoise": _command("denoise", "find ground clutter and write it into the static mask"),
     "mask": _command("mask", "take the static mask from a file, such as HKO-7's mask_dat.npz"),
     "pack": _command("pack", "copy a finished archive into few large files", RESUMES),
+    "export": _command("export", "write an archive as an mlcast dataset or CF netCDF", REPEATS),
     "check": _command("check", "compare a synthetic archive with HKO-7: wetness, spectrum, skill of forecasts"),
 }
 
