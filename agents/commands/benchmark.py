@@ -31,6 +31,7 @@ TOPICS = {  # name: module of ..benchmarks, what it measures
     "real-rain": ("real_rain", "scores of agents and their ratios to ROVER's on each --archive"),
     "online-learning": ("online_learning", "scores of ways to learn online, on the split valid of each --archive"),
     "report": ("report", "intervals of a report of ten runs at HKO-7's size, and how often they hold the truth"),
+    "live": ("live", "memory, latency and kill -9 of a live run, on the first --archive, with --rounds killed days"),
     "nets": ("nets", "forecast, training step and online step of every network, or of --models"),
 }
 MODELS_HELP = (
