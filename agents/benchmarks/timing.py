@@ -59,7 +59,16 @@ def lines(medians: Mapping[str, float], reference: str, unit: str, *, per: float
 
 def peak_memory() -> int:
     """Peak memory of this process in bytes."""
+    return _memory("VmHWM:")  # unlike ru_maxrss, it inherits nothing from the parent process
+
+
+def resident_memory() -> int:
+    """Bytes of memory that this process holds now; its peak where the system does not tell."""
+    return _memory("VmRSS:")
+
+
+def _memory(field: str) -> int:
     status = Path("/proc/self/status")
-    if status.exists():  # Linux; unlike ru_maxrss, it inherits nothing from the parent process
-        return 1024 * int(status.read_text(encoding="ascii").partition("VmHWM:")[2].split()[0])
+    if status.exists():  # Linux
+        return 1024 * int(status.read_text(encoding="ascii").partition(field)[2].split()[0])
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -15,6 +15,7 @@ from hko7env.naming import suggest
 TOPICS = {  # name: module of ..benchmarks, what it measures
     "scores": ("scores", "scoring one step of 20 frames"),
     "diagnostics": ("diagnostics", "what evaluate --keep diagnostics adds to scoring a step"),
+    "watch": ("watch", "memory and time of archive watch over 5,000 files, and of a poll of a folder of 100,000"),
     "stream": ("stream", "reading frames from an archive"),
     "pass": ("whole_pass", "all 6053 sequences of a test split of HKO-7's size, with the last-frame agent"),
     "synthetic": ("synthetic", "making short and long synthetic archives"),

@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
             args.format,
             args.source,
             args.out,
-            window=Window(*args.window) if args.window else None,
+            window=window_of(args),
             keep_going=args.keep_going,
             workers=args.workers,
             scheduler=args.scheduler,
@@ -41,15 +41,31 @@ def _with_flags(text: str) -> str:
 def _parser() -> Parser:
     parser = Parser("hko7env archive import", __doc__ or "")
     add = parser.add_argument
-    add("format", metavar="FORMAT", help=f"format of the files: {', '.join(available_formats())}, or a module")
+    add_format(parser)
     add("source", type=Path, metavar="SOURCE", help="a file or folder")
     add_out(parser, "the archive to make or to extend")
     help_text = "leave out files that cannot be read and list them at the end; default: stop at the first"
     add("--keep-going", action=argparse.BooleanOptionalAction, default=False, help=help_text)
-    help_text = (
-        "part of the grid to import, in px from its north-west corner, padded if it reaches beyond; default: all"
-    )
-    add("--window", type=int, nargs=4, metavar=WINDOW, help=help_text)
+    add_window(parser)
     add_workers(parser, "the reading of files")
     add_scheduler(parser)
     return parser
+
+
+def add_format(parser: Parser) -> None:
+    """Add ``FORMAT``, the format of the files."""
+    help_text = f"format of the files: {', '.join(available_formats())}, or a module"
+    parser.add_argument("format", metavar="FORMAT", help=help_text)
+
+
+def add_window(parser: Parser) -> None:
+    """Add ``--window``, the part of the grid to import."""
+    help_text = (
+        "part of the grid to import, in px from its north-west corner, padded if it reaches beyond; default: all"
+    )
+    parser.add_argument("--window", type=int, nargs=4, metavar=WINDOW, help=help_text)
+
+
+def window_of(args: argparse.Namespace) -> Window | None:
+    """The window that was given, or None. Raises RadarImportError if it is empty."""
+    return Window(*args.window) if args.window else None
