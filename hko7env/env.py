@@ -218,7 +218,9 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         self._index += 1
         over = self._index == self._stop
         if over:
-            observation = no_frames(self.task, self.schedule.slots(self._index - 1)[:INPUTS] + INPUTS * self.task.cadence)
+            observation = no_frames(
+                self.task, self.schedule.slots(self._index - 1)[:INPUTS] + INPUTS * self.task.cadence
+            )
         else:
             observation = self._observe()
         whole = self._stop - self._start == len(self.schedule)

@@ -6,6 +6,7 @@ frames, and the kills on a short day of frames cut to 96 x 96 px, fed by a proce
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -20,30 +21,33 @@ import numpy.typing as npt
 from hko7env.archive import Archive, create
 from hko7env.evaluation.run_folder import RunFolder
 from hko7env.live_run.agent_run import FORECASTS, folders
-from hko7env.live_run.health import memory, percentiles
+from hko7env.live_run.health import percentiles
 from hko7env.live_run.log import read_log
 from hko7env.live_run.service import LiveOptions, LivePlan, serve
 from hko7env.live_run.steps import STEPS
 from hko7env.schedule import INPUTS
 from hko7env.synthetic import default_archive
 
-from .timing import Line
+from .timing import Line, resident_memory
 
 LEARNER = "agents.calibrated_flow"
 AGENTS = ("agents.last_frame", "agents.rover", LEARNER)
 EARLY, LATE = 500, 5000  # steps
-LATENCY_STEPS, SHORT_DAY, CUT = 20, 120, 96
-SHARE_OF_KILLS = (0.75, 0.9, 1.0)  # of live, the feeder and live-results
+LATENCY_STEPS, SHORT_DAY = 20, 120  # steps, files
+WINDOW = ("192", "192", "96", "96")
+SPEED = "900"  # a frame every 0.4 s if they are 6 min apart
+SHARE_OF_KILLS = (0.6, 0.2, 0.1, 0.1)  # of live, watch, replay and live-results
 
 
 def measure(args: argparse.Namespace) -> Iterator[Line]:
-    """Memory, latency of ROVER and the calibrated flow, and ``--rounds`` days with kills."""
+    """Memory, latency of ROVER and the calibrated flow and, with ``--files``, ``--rounds`` days with kills."""
     source = Archive((args.archive or [str(default_archive())])[0])
     with TemporaryDirectory() as folder:
         yield measure_memory(Path(folder))
         for agent in AGENTS[1:]:
             yield measure_latency(source, agent, Path(folder) / agent)
-        yield from measure_kills(source, args.rounds, Path(folder))
+        if args.files:
+            yield from measure_kills(args.files[0], Path(args.files[1]), args.rounds, Path(folder))
 
 
 class _Feed:
@@ -75,14 +79,19 @@ def measure_memory(folder: Path) -> Line:
         steps = sum(1 for _ in (folder / "memory/steps.jsonl").open()) if (folder / "memory").exists() else 0
         for mark in (EARLY, LATE):
             if steps >= mark:
-                held.setdefault(mark, memory())
+                held.setdefault(mark, resident_memory())
         return feed.over
 
     agents: dict[str, dict[str, Any]] = {"agents.last_frame": {}, LEARNER: {}}
     plan = LivePlan(agents, str(folder / "tiny.zarr"), options=LiveOptions(formats="none", poll=0.001))
     serve(plan, folder / "memory", stopped=stopped, sleep=feed.sleep)
     ratio = held[LATE] / held[EARLY]
-    return {"name": f"live/memory after {LATE} steps", "bytes": held[LATE], "early": held[EARLY], "ratio": round(ratio, 4)}
+    return {
+        "name": f"live/memory after {LATE} steps",
+        "bytes": held[LATE],
+        "early": held[EARLY],
+        "ratio": round(ratio, 4),
+    }
 
 
 def measure_latency(source: Archive, agent: str, folder: Path) -> Line:
@@ -108,100 +117,91 @@ def measure_latency(source: Archive, agent: str, folder: Path) -> Line:
     }
 
 
-def measure_kills(source: Archive, repetitions: int, folder: Path) -> Iterator[Line]:
-    """Days whose processes are killed at random moments, compared with a day without."""
-    top, left = ((size - CUT) // 2 for size in source.shape)
-    day = folder / "day.zarr"
-    frames = source.frames(0, min(SHORT_DAY, len(source)))[:, max(0, top) : top + CUT, max(0, left) : left + CUT]
-    create(str(day), shape=frames.shape[1:], cadence=source.cadence).append(
-        source.times[: len(frames)], np.ascontiguousarray(frames), source.status[: len(frames)]
-    )
-    whole = folder / "unbroken"
-    _finish(day, whole)
-    expected = _records(whole)
+def measure_kills(form: str, files: Path, repetitions: int, folder: Path) -> Iterator[Line]:
+    """Days whose processes are killed at random moments, compared with a day without kills."""
+    day = folder / "day"
+    for file in sorted(file for file in files.rglob("*") if file.is_file())[:SHORT_DAY]:
+        copy = day / file.relative_to(files)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(file, copy)
+    whole = _Day(form, day, folder / "unbroken")
+    shutil.copytree(day, whole.drop)
+    whole.finish()
+    expected = whole.records()
     for repetition in range(repetitions):
-        out = folder / f"kills{repetition}"
-        kills = _broken_day(day, out, np.random.default_rng(repetition))
-        same = {agent: _equal(rows, expected[agent]) for agent, rows in _records(out).items()}
+        broken = _Day(form, day, folder / f"kills{repetition}")
+        kills = broken.run_with_kills(np.random.default_rng(repetition))
+        broken.finish()
+        found = broken.records()
+        same = {agent: _equal(rows, expected[agent]) for agent, rows in found.items()}
         yield {
             "name": f"live/kills {repetition + 1} of {repetitions}",
             **kills,
-            "scored": {agent: len(rows) for agent, rows in expected.items()},
+            "scored": {agent: len(rows) for agent, rows in found.items()},
             "tallies_equal": sorted(same) == sorted(expected) and all(same.values()),
         }
+        shutil.rmtree(broken.out)
 
 
-def _live(growing: Path, out: Path, timeout: float) -> list[str]:
-    words = [sys.executable, "-m", "hko7env", "live", *AGENTS, "--archive", str(growing), "--out", str(out / "live")]
-    return [*words, "--timeout", str(timeout), "--formats", "zarr"]
+class _Day:
+    """A day of files that are replayed, watched, forecast and reported, each in a process of its own."""
+
+    def __init__(self, form: str, day: Path, out: Path) -> None:
+        self.out, self.drop, growing = out, out / "drop", str(out / "growing.zarr")
+        out.mkdir()
+        live = ["live", *AGENTS, "--archive", growing, "--out", str(out / "live"), "--formats", "zarr", "--timeout"]
+        self.watch = ["archive", "watch", form, str(self.drop), "--out", growing, "--window", *WINDOW, "--settle", "0"]
+        self.live, self.last = [*live, "600"], [*live, "0"]
+        self.replay = ["archive", "replay", form, str(day), "--out", str(self.drop), "--speed", SPEED]
+        self.results = ["live-results", str(out / "live"), "--out", str(out / "results")]
+
+    def run_with_kills(self, rng: np.random.Generator) -> dict[str, int]:
+        """Kill one process after another, at random moments, and begin it again, until all files are dropped.
+
+        Returns:
+            Number of kills of each command, and of steps done before the last one.
+        """
+        self.drop.mkdir()
+        commands = {"live": self.live, "watch": self.watch, "replay": self.replay, "live-results": self.results}
+        running = {name: _begin(words) for name, words in commands.items()}
+        kills = dict.fromkeys(commands, 0)
+        while running["replay"].poll() != 0:
+            time.sleep(float(rng.uniform(0.5, 12.0)))
+            victim = str(rng.choice(tuple(commands), p=SHARE_OF_KILLS))
+            if running[victim].poll() is None:
+                running[victim].kill()
+                kills[victim] += 1
+                running[victim].wait()
+            for name, process in running.items():
+                if process.poll() is not None and (process.returncode or name == "live-results"):
+                    running[name] = _begin(commands[name])
+        for process in running.values():
+            process.kill()
+            process.wait()
+        done = sum(1 for _ in read_log(self.out / "live" / STEPS))
+        return {"kills": sum(kills.values()), **kills, "steps_before_the_last_kill": done}
+
+    def finish(self) -> None:
+        """Do what is left of the day without any kill."""
+        for words in ([*self.watch, "--once"], self.last, self.results):
+            subprocess.run(_command(words), check=True, stdout=subprocess.DEVNULL)
+
+    def records(self) -> dict[str, npt.NDArray[Any]]:
+        """The records of each agent by its name, in the order of steps."""
+        found = {}
+        for path in folders(self.out / "live"):
+            folder = RunFolder.open(path)
+            rows = folder.records()
+            found[str(folder.identity["agent"])] = rows[np.argsort(rows["index"])]
+        return found
 
 
-def _finish(day: Path, out: Path) -> None:
-    """Run what is left of a day without any kill."""
-    out.mkdir(exist_ok=True)
-    subprocess.run(_feeder(day, out / "growing.zarr", 0.0), check=True)
-    subprocess.run(_live(out / "growing.zarr", out, 0.0), check=True, stdout=subprocess.DEVNULL)
+def _command(words: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "hko7env", *words]
 
 
-def _broken_day(day: Path, out: Path, rng: np.random.Generator) -> dict[str, int]:
-    """A day during which live, the feeder and live-results are killed at random moments and begun again."""
-    out.mkdir()
-    growing = out / "growing.zarr"
-    commands = {
-        "live": _live(growing, out, 600.0),
-        "feeder": _feeder(day, growing, 0.4),
-        "live-results": [sys.executable, "-m", "hko7env", "live-results", str(out / "live"), "--out", str(out / "results")],
-    }
-    silent: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    running = {name: subprocess.Popen(words, **silent) for name, words in commands.items()}
-    kills = dict.fromkeys(commands, 0)
-    while running["feeder"].poll() != 0:
-        time.sleep(float(rng.uniform(0.5, 12.0)))
-        victim = tuple(commands)[int(np.searchsorted(SHARE_OF_KILLS, rng.random()))]
-        if running[victim].poll() is None:
-            running[victim].kill()
-            kills[victim] += 1
-        running[victim].wait()
-        for name, process in running.items():
-            if process.poll() not in (None, 0) or name == "live-results":
-                process.wait()
-                running[name] = subprocess.Popen(commands[name], **silent)
-    for process in running.values():
-        process.kill()
-        process.wait()
-    done = sum(1 for _ in read_log(out / "live" / STEPS))
-    _finish(day, out)
-    return {"kills": sum(kills.values()), **kills, "steps_before_the_last_kill": done}
-
-
-def _feeder(day: Path, growing: Path, seconds: float) -> list[str]:
-    """The words of a process that appends the frames of ``day``, one every ``seconds``, from where another stopped."""
-    return [sys.executable, "-c", _FEEDER, str(day), str(growing), str(seconds)]
-
-
-_FEEDER = """
-import sys, time
-from pathlib import Path
-from hko7env.archive import Archive, create
-day, growing, seconds = Archive(sys.argv[1]), sys.argv[2], float(sys.argv[3])
-if Path(growing).exists():
-    out = Archive(growing, writable=True)
-else:
-    out = create(growing, shape=day.shape, cadence=day.cadence, mask=day.mask, zr=day.zr)
-for i in range(len(out), len(day)):
-    out.append(day.times[i : i + 1], day.frames(i, i + 1), day.status[i : i + 1])
-    time.sleep(seconds)
-"""
-
-
-def _records(out: Path) -> dict[str, npt.NDArray[Any]]:
-    """The records of each agent by its name, in the order of steps."""
-    found = {}
-    for path in folders(out / "live"):
-        folder = RunFolder.open(path)
-        rows = folder.records()
-        found[str(folder.identity["agent"])] = rows[np.argsort(rows["index"])]
-    return found
+def _begin(words: Sequence[str]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(_command(words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def _equal(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> bool:

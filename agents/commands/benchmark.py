@@ -32,7 +32,10 @@ TOPICS = {  # name: module of ..benchmarks, what it measures
     "real-rain": ("real_rain", "scores of agents and their ratios to ROVER's on each --archive"),
     "online-learning": ("online_learning", "scores of ways to learn online, on the split valid of each --archive"),
     "report": ("report", "intervals of a report of ten runs at HKO-7's size, and how often they hold the truth"),
-    "live": ("live", "memory, latency and kill -9 of a live run, on the first --archive, with --rounds killed days"),
+    "live": (
+        "live",
+        "memory and latency of a live run on the first --archive; with --files, --rounds days with kill -9",
+    ),
     "nets": ("nets", "forecast, training step and online step of every network, or of --models"),
 }
 MODELS_HELP = (
@@ -66,6 +69,8 @@ def _parser() -> Parser:
     help_text = "paths or URLs of archives; default: the synthetic archive"
     add("--archive", nargs="+", metavar="PATH", help=f"for topics that read archives: {help_text}")
     _add_scores(add)
+    help_text = "for live: format and folder of a weather service's files, to be replayed; default: none, no kills"
+    add("--files", nargs=2, metavar=("FORMAT", "FOLDER"), help=help_text)
     add(
         "--mnist",
         metavar="FOLDER",

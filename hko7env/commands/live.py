@@ -1,4 +1,4 @@
-"""Let agents forecast an archive that is still growing: ``hko7env live agents.rover --archive growing.zarr --out live``.
+"""Forecast an archive that is still growing: ``hko7env live agents.rover --archive growing.zarr --out live``.
 
 Forecasts are written as they are made, as CF netCDF and zarr, and scored when their time has come; a learner learns
 from what has come true. A process that was stopped or killed continues with the same command. ``health.json`` in the
@@ -9,7 +9,7 @@ import sys
 
 from hko7env.command_line import Parser, add_archive, add_out, add_split
 from hko7env.commands.agent_options import add_agents, parse_with_agents
-from hko7env.interrupts import interruptible
+from hko7env.commands.interrupts import stop_requests
 from hko7env.live_run.service import LiveOptions, LivePlan, serve
 from hko7env.options import add_options, given
 
@@ -21,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
         The exit status 0.
 
     Raises:
+        KeyboardInterrupt: After Ctrl-C, when the step in work is done.
         UsageError: If the command line is wrong.
         ValueError: If the archive or a file of the run cannot be used.
         OSError: If a file cannot be read or written.
@@ -30,9 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
     settings = LiveOptions(**given(args, LiveOptions))
     agents = {agent: options[agent] for agent in args.agents}
     plan = LivePlan(agents, args.archive, args.split, settings, ("hko7env", "live", *words))
-    with interruptible() as stopped:
-        status = serve(plan, args.out, stopped=stopped)
-    print(f"{args.out}: {status}; the same command continues")
+    with stop_requests() as stop:
+        status = serve(plan, args.out, stopped=stop.is_set, sleep=stop.wait)
+        print(f"{args.out}: {status}; the same command continues")
     return 0
 
 

@@ -53,8 +53,8 @@ class LiveEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
     ``terminated``. The last observation holds no frame. :meth:`release` then reveals the forecasts that are left,
     scored against the frames that have come. ``reset`` begins the walk again.
 
-    **Info:** ``sequence``, number of segments before the current one; ``clock``, minutes since 1970-01-01; ``revealed``,
-    number of forecasts revealed by the step.
+    **Info:** ``sequence``, number of segments before the current one; ``clock``, minutes since 1970-01-01;
+    ``revealed``, number of forecasts revealed by the step.
 
     **Options of reset:** ``begin``, minutes since 1970-01-01 of the earliest frame to use; default: the first one.
 
@@ -97,7 +97,7 @@ class LiveEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         cleaned: bool = False,
         render_mode: None = None,
         clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         if render_mode is not None:
             raise ValueError(f"render_mode {render_mode!r} is unknown: this environment draws nothing, give None")

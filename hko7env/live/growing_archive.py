@@ -33,7 +33,7 @@ class GrowingArchive:
         split: str | None = None,
         *,
         clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self.store, self.split = store, split
         self._clock, self._sleep = clock, sleep
@@ -93,8 +93,8 @@ class GrowingArchive:
         same = before.fingerprint_of_first(0) == after.fingerprint_of_first(0)
         if not same or (len(before) and (not len(after) or after.times[-1] < before.times[-1])):
             raise ArchiveError(
-                f"{after.name} has another grid, mask, cadence, Z-R relation or split than before, or has lost its newest "
-                "frames: restore it, or begin anew with another output folder"
+                f"{after.name} has another grid, mask, cadence, Z-R relation or split than before, or has lost its "
+                "newest frames: restore it, or begin anew with another output folder"
             )
 
 

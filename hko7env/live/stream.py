@@ -71,7 +71,7 @@ class LiveStream:
         *,
         cleaned: bool = False,
         clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self.source, self.waiting, self.cleaned = source, waiting, cleaned
         self._walk, self._clock, self._sleep = walk, clock, sleep
@@ -135,9 +135,7 @@ class LiveStream:
         if self.cleaned:
             shown = remove_noise(shown, self.view.archive.mask)
         fresh = segment.new_episode if new_episode is None else new_episode
-        return Observation(
-            frames=shown, present=present.astype(np.int8), time=segment.slots, new_episode=int(fresh)
-        )
+        return Observation(frames=shown, present=present.astype(np.int8), time=segment.slots, new_episode=int(fresh))
 
     def score(self, targets: Minutes, forecast: Forecast) -> Tally:
         """Score a forecast whose K valid times are ``targets``. Raises ForecastError if it is malformed."""

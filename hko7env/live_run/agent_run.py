@@ -94,7 +94,7 @@ class AgentRun:
         started = time.perf_counter()
         try:
             forecast = self._forecast(step)
-        except Exception as error:  # noqa: BLE001 - whatever an agent raises, the others go on
+        except Exception as error:  # whatever an agent raises, the others go on
             self._fail(step, segment, error)
         else:
             self._keep(step, segment, forecast, time.perf_counter() - started)
@@ -166,7 +166,7 @@ class AgentRun:
             save_checkpoint(self._agent, self._folder, step + 1, first_missing=step)
         except RunError:  # the disk
             raise
-        except Exception as error:  # noqa: BLE001 - the forecast is made, and an older state is there
+        except Exception as error:  # the forecast is made, and an older state is there
             self._note_error(f"saving the state after step {step}", error)
 
     def _fail(self, step: int, segment: Segment, error: Exception) -> None:
@@ -180,7 +180,7 @@ class AgentRun:
             self._agent = self._make()
             if isinstance(self._agent, Learner):
                 restore_checkpoint(self._agent, self._folder, self.position)
-        except Exception as again:  # noqa: BLE001 - it is tried again with the next step
+        except Exception as again:  # it is tried again with the next step
             self._agent = None
             self._note_error("making the agent anew", again)
 
@@ -207,7 +207,7 @@ class AgentRun:
             self._agent.store(self._stream.observe(self._steps[step], new_episode or self._begins(step)))
             self._agent.update()
             self._agent.predict()
-        except Exception as error:  # noqa: BLE001 - as in the step itself
+        except Exception as error:  # as in the step itself
             self._agent = None
             self._note_error(f"repeating step {step}", error)
 

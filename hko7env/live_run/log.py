@@ -48,9 +48,11 @@ def read_log(path: Path) -> Iterator[dict[str, Any]]:
     """
     if not path.exists():
         return
+    number = 0
     try:
         with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
+            for line in file:
+                number += 1
                 if not line.endswith(b"\n"):
                     return
                 row = json.loads(line)

@@ -82,7 +82,7 @@ def serve(
     *,
     stopped: Stopped = bool,
     clock: Callable[[], float] = time.time,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> str:
     """Run agents on an archive that is growing, or go on where an earlier process was stopped or killed.
 
@@ -108,7 +108,7 @@ def serve(
     with sole_writer(out / STEPS):
         try:
             status = _serve(plan, out, health, stopped, clock, sleep)
-        except BaseException as error:
+        except Exception as error:
             health.error(clock(), "the run", f"{type(error).__name__}: {error}")
             health.write("failed", clock())
             raise
@@ -122,7 +122,7 @@ def _serve(
     health: Health,
     stopped: Stopped,
     clock: Callable[[], float],
-    sleep: Callable[[float], None],
+    sleep: Callable[[float], object],
 ) -> str:
     options = plan.options
     source = GrowingArchive(plan.archive, plan.split, clock=clock, sleep=sleep)
@@ -174,7 +174,7 @@ def _wait_for_archive(
     health: Health,
     stopped: Stopped,
     clock: Callable[[], float],
-    sleep: Callable[[float], None],
+    sleep: Callable[[float], object],
 ) -> bool:
     """Wait until the archive has a good frame; False after a stop or a timeout."""
     since, pause = clock(), FIRST_POLL

@@ -17,14 +17,14 @@ from tests.helpers.growing import Radar, levels
 def pass_of(env, agent=None):
     """Observations by first slot, and tallies by first slot, of a pass with forecasts that differ between sequences."""
     seen, tallies, starts = {}, {}, []
-    observation, info = env.reset()
+    observation, _ = env.reset()
     over = False
     while not over:
         start = int(observation["time"][0])
         starts.append(start)
         seen[start] = observation
         value = np.float32((start // 6 % 97) / 97)
-        observation, _, terminated, truncated, info = env.step(np.full(env.action_space.shape, value, np.float32))
+        observation, _, terminated, truncated, _ = env.step(np.full(env.action_space.shape, value, np.float32))
         tallies |= {starts[i]: t for i, t in env.revealed}
         over = terminated or truncated
     tallies |= {starts[i]: t for i, t in env.release()}
@@ -147,7 +147,7 @@ def test_after_a_timeout_it_is_truncated_and_needs_a_reset(radar):
     env = live(radar, timeout=600)
     env.reset()
     env.step(empty(env))
-    observation, _, terminated, truncated, info = env.step(empty(env))
+    observation, _, terminated, truncated, _ = env.step(empty(env))
     assert (terminated, truncated) == (False, True)
     assert 54 + 10 <= radar.now < 54 + 10.1
     assert not observation["present"].any()
