@@ -28,7 +28,7 @@ def make_task(archive: Archive, online: bool) -> Task:
     return Task(INPUTS, LEADS, height, width, archive.cadence, archive.scored.copy(), archive.zr, online)
 
 
-def make_spaces(task: Task) -> tuple[spaces.Dict, spaces.Box]:
+def make_spaces(task: Task) -> tuple[spaces.Dict, spaces.Space[npt.NDArray[np.float32]]]:
     """The spaces of the observations and actions of a task, see :class:`NowcastingEnv`."""
     height, width = task.height, task.width
     observations = {

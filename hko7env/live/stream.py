@@ -144,7 +144,7 @@ class LiveStream:
     def ended(self, targets: Minutes) -> bool:
         """Whether a stream that ends now has the truth of ``targets`` but for a run that the official walk allows."""
         newest = int(self.view.archive.times[-1])
-        return np.count_nonzero(targets > newest) <= MAX_MISSING
+        return int(np.count_nonzero(targets > newest)) <= MAX_MISSING
 
     def is_late(self, segment: Segment) -> bool:
         """Whether the time of the next forecast has come: its segment is there or, with ``patience``, by the clock."""

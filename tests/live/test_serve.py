@@ -130,7 +130,7 @@ def test_a_learner_has_the_scores_of_the_evaluation_within_an_episode(tmp_path):
     run(archive, out, {LEARNER: {}})
     (found,) = write_results(out, tmp_path / "results")
     assert found.tally == evaluate(Plan(LEARNER, True, str(archive)), tmp_path / "evaluated").tally
-    assert found.tally.sequences == 5
+    assert found.tally.sequences == 6
 
 
 def test_the_report_compares_a_live_run_with_evaluations(finished, unbroken, tmp_path, capsys):
