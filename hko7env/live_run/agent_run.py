@@ -32,7 +32,7 @@ REPEATED = 48  # the most steps that an agent which cannot save its state is sho
 
 
 class AgentRun:
-    """One agent in its run folder.
+    """One agent in its run folder; :meth:`restore` comes before the first step.
 
     Args:
         name: Name of the agent.
@@ -80,8 +80,27 @@ class AgentRun:
         self._unscored = self._pending.steps()
         self.health.pending = len(self._unscored)
         self._journal = Journal(folder.new_journal(), task.leads, folder.run)
-        self._agent: Agent | None = make()
-        self._restore()
+        self._agent: Agent | None = None
+
+    def restore(self) -> None:
+        """Make the agent, and bring it into the state after the last step that it has done.
+
+        Raises:
+            Exception: Whatever making it raises.
+        """
+        self._agent = self._make()
+        begin, ready = max(self._first, self.position - REPEATED), False
+        if isinstance(self._agent, Learner):
+            found = restore_checkpoint(self._agent, self._folder, self.position)
+            begin, ready = (found, True) if found else (begin, False)
+            if not found and begin > self._first:
+                self._note_error("restoring the agent", "no sound checkpoint: it begins to learn anew")
+        else:
+            fresh = [s for s in range(begin, self.position) if self._begins(s)]
+            begin = fresh[-1] if fresh else begin
+        for step in range(begin, self.position):
+            if step not in self._failed:
+                self._repeat(step, None if ready or step > begin else True)
 
     def take(self, step: int, segment: Segment) -> None:
         """Forecast one step, keep everything, and score what the step's clock has reached; nothing if it is done.
@@ -183,21 +202,6 @@ class AgentRun:
         except Exception as again:  # it is tried again with the next step
             self._agent = None
             self._note_error("making the agent anew", again)
-
-    def _restore(self) -> None:
-        """Bring the agent into the state after the last step that it has done."""
-        begin, ready = max(self._first, self.position - REPEATED), False
-        if isinstance(self._agent, Learner):
-            found = restore_checkpoint(self._agent, self._folder, self.position)
-            begin, ready = (found, True) if found else (begin, False)
-            if not found and begin > self._first:
-                self._note_error("restoring the agent", "no sound checkpoint: it begins to learn anew")
-        else:
-            fresh = [s for s in range(begin, self.position) if self._begins(s)]
-            begin = fresh[-1] if fresh else begin
-        for step in range(begin, self.position):
-            if step not in self._failed:
-                self._repeat(step, None if ready or step > begin else True)
 
     def _repeat(self, step: int, new_episode: bool | None) -> None:
         """Show the agent a step that is done, without keeping anything."""

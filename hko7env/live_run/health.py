@@ -23,7 +23,7 @@ _LATENCIES, _ERRORS = 500, 10  # newest ones that are kept
 
 @dataclass
 class AgentHealth:
-    """What is known of one agent since the process began.
+    """What is known of one agent since the run began.
 
     Attributes:
         forecasts: Number of forecasts written.

@@ -131,14 +131,14 @@ def _serve(
     assert source.archive is not None
     cadence = source.archive.cadence
     _check_live(out, source, options)
-    steps = Steps(out, cadence)
     walk = CausalWalk(cadence, None if options.begin is None else minutes(options.begin))
-    if len(steps):
-        walk.resume(steps[len(steps) - 1])
     waiting = Waiting(options.patience, options.timeout, options.poll)
     stream = LiveStream(source, walk, waiting, cleaned=options.cleaned, clock=clock, sleep=sleep)
     with ExitStack() as stack:
+        steps = Steps(out, cadence)
         stack.callback(steps.close)
+        if len(steps):
+            walk.resume(steps[len(steps) - 1])
         agents = _make_agents(plan, out, stack, stream, steps, health, clock)
 
         def note(status: str, every: float = 0.0) -> None:
@@ -235,6 +235,7 @@ def _make_agents(
             name, make, folder, products, stream=stream, steps=steps, health=health, task=task, clock=clock
         )
         stack.callback(agent.close)
+        agent.restore()
         found.append(agent)
     return found
 
