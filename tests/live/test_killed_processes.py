@@ -28,7 +28,7 @@ def process(archive, out, agents, *more):
     )  # fmt: skip
 
 
-def wait_for(condition, seconds=120):
+def wait_for(condition, seconds=400):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it takes too long"
@@ -64,7 +64,7 @@ def test_a_signal_ends_it_after_the_step(tmp_path, number):
     one = process(archive, out, {LAST: {}})
     wait_for(lambda: steps_of(out) > 0)
     one.send_signal(number)
-    printed, complaint = one.communicate(timeout=120)
+    printed, complaint = one.communicate(timeout=400)
     assert one.returncode == (0 if number == signal.SIGTERM else 130)
     assert ("the same command continues" in complaint) == (number == signal.SIGINT)
     assert printed == f"{out}: stopped; the same command continues\n"
@@ -81,5 +81,5 @@ def test_two_processes_in_one_folder_and_wrong_words_are_one_line(tmp_path, monk
     with pytest.raises(ValueError, match=f"is being written by process {one.pid}"):
         run(archive, out, {LAST: {}})
     one.terminate()
-    one.communicate(timeout=120)
+    one.communicate(timeout=400)
     assert json.loads((out / "health.json").read_text())["status"] in ("stopped", "failed")
