@@ -21,7 +21,7 @@ from hko7env.importers.watching import watching
 from .timing import Line, compare, line, resident_memory
 
 SIZE, CADENCE = 8, 5
-FRAMES, EARLY, AT_ONCE = 5_000, 500, 5  # files, the files after which memory is measured first, files a poll
+FRAMES, EARLY, AT_ONCE = 5_000, 500, 10  # files, the files after which memory is measured first, files a poll
 SEEN = 100_000
 OPTIONS = WatchOptions(settle=0, keep_days=1)
 
