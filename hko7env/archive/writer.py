@@ -111,7 +111,7 @@ class Writer:
         return {name: [content_digest(values)] for name, values in self.small_arrays.items()}
 
 
-async def _delete_files(array: zarr.Array, before: int) -> None:
+async def _delete_files(array: "zarr.Array[Any]", before: int) -> None:
     """Delete the files of ``array`` whose number along time is less than ``before``, and those of stopped writers."""
     store, folder = array.store_path.store, f"{array.store_path.path}/c"
     delete = store.delete_dir if len(array.shape) > 1 else store.delete
