@@ -1,6 +1,7 @@
 """``hko7env archive watch``: memory and time of an append over thousands of files, and a poll of a folder of 100,000.
 
-The files are tiny, 8 x 8 px: what is measured is the watch, not the decoding of radar.
+The files are tiny, 8 x 8 px: what is measured is the watch, not the decoding of radar. All but the last 600 files are
+deleted from the folder, as a service that runs for weeks does.
 """
 
 import argparse
@@ -21,8 +22,8 @@ from hko7env.importers.watching import watching
 from .timing import Line, compare, line, resident_memory
 
 SIZE, CADENCE = 8, 5
-FRAMES, EARLY, AT_ONCE = 5_000, 500, 5  # files, the files after which memory is measured first, files a poll
-SEEN = 100_000
+FRAMES, EARLY, AT_ONCE = 5_000, 500, 10  # files, the files after which memory is measured first, files a poll
+IN_FOLDER, SEEN = 600, 100_000
 OPTIONS = WatchOptions(settle=0, keep_days=1)
 
 
@@ -75,7 +76,12 @@ def _appends() -> Iterator[Line]:
 
 def _drop(folder: Path, start: int) -> None:
     for step in range(start, start + AT_ONCE):
-        np.save(folder / f"{24_000_000 + CADENCE * step}.npy", np.full((SIZE, SIZE), step % 251, np.uint8))
+        np.save(_file(folder, step), np.full((SIZE, SIZE), step % 251, np.uint8))
+        _file(folder, step - IN_FOLDER).unlink(missing_ok=True)
+
+
+def _file(folder: Path, step: int) -> Path:
+    return folder / f"{24_000_000 + CADENCE * step}.npy"
 
 
 def _polls(rounds: int) -> Iterator[Line]:

@@ -114,7 +114,7 @@ def check_times(times: npt.NDArray[Any]) -> Minutes:
     return whole
 
 
-def frames_in_file(array: zarr.Array) -> int:
+def frames_in_file(array: "zarr.Array[Any]") -> int:
     """Number of frames that one file of an array along time holds."""
     return (array.shards or array.chunks)[0]
 

@@ -1,5 +1,6 @@
 """Opening an archive: everything but its frames is read, as of the last commit, and checked."""
 
+import contextlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,15 +64,10 @@ def open_contents(store: Any, name: str) -> Contents:
         FileNotFoundError: Nothing is stored there.
         ArchiveError: What is stored is damaged, or no archive of this format.
     """
-    group, record, sha256 = _read_record(store, name)
-    try:
-        return _open_commit(group, record, sha256, name)
-    except ArchiveError:
-        group, newer, sha256 = _read_record(store, name)
-        if newer == record:
-            raise
-    # A writer has removed frames since the record was read, and with them chunks of the times
-    return _open_commit(group, newer, sha256, name)
+    with contextlib.suppress(ArchiveError):
+        return _open_commit(*_read_record(store, name), name)
+    # Either it is damaged, or a writer has meanwhile removed frames and with them chunks of the times
+    return _open_commit(*_read_record(store, name), name)
 
 
 def _open_commit(group: zarr.Group, record: Record, sha256: str | None, name: str) -> Contents:

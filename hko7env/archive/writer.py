@@ -111,11 +111,11 @@ class Writer:
         return {name: [content_digest(values)] for name, values in self.small_arrays.items()}
 
 
-async def _delete_files(array: zarr.Array, before: int) -> None:
-    """Delete the files of ``array`` whose number along time is less than ``before``."""
+async def _delete_files(array: "zarr.Array[Any]", before: int) -> None:
+    """Delete the files of ``array`` whose number along time is less than ``before``, and those of stopped writers."""
     store, folder = array.store_path.store, f"{array.store_path.path}/c"
     delete = store.delete_dir if len(array.shape) > 1 else store.delete
     found = [name.rpartition("/")[2] async for name in store.list_dir(folder)]
     for name in found:
-        if name.isdecimal() and int(name) < before:
+        if name.endswith(".partial") or (name.isdecimal() and int(name) < before):
             await delete(f"{folder}/{name}")

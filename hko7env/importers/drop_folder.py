@@ -135,7 +135,9 @@ class DropFolder:
             entry.folders = []
             with os.scandir(path) as found:
                 for item in found:
-                    if not item.name.startswith(".") and item.path not in self._excluded:
+                    if item.name in entry.known:
+                        names.add(item.name)
+                    elif not item.name.startswith(".") and item.path not in self._excluded:
                         self._sort_in(item, entry, names)
             entry.known &= names
             entry.modified = None if racy else modified

@@ -100,7 +100,9 @@ def test_files_left_by_a_stopped_removal_are_deleted_by_the_next(path, monkeypat
     archive = Archive(str(path), writable=True)
     np.testing.assert_array_equal(archive.times, TIMES[10:])
     assert chunks(path) == [0, 1, 2, 3, 4]
+    (path / "time/c/0.5e1f.partial").write_text("")
     archive.remove_before(TIMES[10])
+    assert chunks(path, "time") == [0]
     assert chunks(path) == [2, 3, 4]
 
 

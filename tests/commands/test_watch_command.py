@@ -58,3 +58,15 @@ def test_a_wrong_command_line_is_named(command, originals, words, status, messag
     done = command("archive", *words)
     assert (done.status, done.out) == (status, "")
     assert message in done.err
+
+
+def test_an_hour_of_real_radar(command, shared, tmp_path):
+    """Slovenia's maps: the time is in the folders' names, so the watched folder has the same folders."""
+    words = ["--begin", "2026-07-18T12:00", "--end", "2026-07-18T13:00", "--speed", "1e6"]
+    done = command("archive", "replay", "arso", shared / "arso", "--out", "drop", *words)
+    assert done.status == 0, done.err
+    words = ["--once", "--settle", "0", "--poll", "0.01"]
+    assert command("archive", "watch", "arso", "drop", "--out", "a.zarr", *words).status == 0
+    found, whole = Archive("a.zarr"), import_radar("arso", tmp_path / "drop", tmp_path / "b.zarr")[0]
+    assert len(found) >= 10
+    assert found.fingerprint == whole.fingerprint
