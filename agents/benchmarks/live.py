@@ -111,7 +111,7 @@ def measure_latency(source: Archive, agent: str, folder: Path) -> Line:
     serve(plan, folder / "live", stopped=stopped, sleep=feed.sleep)
     used = time.process_time() - begun[0]
     (run,) = folders(folder / "live")
-    seconds = [float(row["latency"]) for row in read_log(run / FORECASTS)]
+    seconds = [float(row["latency"]) for row in read_log(run / FORECASTS) if "latency" in row]
     found = percentiles(seconds[1:]) or {}  # the first one waits for libraries to be loaded
     shape = "x".join(map(str, source.shape))
     return {

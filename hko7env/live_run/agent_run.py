@@ -66,11 +66,17 @@ class AgentRun:
         self._stream, self._steps, self._noted, self._task, self._clock = stream, steps, health, task, clock
         self.health = health.agents.setdefault(name, AgentHealth())
         self._failed: set[int] = set()
-        self._first, self.position = len(steps), len(steps)  # of a new agent; older steps are not its own
-        for n, row in enumerate(read_log(folder.path / FORECASTS)):
-            self._first = int(row["step"]) if n == 0 else self._first
-            self._note(row)
+        first, self.position = -1, 0
+        for row in read_log(folder.path / FORECASTS):
+            if "first_step" in row:
+                first = self.position = int(row["first_step"])
+            else:
+                self._note(row)
         self._log = Log(folder.path / FORECASTS)
+        if first < 0:  # a new agent: older steps are not its own
+            first = self.position = len(steps)
+            self._log.append({"first_step": first})  # before any step, which it might not finish
+        self._first = first
         self._pending = PendingForecasts(folder.path / PENDING)
         recorded = set(folder.records()["index"].tolist())
         self.health.scored = len(recorded)

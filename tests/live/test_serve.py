@@ -13,7 +13,7 @@ from hko7env.commands.main import main
 from hko7env.evaluation.evaluate import Plan, evaluate
 from hko7env.evaluation.journal import RunError
 from hko7env.evaluation.run_folder import RunFolder
-from hko7env.live_run.agent_run import folders
+from hko7env.live_run.agent_run import AgentRun, folders
 from hko7env.live_run.results import write_results
 from hko7env.live_run.service import LiveOptions, LivePlan, serve
 from tests.helpers.growing import Radar, levels
@@ -223,6 +223,24 @@ def test_a_failing_learner_goes_on_from_its_last_state_also_after_a_restart(fini
         run(finished, parts, failing, stopped=lambda asked=asked: next(asked, True))
     assert run(finished, parts, failing) == "ended"
     assert_same(parts, whole)
+
+
+def test_a_kill_in_the_first_step_leaves_the_step_to_the_next_process(finished, unbroken, tmp_path, monkeypatch):
+    """The last of the agents never ends its first step, in three processes."""
+    out = tmp_path / "live"
+    original = AgentRun.take
+
+    def dying(self, step, segment):
+        if self.name == LAST:
+            raise Killed
+        original(self, step, segment)
+
+    for _ in range(3):
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(AgentRun, "take", dying)
+            run(finished, out)
+    assert run(finished, out) == "ended"
+    assert_same(out, unbroken)
 
 
 def test_an_agent_that_joins_later_begins_there(finished, tmp_path):
