@@ -74,9 +74,10 @@ def measure_memory(folder: Path) -> Line:
     frames = np.random.default_rng(0).integers(0, 256, (200, 16, 16), np.uint8)
     feed = _Feed(folder / "tiny.zarr", frames, 6, 5 * INPUTS)
     held: dict[int, int] = {}
+    log = folder / "memory" / STEPS
 
     def stopped() -> bool:
-        steps = sum(1 for _ in (folder / "memory/steps.jsonl").open()) if (folder / "memory").exists() else 0
+        steps = log.read_bytes().count(b"\n") if log.exists() else 0
         for mark in (EARLY, LATE):
             if steps >= mark:
                 held.setdefault(mark, resident_memory())
