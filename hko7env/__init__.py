@@ -31,3 +31,4 @@ for _name, _online in (("HKO7-Online-v0", True), ("HKO7-Offline-v0", False)):
     gymnasium.register(
         _name, entry_point="hko7env.env:NowcastingEnv", kwargs={"online": _online}, nondeterministic=False
     )
+gymnasium.register("HKO7-Live-v0", entry_point="hko7env.live.env:LiveEnv", nondeterministic=True)

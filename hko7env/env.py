@@ -15,11 +15,35 @@ from hko7env.archive.format import iso
 from hko7env.contract import Observation, Task
 from hko7env.forecast import check_forecast
 from hko7env.naming import suggest
-from hko7env.schedule import INPUTS, LEADS, MAX_MISSING, Schedule
+from hko7env.schedule import INPUTS, LEADS, MAX_MISSING, Minutes, Schedule
 from hko7env.scores import Tally, averages
 from hko7env.split_view import SplitView
 
 _FOREVER = 2**62  # bound of the time space
+
+
+def make_task(archive: Archive, online: bool) -> Task:
+    """What agents for the frames of an archive are made for."""
+    height, width = archive.shape
+    return Task(INPUTS, LEADS, height, width, archive.cadence, archive.scored.copy(), archive.zr, online)
+
+
+def make_spaces(task: Task) -> tuple[spaces.Dict, spaces.Space[npt.NDArray[np.float32]]]:
+    """The spaces of the observations and actions of a task, see :class:`NowcastingEnv`."""
+    height, width = task.height, task.width
+    observations = {
+        "frames": spaces.Box(0, 255, (task.inputs, height, width), np.uint8),
+        "present": spaces.MultiBinary(task.inputs),
+        "time": spaces.Box(-_FOREVER, _FOREVER, (task.inputs,), np.int64),
+        "new_episode": spaces.Discrete(2),
+    }
+    return spaces.Dict(observations), spaces.Box(0.0, 1.0, (task.leads, height, width), np.float32)
+
+
+def no_frames(task: Task, slots: Minutes) -> dict[str, Any]:
+    """The observation after the last step, without any frame, at ``slots`` (J,) int64 minutes since 1970-01-01."""
+    frames = np.zeros((task.inputs, task.height, task.width), np.uint8)
+    return {"frames": frames, "present": np.zeros(task.inputs, np.int8), "time": slots, "new_episode": 0}
 
 
 class _Issued(NamedTuple):
@@ -127,18 +151,8 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
                 "the cadence and the times of the archive"
             )
         self.online, self.cleaned, self.render_mode = online, cleaned, render_mode
-        height, width = self.archive.shape
-        mask = self.view.scored.copy()
-        self.task = Task(INPUTS, LEADS, height, width, self.archive.cadence, mask, self.archive.zr, online)
-        self.observation_space = spaces.Dict(
-            {
-                "frames": spaces.Box(0, 255, (INPUTS, height, width), np.uint8),
-                "present": spaces.MultiBinary(INPUTS),
-                "time": spaces.Box(-_FOREVER, _FOREVER, (INPUTS,), np.int64),
-                "new_episode": spaces.Discrete(2),
-            }
-        )
-        self.action_space = spaces.Box(0.0, 1.0, (LEADS, height, width), np.float32)
+        self.task = make_task(self.archive, online)
+        self.observation_space, self.action_space = make_spaces(self.task)
         self.revealed: list[tuple[int, Tally]] = []
         self.tally = Tally.zero(LEADS)
         self._sealed: deque[_Sealed] = deque()
@@ -203,7 +217,12 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         self._seal(action)
         self._index += 1
         over = self._index == self._stop
-        observation = self._nothing() if over else self._observe()
+        if over:
+            observation = no_frames(
+                self.task, self.schedule.slots(self._index - 1)[:INPUTS] + INPUTS * self.task.cadence
+            )
+        else:
+            observation = self._observe()
         whole = self._stop - self._start == len(self.schedule)
         self._reveal(_FOREVER if over and whole else int(observation["time"][-1]))
         reward = -sum(tally.balanced_error for _, tally in self.revealed)
@@ -251,12 +270,6 @@ class NowcastingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
         )
         # A copy, so that render() still has the observation if the caller changes it
         return {**(deepcopy(self._latest) if self.render_mode else self._latest)}
-
-    def _nothing(self) -> dict[str, Any]:
-        """The observation after the last sequence, without any frame."""
-        slots = self.schedule.slots(self._index - 1)[:INPUTS] + INPUTS * self.task.cadence
-        frames = np.zeros((INPUTS, self.task.height, self.task.width), np.uint8)
-        return {"frames": frames, "present": np.zeros(INPUTS, np.int8), "time": slots, "new_episode": 0}
 
     def _info(self, observation: dict[str, Any]) -> dict[str, Any]:
         return {

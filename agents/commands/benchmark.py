@@ -15,6 +15,7 @@ from hko7env.naming import suggest
 TOPICS = {  # name: module of ..benchmarks, what it measures
     "scores": ("scores", "scoring one step of 20 frames"),
     "diagnostics": ("diagnostics", "what evaluate --keep diagnostics adds to scoring a step"),
+    "watch": ("watch", "memory and time of archive watch over 5,000 files, and of a poll of a folder of 100,000"),
     "stream": ("stream", "reading frames from an archive"),
     "pass": ("whole_pass", "all 6053 sequences of a test split of HKO-7's size, with the last-frame agent"),
     "synthetic": ("synthetic", "making short and long synthetic archives"),
@@ -36,6 +37,10 @@ TOPICS = {  # name: module of ..benchmarks, what it measures
     ),
     "report": ("report", "intervals of a report of ten runs at HKO-7's size, and how often they hold the truth"),
     "transition": ("transition", "a transition of TrajGRU on a GPU, in PyTorch and fused; with --list what it moves"),
+    "live": (
+        "live",
+        "memory and latency of a live run on the first --archive; with --files, --rounds days with kill -9",
+    ),
     "nets": ("nets", "forecast, training step and online step of every network, or of --models, on the CPU"),
     "gpu": ("gpu.runner", "everything on a GPU: agreement with the CPU, times, throughput; resumable, in --out"),
 }
@@ -71,6 +76,8 @@ def _parser() -> Parser:
     add("--archive", nargs="+", metavar="PATH", help=f"for topics that read archives: {help_text}")
     _add_scores(add)
     _add_gpu(add)
+    help_text = "for live: format and folder of a weather service's files, to be replayed; default: none, no kills"
+    add("--files", nargs=2, metavar=("FORMAT", "FOLDER"), help=help_text)
     add(
         "--mnist",
         metavar="FOLDER",

@@ -85,7 +85,7 @@ class Archive:
         self.times, self.status, self.mask = contents.times, contents.status, contents.mask
         self.x, self.y, self.crs = contents.x, contents.y, contents.crs
         self.zr, self.cadence, self.splits = contents.zr, contents.cadence, contents.splits
-        self._reader = FrameReader(self.name, contents.pixel, contents.times, contents.checksum)
+        self._reader = FrameReader(self.name, contents.pixel, contents.first, contents.times, contents.checksum)
         self.__dict__.pop("fingerprint", None)
 
     # ------------------------------------------------------------------ reading
@@ -243,6 +243,33 @@ class Archive:
         with self.writing():
             self._writer().append({"pixel": frames, "time": stamps, "status": codes, "checksum": checksums})
             self._load()
+
+    def remove_before(self, time: int) -> int:
+        """Remove the oldest frames for good, to bound the size of an archive that grows.
+
+        Frames go by whole files, so up to one file's frames, 5 if the archive is not packed, stay although they are
+        older; the newest frame always stays. A reader that opened the archive before reads the frames that are left;
+        a removed one is an ArchiveError to it. Indices of frames begin at the first frame that is left.
+
+        Args:
+            time: Minutes since 1970-01-01; frames from this time on stay.
+
+        Returns:
+            The number of frames removed.
+
+        Raises:
+            ArchiveError: The archive is open read-only, another writer has changed it, or it holds more than frames,
+                such as the true motion of synthetic rain; a ValueError.
+            LockedError: Another process or thread is writing; a ValueError.
+            OSError: Files cannot be deleted.
+        """
+        self._check_writable()
+        before = len(self)
+        older = min(int(np.searchsorted(self.times, time)), max(before - 1, 0))
+        with self.writing():
+            self._writer().remove(self._contents.first + older)
+            self._load()
+        return before - len(self)
 
     def update(
         self,

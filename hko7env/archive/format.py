@@ -17,7 +17,11 @@ Minutes = npt.NDArray[np.int64]
 DAY = 1440  # minutes
 
 FORMAT, VERSION = "hko7env-archive", 1
-FIXED = {"Conventions", "format", "format_version", "cadence_minutes", "zr_a", "zr_b", INTEGRITY}  # not to be changed
+SHORTENED = 2  # format_version of an archive whose oldest frames were removed; earlier versions of hko7env refuse it
+FIRST_FRAME = "first_frame"  # attribute: index, along time, of the first frame that was not removed
+FIXED = {  # attributes of the group that are not to be changed
+    "Conventions", "format", "format_version", FIRST_FRAME, "cadence_minutes", "zr_a", "zr_b", INTEGRITY,
+}  # fmt: skip
 SCORED, OUTLIER, OUT_OF_RANGE = 0, 1, 2  # codes of the static mask
 GOOD, SUSPECT = 0, 1  # codes of a frame's status: a suspect frame is kept, but counts as missing
 CHUNK = 5  # frames: as many as a step observes, so a pass decodes each chunk once
@@ -108,6 +112,11 @@ def check_times(times: npt.NDArray[Any]) -> Minutes:
     if not (whole[1:] > whole[:-1]).all():
         raise ValueError("times are not strictly increasing")
     return whole
+
+
+def frames_in_file(array: "zarr.Array[Any]") -> int:
+    """Number of frames that one file of an array along time holds."""
+    return (array.shards or array.chunks)[0]
 
 
 def check_shard(shard: int | None) -> None:

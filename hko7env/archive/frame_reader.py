@@ -11,11 +11,14 @@ from typing import Any
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
+import zarr
 from numcodecs import Zstd
 from zarr.storage import LocalStore
 
+from hko7env.archive import commit_record
 from hko7env.archive.errors import ArchiveError, damage_message
-from hko7env.archive.format import CHUNK, iso
+from hko7env.archive.format import CHUNK, FIRST_FRAME, frames_in_file, iso
+from hko7env.damage import DAMAGE
 
 _CACHED_CHUNKS = 12
 
@@ -27,13 +30,16 @@ class FrameReader:
 
     Args:
         name: The archive in error messages.
-        pixel: (N, H, W) uint8 zarr array of levels.
+        pixel: (first + N, H, W) uint8 zarr array of levels.
+        first: Index in ``pixel`` of frame 0, a multiple of 5.
         times: (N,) int64 minutes since 1970-01-01.
         checksums: (N,) uint32 crc32c of each frame.
     """
 
-    def __init__(self, name: str, pixel: Any, times: npt.NDArray[np.int64], checksums: npt.NDArray[np.uint32]) -> None:
-        self._name, self._pixel, self._times, self._checksums = name, pixel, times, checksums
+    def __init__(
+        self, name: str, pixel: Any, first: int, times: npt.NDArray[np.int64], checksums: npt.NDArray[np.uint32]
+    ) -> None:
+        self._name, self._pixel, self._first, self._times, self._checksums = name, pixel, first, times, checksums
         self._cache: OrderedDict[int, Frames] = OrderedDict()
 
     def __len__(self) -> int:
@@ -79,7 +85,7 @@ class FrameReader:
         """(n, H, W) uint8 read-only frames of ``chunk``, from the store. Raises ArchiveError on damage."""
         first, stop = chunk * CHUNK, min(chunk * CHUNK + CHUNK, len(self))
         try:
-            frames = self._decode_local(chunk) if self._local else np.asarray(self._pixel[first:stop])
+            frames = self._decode_local(chunk) if self._local else self._decode_any(first, stop)
         except (ValueError, RuntimeError, OSError) as error:
             raise ArchiveError(self._damage(chunk, error)) from error
         frames = frames[: stop - first]
@@ -97,9 +103,13 @@ class FrameReader:
             return None
         return Path(store.root, self._pixel.store_path.path, "c")
 
+    def _decode_any(self, first: int, stop: int) -> Frames:
+        return np.asarray(self._pixel[self._first + first : self._first + stop])
+
     def _decode_local(self, chunk: int) -> Frames:
         assert self._local is not None
-        data = memoryview((self._local / str(chunk) / "0" / "0").read_bytes())
+        stored = self._first // CHUNK + chunk
+        data = memoryview((self._local / str(stored) / "0" / "0").read_bytes())
         if google_crc32c.value(bytes(data[:-4])) != int.from_bytes(data[-4:], "little"):
             raise ValueError("the chunk fails its checksum")
         out = np.empty((CHUNK, *self._pixel.shape[1:]), np.uint8)
@@ -109,6 +119,18 @@ class FrameReader:
     def _damage(self, chunk: int, reason: object) -> str:
         first, last = chunk * CHUNK, min(chunk * CHUNK + CHUNK, len(self)) - 1
         times = f"{iso(self._times[first])} to {iso(self._times[last])}"
-        shards = self._pixel.shards
-        file = f"pixel/c/{chunk if shards is None else chunk * CHUNK // shards[0]}/0/0"
+        stored = self._first + first
+        if stored < self._removed():
+            return f"{self._name}: frames {times} have been removed since it was opened: open it again"
+        file = f"pixel/c/{stored // frames_in_file(self._pixel)}/0/0"
         return damage_message(self._name, f"frames {first} to {last} ({times}), file {file},", reason)
+
+    def _removed(self) -> int:
+        """Number of frames that have been removed from the archive by now; 0 if that cannot be read."""
+        place = self._pixel.store_path
+        try:
+            group = zarr.open_group(place.store, path=place.path.rpartition("/")[0], mode="r", use_consolidated=True)
+            record, _ = commit_record.read(group)
+            return int(record.attributes.get(FIRST_FRAME, 0))
+        except DAMAGE:
+            return 0

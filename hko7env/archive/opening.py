@@ -1,5 +1,6 @@
 """Opening an archive: everything but its frames is read, as of the last commit, and checked."""
 
+import contextlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,11 @@ from hko7env.archive.commit_record import Record, content_digest
 from hko7env.archive.errors import ArchiveError, damage_message
 from hko7env.archive.format import (
     ARRAYS,
+    CHUNK,
+    FIRST_FRAME,
     FORMAT,
     NO_TIME,
+    SHORTENED,
     SUSPECT,
     VERSION,
     check_mask,
@@ -39,7 +43,8 @@ class Contents:
     """
 
     record: Record
-    pixel: Any  # zarr array (N, H, W) uint8
+    pixel: Any  # zarr array (first + N, H, W) uint8
+    first: int  # index in ``pixel`` of frame 0; the frames before it were removed
     times: npt.NDArray[np.int64]
     status: npt.NDArray[np.uint8]
     checksum: npt.NDArray[np.uint32]
@@ -59,7 +64,13 @@ def open_contents(store: Any, name: str) -> Contents:
         FileNotFoundError: Nothing is stored there.
         ArchiveError: What is stored is damaged, or no archive of this format.
     """
-    group, record, sha256 = _read_record(store, name)
+    with contextlib.suppress(ArchiveError):
+        return _open_commit(*_read_record(store, name), name)
+    # Either it is damaged, or a writer has meanwhile removed frames and with them chunks of the times
+    return _open_commit(*_read_record(store, name), name)
+
+
+def _open_commit(group: zarr.Group, record: Record, sha256: str | None, name: str) -> Contents:
     _check_format(record.attributes, name)
     try:
         commit_record.check(record, sha256)
@@ -100,10 +111,10 @@ def _check_format(attributes: dict[str, Any], name: str) -> None:
             f"{name} is a zarr group of another format (it has no attribute format = {FORMAT}): "
             "import it into an archive"
         )
-    if attributes.get("format_version") != VERSION:
+    if attributes.get("format_version") not in (VERSION, SHORTENED):
         raise ArchiveError(
             f"{name} has version {attributes.get('format_version')} of the archive format and this hko7env reads "
-            f"version {VERSION}: use the hko7env that wrote it, or import the radar again"
+            f"versions {VERSION} and {SHORTENED}: use the hko7env that wrote it, or import the radar again"
         )
 
 
@@ -116,13 +127,17 @@ def _read_contents(group: zarr.Group, record: Record, name: str) -> Contents:
     assert isinstance(pixel, zarr.Array)
     frames, height, width = pixel.shape
     check_size(height, width, frames)
+    first = int(attributes.get(FIRST_FRAME, 0))
+    if not 0 <= first <= frames or first % CHUNK:
+        raise ValueError(f"{FIRST_FRAME} is {first} in an archive of {frames} frames")
 
     def read(array_name: str) -> Any:
-        return _read_array(group, record, array_name, pixel.shape, name)
+        return _read_array(group, record, array_name, pixel.shape, name, first)
 
     return Contents(
         record=record,
         pixel=pixel,
+        first=first,
         times=read("time"),
         status=read("status"),
         checksum=read("checksum"),
@@ -136,8 +151,10 @@ def _read_contents(group: zarr.Group, record: Record, name: str) -> Contents:
     )
 
 
-def _read_array(group: zarr.Group, record: Record, array_name: str, shape: tuple[int, ...], name: str) -> Any:
-    """Read-only values of a small array of an archive whose frames have ``shape`` (N, H, W)."""
+def _read_array(
+    group: zarr.Group, record: Record, array_name: str, shape: tuple[int, ...], name: str, first: int
+) -> Any:
+    """Read-only values of a small array of an archive whose frames have ``shape``; along time those from ``first``."""
     array = group[array_name]
     assert isinstance(array, zarr.Array)
     dtype, _, dimensions, _ = ARRAYS[array_name]
@@ -148,7 +165,7 @@ def _read_array(group: zarr.Group, record: Record, array_name: str, shape: tuple
     if array.shape != expected:
         raise ArchiveError(damage_message(name, array_name, f"shape {array.shape} instead of {expected}"))
     try:
-        values = np.asarray(array[...])
+        values = np.asarray(array[first:] if dimensions == ("time",) else array[...])
     except (ValueError, RuntimeError, OSError) as error:
         raise ArchiveError(damage_message(name, array_name, error)) from error
     sound = record.contents.get(array_name)

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy.typing as npt
 import zarr
+from zarr.core.sync import sync
 
 from hko7env.archive import commit_record
 from hko7env.archive.commit_record import Record, content_digest
 from hko7env.archive.errors import ArchiveError
-from hko7env.archive.format import ARRAYS
+from hko7env.archive.format import ARRAYS, FIRST_FRAME, SHORTENED, frames_in_file
 
 Values = npt.NDArray[Any]
 
@@ -50,6 +51,30 @@ class Writer:
             nodes[name]["shape"][0] = new
         commit_record.write(group, self.record._replace(nodes=nodes, contents=self._contents()))
 
+    def remove(self, index: int) -> None:
+        """Remove the frames before ``index`` along time that fill whole files, commit, and delete their files.
+
+        Files that a writer left, which was stopped between the two, are deleted as well.
+        """
+        if set(self.record.nodes) != set(ARRAYS):
+            extra = ", ".join(sorted(set(self.record.nodes) - set(ARRAYS)))
+            raise ArchiveError(
+                f"{self.name} holds {extra} beside its frames: frames of such an archive cannot be removed"
+            )
+        group = self._open()
+        pixel = group["pixel"]
+        assert isinstance(pixel, zarr.Array)
+        removed, size = int(self.record.attributes.get(FIRST_FRAME, 0)), frames_in_file(pixel)
+        first = max(index // size * size, removed)
+        if first > removed:
+            changed = {**self.record.attributes, FIRST_FRAME: first, "format_version": SHORTENED}
+            commit_record.write(group, self.record._replace(attributes=changed, contents=self._contents()))
+        for name, (_, _, dimensions, _) in ARRAYS.items():
+            if dimensions[:1] == ("time",):
+                array = group[name]
+                assert isinstance(array, zarr.Array)
+                sync(_delete_files(array, first // frames_in_file(array)))
+
     def update(self, mask: Values | None, attributes: Mapping[str, Any]) -> None:
         """Replace the static mask (None: keep it) and some attributes of the group, and commit."""
         group, contents = self._open(), self._contents()
@@ -84,3 +109,13 @@ class Writer:
     def _contents(self) -> dict[str, list[str]]:
         """Digests of the small arrays, also for an archive that was written without them."""
         return {name: [content_digest(values)] for name, values in self.small_arrays.items()}
+
+
+async def _delete_files(array: "zarr.Array[Any]", before: int) -> None:
+    """Delete the files of ``array`` whose number along time is less than ``before``, and those of stopped writers."""
+    store, folder = array.store_path.store, f"{array.store_path.path}/c"
+    delete = store.delete_dir if len(array.shape) > 1 else store.delete
+    found = [name.rpartition("/")[2] async for name in store.list_dir(folder)]
+    for name in found:
+        if name.endswith(".partial") or (name.isdecimal() and int(name) < before):
+            await delete(f"{folder}/{name}")

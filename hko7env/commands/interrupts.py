@@ -1,7 +1,8 @@
-"""Handling of Ctrl-C while a command imports its libraries, which takes seconds where torch is among them."""
+"""Handling of signals: Ctrl-C while a command imports its libraries, and stopping a command that runs for weeks."""
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -32,3 +33,33 @@ def importing(program: str) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def stop_requests() -> Iterator[threading.Event]:
+    """Yield an event that SIGTERM and SIGINT set, so that a long-running command ends after the work in hand.
+
+    A second SIGINT raises KeyboardInterrupt at once. On leaving, earlier handlers are restored, and if SIGINT came,
+    KeyboardInterrupt is raised so that the command ends as others do after Ctrl-C. Outside the main thread nothing is
+    handled and the event is never set.
+    """
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    received: list[int] = []
+
+    def request(number: int, frame: Any) -> None:
+        if number in received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(number)
+        event.set()
+
+    before = {number: signal.signal(number, request) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if signal.SIGINT in received:
+        raise KeyboardInterrupt

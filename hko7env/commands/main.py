@@ -13,6 +13,8 @@ COMMANDS = {
     "report": Command("hko7env.commands.report", "compare finished runs on one HTML page: who wins, how surely, where"),
     "archive": Command("hko7env.commands.archive.main", "make, inspect and change archives of radar frames"),
     "score": Command("hko7env.commands.score", "score a file of forecasts made elsewhere", RESUMES),
+    "live": Command("hko7env.commands.live", "forecast a growing archive as frames come, and score it", RESUMES),
+    "live-results": Command("hko7env.commands.live_results", "write run folders of what a live run has scored"),
     "train": Command("agents.commands.train", "train a network on an archive or on synthetic rain", RESUMES),
     "checkpoint": Command("agents.commands.checkpoint", "take a training to another machine, in parts"),
     "calibrate": Command("agents.commands.calibrate", "make a prior for agents.calibrated_flow from archives", RESUMES),

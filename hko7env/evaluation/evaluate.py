@@ -169,26 +169,17 @@ def open_folder(plan: Plan, env: NowcastingEnv, count: int, out: Path) -> RunFol
     Raises:
         ValueError: If there is no such agent, or it has no such option.
     """
-    _, config = find(plan.agent)
-    check_options(plan.agent, config, plan.options)
-    options = asdict(config(**plan.options)) if config else {}  # with defaults: they may name a file, or change
-    versions = {name: importlib.metadata.version(name) for name in ("numpy", "zarr", "gymnasium", "torch")}
-    identity = {
-        "agent": plan.agent,
-        "options": {name: _content(value) for name, value in options.items()},
+    identity, context = agent_facts(plan.agent, plan.options)
+    identity |= {
         "setting": plan.setting,
         "archive": env.archive.fingerprint,
         "split": env.split,
         "cleaned": plan.cleaned,
         "schedule": env.schedule.sha256,
         "sequences": count,
-        "code": code_digest(plan.agent),
-        "versions": {"hko7env": hko7env.__version__, **{name: versions[name] for name in ("numpy", "torch")}},
     }
-    context = {
+    context |= {
         "archive": str(plan.archive or "default"),
-        "options": {name: value if _is_plain(value) else str(value) for name, value in options.items()},
-        "versions": {"python": platform.python_version(), **versions},
         "command": plan.words(out),
         "data": archive_facts(env.archive),
         "protocol": {"inputs": env.task.inputs, "leads": env.task.leads, "cadence": env.task.cadence},
@@ -196,6 +187,37 @@ def open_folder(plan: Plan, env: NowcastingEnv, count: int, out: Path) -> RunFol
     }
     name = f"{plan.agent.replace(':', '.')}-{plan.setting}-{env.split}"
     return RunFolder(out, name, identity, context, env.task.leads)
+
+
+def agent_facts(agent: str, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What identifies an agent, and what readers of its run want to know of it, as JSON values.
+
+    Args:
+        agent: Name of the agent.
+        options: Fields of its ``Config``.
+
+    Returns:
+        ``agent``, ``options``, ``code`` and ``versions`` for a run's identity; ``options`` and ``versions`` for its
+        context.
+
+    Raises:
+        ValueError: If there is no such agent, or it has no such option.
+    """
+    _, config = find(agent)
+    check_options(agent, config, options)
+    complete = asdict(config(**options)) if config else {}  # with defaults: they may name a file, or change
+    versions = {name: importlib.metadata.version(name) for name in ("numpy", "zarr", "gymnasium", "torch")}
+    identity = {
+        "agent": agent,
+        "options": {name: _content(value) for name, value in complete.items()},
+        "code": code_digest(agent),
+        "versions": {"hko7env": hko7env.__version__, **{name: versions[name] for name in ("numpy", "torch")}},
+    }
+    context = {
+        "options": {name: value if _is_plain(value) else str(value) for name, value in complete.items()},
+        "versions": {"python": platform.python_version(), **versions},
+    }
+    return identity, context
 
 
 def _is_plain(value: Any) -> bool:

@@ -67,6 +67,11 @@ class Journal:
                 os.fsync(self._file.fileno())
                 self._synced = time.monotonic()
 
+    def sync(self) -> None:
+        """Wait until all records are on the disk. Raises RunError if that fails."""
+        with writing(self._path):
+            os.fsync(self._file.fileno())
+
     def close(self) -> None:
         """Flush everything to the disk and close the file. Raises RunError if that fails."""
         with writing(self._path):

@@ -66,11 +66,11 @@ def from_pixels(pixels: Pixels, units: str, zr: ZR) -> Pixels:
     """
     if units in PIXEL_UNITS:
         return pixels
-    reflectivity = dbz(np.asarray(pixels, np.float64))
     if units in DBZ_UNITS:
-        return np.asarray(reflectivity, np.float32)
-    rates = np.where(pixels > 0, zr.rate(reflectivity), 0.0)
-    return (rates / MM_PER_HOUR[units]).astype(np.float32)
+        return np.asarray(dbz(np.asarray(pixels, np.float64)), np.float32)
+    rates, wet = np.zeros(pixels.shape, np.float32), pixels > 0  # powers take time, and most of a map is dry
+    rates[wet] = zr.rate(dbz(pixels[wet].astype(np.float64))) / MM_PER_HOUR[units]
+    return rates
 
 
 def _check(values: Values, name: str, units: str, least: float, most: float) -> None:

@@ -109,8 +109,13 @@ def _variable_name(data: Any) -> str:
         shown = ", ".join(f"{name} {dims}" for name, dims in list(sizes.items())[:5]) or "none"
         raise DamagedFile(f"no variable has the dimensions {DIMENSIONS}; variables: {shown}")
     found = [name for name, variable in over_four.items() if is_known(_units(variable))]
+    if len(found) > 1 and data.attrs.get("forecast_variable") in found:
+        found = [str(data.attrs["forecast_variable"])]
     if len(found) > 1:
-        raise DamagedFile(f"several variables could be the forecast: {', '.join(found)}; keep one")
+        raise DamagedFile(
+            f"several variables could be the forecast: {', '.join(found)}; keep one, or name it in the attribute "
+            "forecast_variable of the file"
+        )
     if not found:
         shown = ", ".join(
             f"{name} in {variable.attrs.get('units', 'no units')!r}" for name, variable in over_four.items()

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ from hko7env.schedule import LEADS
 
 SUFFIXES = (".zarr", ".nc")
 VARIABLE, ISSUE_TIME, LEAD = "forecast", "issue_time", "lead"
+PIXELS = MappingProxyType({VARIABLE: "pixel"})
+MAIN = "forecast_variable"  # attribute of a file with several variables: the one that a reader takes
+_QUANTITIES = {"1": "pixel", "pixel": "pixel", "dbz": "reflectivity"}  # in mm/h: rain_rate
 _NAMES = {"1": "radar pixel", "pixel": "radar pixel", "dbz": "radar reflectivity"}  # in mm/h: rain rate
 
 
@@ -28,7 +32,7 @@ def write(
     forecasts: Iterable[tuple[int, npt.NDArray[np.float32]]],
     archive: Archive,
     *,
-    units: str = "pixel",
+    units: str | Sequence[str] = "pixel",
     attributes: Mapping[str, str] | None = None,
 ) -> int:
     """Write forecasts to a new file of the layout that :mod:`hko7env.forecast_files` describes.
@@ -41,7 +45,8 @@ def write(
         forecasts: Pairs of issue time, in minutes since 1970-01-01 and increasing, and (K, H, W) float32 pixels in
             [0, 1]. K is the same for all. They are taken one at a time.
         archive: The archive whose frames are forecast; it gives grid, cadence and Z-R relation.
-        units: ``pixel``, ``dBZ``, or a rain rate such as ``mm/h``.
+        units: ``pixel``, ``dBZ``, or a rain rate such as ``mm/h``; of several, each gives a variable: ``pixel``,
+            ``reflectivity``, ``rain_rate``. A reader takes the first.
         attributes: Further attributes of the file, such as ``title``, ``source`` and ``institution``.
 
     Returns:
@@ -56,15 +61,16 @@ def write(
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise ValueError(f"forecasts are written to a {' or '.join(SUFFIXES)} file, got {path}")
-    if not is_known(units.lower()):
-        raise ValueError(f"units of a forecast are one of {', '.join(KNOWN_UNITS)}, got {units!r}")
+    variables = _name_variables([units] if isinstance(units, str) else units)
     if path.exists():
         raise FileExistsError(f"{path} exists already: choose another name")
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     stored = {"Conventions": "CF-1.11", "zr_a": archive.zr.a, "zr_b": archive.zr.b, **(attributes or {})}
+    if len(variables) > 1:
+        stored[MAIN] = next(iter(variables))
     make = _write_zarr if path.suffix == ".zarr" else _write_netcdf
     try:
-        count = make(temporary, _checked(forecasts, archive, units), archive, units, stored)
+        count = make(temporary, _checked(forecasts, archive), archive, variables, stored)
         if not count:
             raise ValueError("there is no forecast to write")
         temporary.rename(path)
@@ -75,10 +81,22 @@ def write(
     return count
 
 
+def _name_variables(units: Sequence[str]) -> dict[str, str]:
+    """The units of each variable of a file, by its name. Raises ValueError for units that no forecast has."""
+    named = {}
+    for one in units:
+        if not is_known(one.lower()):
+            raise ValueError(f"units of a forecast are one of {', '.join(KNOWN_UNITS)}, got {one!r}")
+        named[VARIABLE if len(units) == 1 else _QUANTITIES.get(one.lower(), "rain_rate")] = one
+    if not units or len(named) < len(units):
+        raise ValueError(f"expected units of different quantities, got {', '.join(units) or 'none'}")
+    return named
+
+
 def _checked(
-    forecasts: Iterable[tuple[int, npt.NDArray[np.float32]]], archive: Archive, units: str
+    forecasts: Iterable[tuple[int, npt.NDArray[np.float32]]], archive: Archive
 ) -> Iterable[tuple[int, Pixels]]:
-    """The forecasts in the units of the file, each checked."""
+    """The forecasts, each checked."""
     before, leads = None, LEADS
     for issue_time, forecast in forecasts:
         if not isinstance(issue_time, int | np.integer):
@@ -91,16 +109,18 @@ def _checked(
         for lead, frame in enumerate(forecast):
             check_range(np.ascontiguousarray(frame).reshape(-1), lead)
         before = int(issue_time)
-        yield before, from_pixels(forecast, units.lower(), archive.zr)
+        yield before, forecast
 
 
-def _describe(units: str, archive: Archive) -> dict[str, dict[str, Any]]:
-    """The attributes of each array."""
-    known = {"units": "1" if units == "pixel" else units, "long_name": _NAMES.get(units.lower(), "rain rate")}
-    if units == "pixel":
-        known["comment"] = "a pixel is (dBZ + 10) / 70, in [0, 1]"
-    return {
-        VARIABLE: known | {"grid_mapping": "crs"},
+def _describe(variables: Mapping[str, str], archive: Archive) -> dict[str, dict[str, Any]]:
+    """The attributes of each array; ``variables`` are the units of the forecasts by name."""
+    described: dict[str, dict[str, Any]] = {}
+    for name, units in variables.items():
+        known = {"units": "1" if units == "pixel" else units, "long_name": _NAMES.get(units.lower(), "rain rate")}
+        if units == "pixel":
+            known["comment"] = "a pixel is (dBZ + 10) / 70, in [0, 1]"
+        described[name] = known | {"grid_mapping": "crs"}
+    return described | {
         ISSUE_TIME: {
             "standard_name": "forecast_reference_time", "units": "minutes since 1970-01-01",
             "calendar": "proleptic_gregorian",
@@ -118,26 +138,27 @@ def make_store(
     leads: int,
     *,
     issue_times: Sequence[int] = (),
-    units: str = "pixel",
+    variables: Mapping[str, str] = PIXELS,
     levels: bool = False,
     attributes: Mapping[str, Any],
 ) -> zarr.Group:
-    """Make a zarr store of the layout, without forecasts; its array ``forecast`` has one chunk for each issue time.
+    """Make a zarr store of the layout, without forecasts; their arrays have one chunk for each issue time.
 
     Args:
         path: The store, which does not exist.
         archive: The archive whose frames are forecast.
         leads: Number K of lead times.
         issue_times: Minutes since 1970-01-01, increasing.
-        units: As of :func:`write`.
+        variables: The units of each array of forecasts, by its name.
         levels: Whether forecasts are stored as uint8 levels, which a reader scales to pixels, not as float32.
         attributes: Attributes of the group.
     """
     group = zarr.open_group(path, mode="w-", zarr_format=3)
     group.attrs.update(attributes)
-    described, frames = _describe(units, archive), (leads, *archive.shape)
+    described, frames = _describe(variables, archive), (leads, *archive.shape)
     if levels:
-        described[VARIABLE]["scale_factor"] = 1 / 255
+        for name in variables:
+            described[name]["scale_factor"] = 1 / 255
 
     def make(name: str, values: npt.NDArray[Any], *dimensions: str, chunks: tuple[int, ...], fill: Any = 0) -> None:
         array = group.create_array(
@@ -145,7 +166,7 @@ def make_store(
             chunks=chunks, fill_value=fill, compressors=[ZstdCodec(level=1), Crc32cCodec()],
             config={"write_empty_chunks": True},
         )  # fmt: skip
-        if name != VARIABLE and values.size:
+        if name not in variables and values.size:
             array[...] = values
 
     for name, axis in (("y", archive.y), ("x", archive.x)):
@@ -154,21 +175,27 @@ def make_store(
     make(ISSUE_TIME, np.array(issue_times, np.int64), ISSUE_TIME, chunks=(4096,), fill=NO_TIME)
     make(LEAD, archive.cadence * np.arange(1, leads + 1), LEAD, chunks=(leads,))
     empty = np.broadcast_to(np.uint8(0) if levels else np.float32(0), (len(issue_times), *frames))
-    make(VARIABLE, empty, ISSUE_TIME, LEAD, "y", "x", chunks=(1, *frames), fill=0 if levels else np.nan)
+    for name in variables:
+        make(name, empty, ISSUE_TIME, LEAD, "y", "x", chunks=(1, *frames), fill=0 if levels else np.nan)
     return group
 
 
 def _write_zarr(
-    path: Path, forecasts: Iterable[tuple[int, Pixels]], archive: Archive, units: str, attributes: dict[str, Any]
+    path: Path,
+    forecasts: Iterable[tuple[int, Pixels]],
+    archive: Archive,
+    variables: Mapping[str, str],
+    attributes: dict[str, Any],
 ) -> int:
     times: list[int] = []
-    for issue_time, values in forecasts:
+    for issue_time, pixels in forecasts:
         if not times:
-            group = make_store(path, archive, len(values), units=units, attributes=attributes)
-            array: Any = group[VARIABLE]
+            group = make_store(path, archive, len(pixels), variables=variables, attributes=attributes)
+            arrays: dict[str, Any] = {name: group[name] for name in variables}
         times.append(issue_time)
-        array.resize((len(times), *values.shape))
-        array[len(times) - 1] = values
+        for name, units in variables.items():
+            arrays[name].resize((len(times), *pixels.shape))
+            arrays[name][len(times) - 1] = from_pixels(pixels, units.lower(), archive.zr)
     if times:
         axis: Any = group[ISSUE_TIME]
         axis.resize((len(times),))
@@ -177,13 +204,17 @@ def _write_zarr(
 
 
 def _write_netcdf(
-    path: Path, forecasts: Iterable[tuple[int, Pixels]], archive: Archive, units: str, attributes: dict[str, Any]
+    path: Path,
+    forecasts: Iterable[tuple[int, Pixels]],
+    archive: Archive,
+    variables: Mapping[str, str],
+    attributes: dict[str, Any],
 ) -> int:
     try:
         import h5netcdf  # type: ignore[import-untyped]
     except ImportError as error:
         raise ValueError("writing netCDF needs h5netcdf: pip install 'hko7env[xarray]'") from error
-    described, count = _describe(units, archive), 0
+    described, count = _describe(variables, archive), 0
     with h5netcdf.File(path, "w") as file:
         file.attrs.update(attributes)
 
@@ -197,15 +228,16 @@ def _write_netcdf(
             make(name, (name,), "f8", axis)
         make("crs", (), "i4", np.zeros((), np.int32))
         times = make(ISSUE_TIME, (ISSUE_TIME,), "i8", chunks=(4096,))
-        for issue_time, values in forecasts:
+        for issue_time, pixels in forecasts:
             if not count:
-                file.dimensions[LEAD] = len(values)
-                make(LEAD, (LEAD,), "i8", archive.cadence * np.arange(1, len(values) + 1))
+                file.dimensions[LEAD] = len(pixels)
+                make(LEAD, (LEAD,), "i8", archive.cadence * np.arange(1, len(pixels) + 1))
                 packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
-                options = {"chunks": (1, *values.shape), "fillvalue": np.float32(np.nan), **packed}
-                variable = make(VARIABLE, (ISSUE_TIME, LEAD, "y", "x"), "f4", **options)
+                options = {"chunks": (1, *pixels.shape), "fillvalue": np.float32(np.nan), **packed}
+                arrays = {name: make(name, (ISSUE_TIME, LEAD, "y", "x"), "f4", **options) for name in variables}
             count += 1
             file.resize_dimension(ISSUE_TIME, count)
             times[count - 1] = issue_time
-            variable[count - 1] = values
+            for name, units in variables.items():
+                arrays[name][count - 1] = from_pixels(pixels, units.lower(), archive.zr)
     return count

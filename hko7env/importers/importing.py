@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -11,21 +10,19 @@ from typing import Any, cast
 import numpy as np
 
 from hko7env import progress
-from hko7env.archive import Archive, create
-from hko7env.archive.format import CHUNK, GOOD, OUT_OF_RANGE, OUTLIER, SCORED, SUSPECT, iso, minutes
+from hko7env.archive import Archive
+from hko7env.archive.format import CHUNK, OUT_OF_RANGE, OUTLIER, SCORED, iso, minutes
 from hko7env.archive.store import is_local
-from hko7env.damage import DamagedFile
-from hko7env.importers.contract import Format, FrameSource, Grid, Levels, Mask, RadarImportError, Report, reading
+from hko7env.importers.contract import Format, FrameSource, Levels, RadarImportError, Report
+from hko7env.importers.destination import decode_frame, open_archive
 from hko7env.importers.formats import load_format
 from hko7env.importers.scan import Frames, find_frames
 from hko7env.importers.window import Window
 from hko7env.locking import sole_writer
 from hko7env.parallel import worker_map
-from hko7env.units import ZR
 
 # Between commits; an import that is stopped decodes at most this much again
 BATCH_FRAMES, BATCH_BYTES = 24 * CHUNK, 1 << 26
-MAX_NO_DATA = 0.01  # a frame without data at more than this share of the scored locations is suspect
 
 
 def import_radar(
@@ -67,14 +64,14 @@ def import_radar(
     problems = _Problems(keep_going)
     with sole_writer(destination):
         frames = find_frames(reader, place, destination, problems.add, _period(period))
-        archive = _open_archive(reader, frames, destination, window, problems.add)
+        archive = open_archive(reader, frames, destination, window, problems.add)
         new = _new_frames(frames, archive, problems.add)
         with (
             _explain_dead_workers(),
             worker_map(workers, scheduler) as mapped,
             progress.bar(len(frames), "importing", "frame", done=len(frames) - len(new)) as bar,
         ):
-            decode = partial(_decode, reader, archive.scored, window)
+            decode = partial(decode_frame, reader, archive.scored, window)
             _append_frames(archive, new, lambda batch: mapped(decode, batch), problems.add, bar.update)
         _apply_masks(reader, archive, place, window, problems.add)
     return archive, list(problems.found)
@@ -129,55 +126,6 @@ def _explain_dead_workers() -> Iterator[None]:
         ) from error
 
 
-def _open_archive(reader: Format, frames: Frames, destination: Path, window: Window | None, report: Report) -> Archive:
-    """Open the archive, or create it, for the grid of the first file that can be read."""
-    grid = _first_grid(reader, [frame.path for _, frame in frames], report)
-    if window:
-        grid = window.grid(grid)
-    if destination.exists():
-        archive = Archive(str(destination), writable=True)
-        _check_match(archive, grid)
-        return archive
-    if grid.cadence == 0:
-        steps = np.diff([time for time, _ in frames])
-        if len(steps) == 0:
-            raise RadarImportError("one frame does not show the cadence: import two or more")
-        grid = replace(grid, cadence=int(np.median(steps)))
-    return create(str(destination), **vars(grid))
-
-
-def _first_grid(reader: Format, paths: list[Path], report: Report) -> Grid:
-    for path in dict.fromkeys(paths):
-        try:
-            with reading(path):
-                grid = reader.grid(path)
-                _check_grid(grid)
-        except DamagedFile as error:
-            report(str(error))
-        else:
-            return grid
-    raise RadarImportError("none of the files can be read")
-
-
-def _check_grid(grid: Grid) -> None:
-    """Raise DamagedFile for a grid from which no archive can be made."""
-    for axis, values, size in (("y", grid.y, grid.shape[0]), ("x", grid.x, grid.shape[1])):
-        steps = np.diff(values)
-        if values.shape != (size,) or not np.isfinite(values).all() or not ((steps > 0).all() or (steps < 0).all()):
-            raise DamagedFile(f"its {axis} coordinates are not {size} finite numbers in order")
-    if not (grid.mask == SCORED).any():
-        raise DamagedFile("no location holds data")
-
-
-def _check_match(archive: Archive, grid: Grid) -> None:
-    """Raise RadarImportError if an archive holds frames of another grid, cadence or source."""
-    same = archive.shape == grid.shape and archive.crs == grid.crs and grid.cadence in (0, archive.cadence)
-    same = same and archive.zr == (grid.zr or ZR())
-    same = same and np.array_equal(archive.x, grid.x) and np.array_equal(archive.y, grid.y)
-    if not same or archive.attributes.get("source") != grid.source:
-        raise RadarImportError(f"{archive.name} holds frames of another grid or source: import into another archive")
-
-
 def _new_frames(frames: Frames, archive: Archive, report: Report) -> Frames:
     """The frames that the archive does not hold; those older than its newest frame are reported instead."""
     held = set(archive.times.tolist())
@@ -203,7 +151,7 @@ def _append_frames(
     report: Report,
     step: Callable[[], Any],
 ) -> None:
-    """Decode and append frames batch by batch; ``decode`` maps a batch to results of :func:`_decode`."""
+    """Decode and append frames batch by batch; ``decode`` maps a batch to results of :func:`decode_frame`."""
     size = max(min(BATCH_FRAMES, BATCH_BYTES // (archive.shape[0] * archive.shape[1])), 1)
     for start in range(0, len(frames), size):
         times, sources = zip(*frames[start : start + size], strict=True)
@@ -217,26 +165,6 @@ def _append_frames(
         if decoded:
             new_times, levels, status = zip(*decoded, strict=True)
             archive.append(new_times, np.stack(levels), status)
-
-
-def _decode(reader: Format, scored: Mask, window: Window | None, frame: FrameSource) -> tuple[Levels, int] | str:
-    """Levels and status of a frame, or why it cannot be read; runs in a worker process."""
-    name = reader.name_of(frame)
-    try:
-        with reading(name):
-            decoded = reader.read_at(*frame)
-    except DamagedFile as error:
-        return str(error)
-    if window:
-        decoded = window.frame(decoded)
-    if decoded.levels.shape != scored.shape:
-        return f"{name} cannot be read ({decoded.levels.shape} frame in an archive of {scored.shape})"
-    if decoded.status is not None:
-        return decoded.levels, decoded.status
-    if decoded.no_data is None:
-        return decoded.levels, GOOD
-    missing = np.count_nonzero(decoded.no_data & scored) > MAX_NO_DATA * np.count_nonzero(scored)
-    return decoded.levels, SUSPECT if missing else GOOD
 
 
 def _apply_masks(reader: Format, archive: Archive, source: Path, window: Window | None, report: Report) -> None:

@@ -64,6 +64,10 @@ def _run_folders(paths: Sequence[Path]) -> Iterator[Path]:
         if not path.is_dir():
             raise RunError(f"{path} is no folder: name run folders, or a folder of run folders such as results")
         inside = [path] if is_run_folder(path) else sorted(p for p in path.iterdir() if is_run_folder(p))
+        if (path / "live.json").exists():
+            raise RunError(
+                f"{path} is the folder of a live run: write its run folders with `hko7env live-results {path}`"
+            )
         if not inside:
             raise RunError(f"{path} holds no run folder (one with config.json): name the folder that `evaluate` wrote")
         for folder in inside:

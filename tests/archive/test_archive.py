@@ -242,7 +242,7 @@ def edit(path, old, new):
 @pytest.mark.parametrize(
     "old, new, message",
     [
-        ('"format_version": 1', '"format_version": 2', "version 2 of the archive format"),
+        ('"format_version": 1', '"format_version": 3', "version 3 of the archive format"),
         ('"cadence_minutes": 6', '"cadence": 6', "lacks a sound part"),
         ('"zr_a": 58.53', '"zr_a": -58.53', "lacks a sound part"),
         ('"splits": {}', '"splits": []', "lacks a sound part"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hko7env.commands.interrupts import importing
+from hko7env.commands.interrupts import importing, stop_requests
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODULE = """
@@ -77,3 +77,27 @@ def test_an_interrupt_of_the_work_is_a_line(command, small_archive, monkeypatch)
     assert (
         done.err == "\nhko7env evaluate: stopped; what is finished is kept, and the same command continues from there\n"
     )
+
+
+def test_sigterm_asks_a_command_to_end_and_restores_the_handlers():
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with stop_requests() as stop:
+        assert not stop.is_set()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.wait(5)
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_ctrl_c_ends_the_work_in_hand_first_and_a_second_one_at_once():
+    done = []
+    with pytest.raises(KeyboardInterrupt), stop_requests() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.wait(5)
+        done.append("the work in hand")
+        os.kill(os.getpid(), signal.SIGINT)
+        done.append("more work")
+    assert done == ["the work in hand"]
+    with pytest.raises(KeyboardInterrupt), stop_requests() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        done.append("all of it")
+    assert done[-1] == "all of it"

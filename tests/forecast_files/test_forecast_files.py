@@ -43,6 +43,29 @@ def times(count=3):
 
 
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_a_file_of_several_quantities_is_read_by_its_first(archive, tmp_path, suffix):
+    values, path = pixels(), tmp_path / f"f{suffix}"
+    write(path, zip(times(), values, strict=True), archive, units=("mm/h", "dBZ", "pixel"))
+    with ForecastFile(path, archive) as file:
+        assert (file.layout.variable, file.layout.units) == ("rain_rate", "mm/h")
+        np.testing.assert_allclose(file.read(int(times()[1])), values[1], rtol=0, atol=1e-6)
+    engine = {"engine": "h5netcdf"} if suffix == ".nc" else {"engine": "zarr", "consolidated": False}
+    with xarray.open_dataset(path, **engine) as data:
+        assert {name: data[name].attrs["units"] for name in data.data_vars if data[name].ndim == 4} == {
+            "rain_rate": "mm/h", "reflectivity": "dBZ", "pixel": "1",
+        }  # fmt: skip
+        np.testing.assert_allclose(data["reflectivity"].values, dbz(values.astype(float)), atol=1e-4)
+        np.testing.assert_array_equal(data["pixel"].values, values)
+        assert data["rain_rate"].attrs["grid_mapping"] == "crs"
+
+
+@pytest.mark.parametrize("units", [(), ("mm/h", "kg m-2 h-1"), ("dBZ", "furlong")])
+def test_units_of_several_variables_that_make_no_sense(archive, tmp_path, units):
+    with pytest.raises(ValueError, match="units"):
+        write(tmp_path / "f.zarr", zip(times(), pixels(), strict=True), archive, units=units)
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
 @pytest.mark.parametrize("units", ["pixel", "dBZ", "mm/h", "kg m-2 h-1", "m s-1"])
 def test_what_is_written_is_read(archive, tmp_path, suffix, units):
     values, path = pixels(), tmp_path / f"f{suffix}"

@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
             load_format(args.format, **given(args, config) if config else {}),
             args.source,
             args.out,
-            window=Window(*args.window) if args.window else None,
+            window=window_of(args),
             period=tuple(args.period) if args.period else None,
             keep_going=args.keep_going,
             workers=args.workers,
@@ -64,16 +64,12 @@ def _parser(config: Any) -> Parser:
     """The parser, with the options of the format if ``config`` is not None."""
     parser = Parser("hko7env archive import", __doc__ or "")
     add = parser.add_argument
-    help_text = f"format of the files: {', '.join(available_formats())}, or a module; an importer of pysteps is named "
-    add("format", metavar="FORMAT", help=f"{help_text}as in pysteps:fmi_pgm, and has more options")
+    add_format(parser)
     add("source", type=_place, metavar="SOURCE", help="a file or folder, or for cf and mlcast a store's URL")
     add_out(parser, "the archive to make or to extend")
     help_text = "leave out files that cannot be read and list them at the end; default: stop at the first"
     add("--keep-going", action=argparse.BooleanOptionalAction, default=False, help=help_text)
-    help_text = (
-        "part of the grid to import, in px from its north-west corner, padded if it reaches beyond; default: all"
-    )
-    add("--window", type=int, nargs=4, metavar=WINDOW, help=help_text)
+    add_window(parser)
     help_text = "first time to import and first one after it, such as 2020-06-01 2020-07-01, in UTC; default: all"
     add("--period", nargs=2, metavar=("BEGIN", "END"), help=help_text)
     add_workers(parser, "the reading of files")
@@ -81,3 +77,22 @@ def _parser(config: Any) -> Parser:
     if config is not None:
         add_options(parser.add_argument_group("options of the format"), config)
     return parser
+
+
+def add_format(parser: Parser) -> None:
+    """Add ``FORMAT``, the format of the files."""
+    help_text = f"format of the files: {', '.join(available_formats())}, or a module; an importer of pysteps is named "
+    parser.add_argument("format", metavar="FORMAT", help=f"{help_text}as in pysteps:fmi_pgm, and has more options")
+
+
+def add_window(parser: Parser) -> None:
+    """Add ``--window``, the part of the grid to import."""
+    help_text = (
+        "part of the grid to import, in px from its north-west corner, padded if it reaches beyond; default: all"
+    )
+    parser.add_argument("--window", type=int, nargs=4, metavar=WINDOW, help=help_text)
+
+
+def window_of(args: argparse.Namespace) -> Window | None:
+    """The window that was given, or None. Raises RadarImportError if it is empty."""
+    return Window(*args.window) if args.window else None

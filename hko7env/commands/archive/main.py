@@ -15,6 +15,8 @@ def _command(module: str, about: str, stopped: str = "stopped; nothing was chang
 
 COMMANDS = {
     "import": _command("import_files", "convert a weather service's files into an archive", RESUMES),
+    "watch": _command("watch", "append files to an archive as they arrive in a folder", RESUMES),
+    "replay": _command("replay", "drop files into a folder at the pace of a live feed, or faster", RESUMES),
     "synthetic": _command("synthetic", "make an archive of synthetic rain", RESUMES),
     "describe": _command("describe", "print what an archive holds: frames, gaps, mask, units, splits"),
     "verify": _command("verify", "read every chunk and compare it with its checksum"),
