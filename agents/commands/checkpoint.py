@@ -4,6 +4,7 @@
 from them, in which the same ``hko7env train`` continues.
 """
 
+import argparse
 from pathlib import Path
 
 from hko7env.command_line import Parser, UsageError
@@ -28,8 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     add("action", choices=ACTIONS, metavar="ACTION", help=" or ".join(ACTIONS))
     add("folder", type=Path, metavar="FOLDER", help="of the training, or for unpack of its parts")
     add("--out", type=Path, required=True, metavar="PATH", help="folder of the parts, or for unpack of the training")
-    help_text = "for pack: round weights to bfloat16 and the state of Adam to 8 bits, about a fifth of the size"
-    add("--compact", action="store_true", help=help_text)
+    help_text = "for pack: weights in bfloat16 and the state of Adam in 8 bits, about a fifth of the size; default: no"
+    add("--compact", action=argparse.BooleanOptionalAction, default=False, help=help_text)
     help_text = f"for pack: size of a part at most, in 10^6 bytes; default: {MEGABYTES:g}"
     add("--megabytes", type=float, metavar="N", help=help_text)
     help_text = "for pack: last, from which a training continues, or best, which forecasts need; default: both"

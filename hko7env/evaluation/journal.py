@@ -74,9 +74,8 @@ class Journal:
 
     def close(self) -> None:
         """Flush everything to the disk and close the file. Raises RunError if that fails."""
-        with writing(self._path):
-            os.fsync(self._file.fileno())
-            self._file.close()
+        with self._file:
+            self.sync()
 
 
 def record_dtype(leads: int) -> np.dtype[Any]:

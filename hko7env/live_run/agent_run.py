@@ -144,8 +144,10 @@ class AgentRun:
 
     def close(self) -> None:
         """Close all files. Raises RunError if that fails."""
-        self._journal.close()
-        self._log.close()
+        try:
+            self._journal.close()
+        finally:
+            self._log.close()
 
     def _forecast(self, step: int) -> npt.NDArray[np.float32]:
         """Algorithm 1 for one step. Raises whatever the agent raises, or ForecastError for what it returns."""

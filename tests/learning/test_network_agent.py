@@ -332,7 +332,7 @@ def test_too_little_memory_is_said(monkeypatch):
     def exhausted(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(agent, "_forward", exhausted)
+    monkeypatch.setattr(agent, "_foresee", exhausted)
     with pytest.raises(MemoryError, match="choose size small"):
         agent.predict()
 

@@ -46,9 +46,15 @@ def test_the_card_tells_how_the_file_was_made(model, card):
     told = {name: value for name, value in last.metadata().items() if name in metadata}
     assert len(told) > 12
     assert told == {name: metadata[name] for name in told}
-    assert metadata["archive"] in card
+    assert all(fingerprint in card for fingerprint, _ in metadata["archives"])
+    assert len(metadata["archives"]) == len(last_archives(commands))
     assert metadata["checkpoint"] in card
     assert metadata["step"] <= last.steps
+
+
+def last_archives(commands):
+    """The archives of the last stage, with their shares."""
+    return re.findall(r"[\w.]+\.zarr=[\d.]+", commands[-1])
 
 
 def test_nothing_is_shipped_that_the_card_does_not_name():
