@@ -74,8 +74,8 @@ def find_differences(plan: Plan, reference: Plan, out: Path) -> dict[str, Any]:
 
     Returns:
         The first run's mean CSI, over lead times and those thresholds at which it is defined, minus the second's, and
-        the same of B-MSE, each with the ends of its interval, and the number of blocks. With fewer blocks than
-        :data:`hko7env.report.bootstrap.TRUSTED` the intervals do not show how much scores vary.
+        the same of B-MSE, each with the ends of its interval, and the number of blocks. The ends are None with fewer
+        blocks than :data:`hko7env.report.bootstrap.TRUSTED`, which do not show how much scores vary.
     """
     (found,) = read_comparisons([_find_folder(one, out) for one in (plan, reference)])
     one, other = ([run.agent for run in found.runs].index(each.agent) for each in (plan, reference))
@@ -90,7 +90,8 @@ def find_differences(plan: Plan, reference: Plan, out: Path) -> dict[str, Any]:
         "csi": float(csi[one, known].mean() - csi[other, known].mean()),
         "b_mse": float(boot.difference("b_mse", one, other).value[-1]),
     }
-    ends = {name: interval(draws, boot.blocks) for name, draws in drawn.items()}
+    unknown = (np.nan, np.nan)
+    ends = {name: interval(draws, boot.blocks) if boot.trusted else unknown for name, draws in drawn.items()}
     digits = {"csi": 4, "b_mse": 0}
     lines = {f"{name} difference": [plain(part, digits[name]) for part in (value[name], *ends[name])] for name in value}
     return {**lines, "blocks": boot.blocks}

@@ -8,6 +8,7 @@ from agents.benchmarks.flow_net import VARIANTS, AtRest, NewestOnly, measure
 from agents.benchmarks.real_rain import ROVER, compare_agents
 from agents.learning.advected_sampler import Windows
 from hko7env.archive import Archive
+from hko7env.report import bootstrap
 from hko7env.split_view import SplitView
 from tests.helpers.training import ninety_archive
 
@@ -45,7 +46,8 @@ def test_what_is_advected_at_rest_or_from_the_newest_frame(archive):
     assert newest.frames(start, 1)[1].tolist() == [False] * 4 + [True]
 
 
-def test_agents_are_compared_with_rover(small_archive, tmp_path):
+def test_agents_are_compared_with_rover(small_archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(bootstrap, "TRUSTED", 1)
     agents = ("agents.last_frame", ROVER, "agents.calibrated_flow")
     found = list(compare_agents(str(small_archive), agents, None, tmp_path))
     assert [line["name"].split("/")[1] for line in found] == [
@@ -61,3 +63,6 @@ def test_agents_are_compared_with_rover(small_archive, tmp_path):
     mean = [np.mean([value for value in line["csi"] if value is not None]) for line in found]
     assert found[2]["csi difference"][0] == pytest.approx(mean[2] - mean[1], abs=2e-4)
     assert "csi difference" not in found[1]
+    monkeypatch.undo()
+    (again,) = compare_agents(str(small_archive), agents[:1], None, tmp_path)
+    assert again["csi difference"] == [found[0]["csi difference"][0], None, None], "too few blocks for an interval"

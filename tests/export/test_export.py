@@ -80,7 +80,7 @@ def test_the_same_archive_comes_back(rich, tmp_path, kind):
     assert {path.name for path in tmp_path.iterdir() if "partial" in path.name} == set()
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.data())
 def test_any_archive_comes_back(tmp_path_factory, data):
     folder, draw = tmp_path_factory.mktemp("any"), data.draw
