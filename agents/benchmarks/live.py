@@ -21,14 +21,14 @@ import numpy.typing as npt
 from hko7env.archive import Archive, create
 from hko7env.evaluation.run_folder import RunFolder
 from hko7env.live_run.agent_run import FORECASTS, folders
-from hko7env.live_run.health import percentiles
+from hko7env.live_run.health import memory, percentiles
 from hko7env.live_run.log import read_log
 from hko7env.live_run.service import LiveOptions, LivePlan, serve
 from hko7env.live_run.steps import STEPS
 from hko7env.schedule import INPUTS
 from hko7env.synthetic import default_archive
 
-from .timing import Line, resident_memory
+from .timing import Line
 
 LEARNER = "agents.calibrated_flow"
 AGENTS = ("agents.last_frame", "agents.rover", LEARNER)
@@ -80,7 +80,7 @@ def measure_memory(folder: Path) -> Line:
         steps = log.read_bytes().count(b"\n") if log.exists() else 0
         for mark in (EARLY, LATE):
             if steps >= mark:
-                held.setdefault(mark, resident_memory())
+                held.setdefault(mark, memory())
         return feed.over
 
     agents: dict[str, dict[str, Any]] = {"agents.last_frame": {}, LEARNER: {}}

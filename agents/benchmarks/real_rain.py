@@ -20,14 +20,7 @@ Ratios = dict[str, npt.NDArray[np.float64]]
 
 ROVER = "agents.rover"
 FIXED = ("agents.last_frame", ROVER)  # which do not learn: offline and online are the same
-LEARNING = (
-    "agents.calibrated_flow",
-    "agents.conv2d",
-    "agents.conv3d",
-    "agents.convgru",
-    "agents.trajgru",
-    "agents.flow_net",
-)
+LEARNING = ("agents.calibrated_flow", "agents.convgru", "agents.trajgru", "agents.flow_net")  # all come trained
 
 
 def measure(args: argparse.Namespace) -> Iterator[Line]:

@@ -1,6 +1,7 @@
 """Timing of competing functions, and the lines of output that all benchmarks share."""
 
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -59,18 +60,10 @@ def lines(medians: Mapping[str, float], reference: str, unit: str, *, per: float
 
 def peak_memory(process: int | str = "self") -> int:
     """Peak memory in bytes of this process or, on Linux, of another one that is running, given by its number."""
-    return _memory("VmHWM:", process)  # unlike ru_maxrss, it inherits nothing from the parent process
-
-
-def resident_memory() -> int:
-    """Bytes of memory that this process holds now; its peak where the system does not tell."""
-    return _memory("VmRSS:")
-
-
-def _memory(field: str, process: int | str = "self") -> int:
     status = Path(f"/proc/{process}/status")
-    if status.exists():  # Linux
-        return 1024 * int(status.read_text(encoding="ascii").partition(field)[2].split()[0])
+    if status.exists():  # Linux; unlike ru_maxrss, it inherits nothing from the parent process
+        return 1024 * int(status.read_text(encoding="ascii").partition("VmHWM:")[2].split()[0])
     if process != "self":
         raise OSError(f"the memory of process {process} is not known: it has ended, or this is not Linux")
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

@@ -18,8 +18,9 @@ from hko7env.importers import DecodedFrame, Grid, OneFrameFormat
 from hko7env.importers.drop_folder import DropFolder, signature_of
 from hko7env.importers.watch_options import WatchOptions
 from hko7env.importers.watching import watching
+from hko7env.live_run.health import memory
 
-from .timing import Line, compare, line, resident_memory
+from .timing import Line, compare, line
 
 SIZE, CADENCE = 8, 5
 FRAMES, EARLY, AT_ONCE = 5_000, 500, 10  # files, the files after which memory is measured first, files a poll
@@ -68,10 +69,10 @@ def _appends() -> Iterator[Line]:
                 spent += time.perf_counter() - begun
                 name = spans.get(start + AT_ONCE)
                 if name:
-                    memory = resident_memory()
-                    first_time, first_memory = first_time or spent, first_memory or memory
-                    more = {"memory_ratio": round(memory / first_memory, 4), "frames_kept": watcher.frames}
-                    yield line(f"watch/append, {name}", spent / EARLY, "ms/file", spent / first_time, memory, **more)
+                    held = memory()
+                    first_time, first_memory = first_time or spent, first_memory or held
+                    more = {"memory_ratio": round(held / first_memory, 4), "frames_kept": watcher.frames}
+                    yield line(f"watch/append, {name}", spent / EARLY, "ms/file", spent / first_time, held, **more)
 
 
 def _drop(folder: Path, start: int) -> None:

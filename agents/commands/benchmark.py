@@ -1,4 +1,4 @@
-"""Measure speed and memory at 480 x 480 px, compared with a plain reference in the same run, as JSON lines.
+"""Measure speed, memory and skill, compared with a reference in the same run, as JSON lines.
 
 Rounds of all competitors alternate and the median is printed, because machines are noisy: compare the ratios.
 """

@@ -21,7 +21,7 @@ from hko7env.forecast import check_forecast
 from hko7env.loading import load, noting
 from hko7env.rendering import COLOURS, colour
 from hko7env.scores import scored
-from hko7env.units import ZR, level
+from hko7env.units import level
 
 DEFAULT_SEQUENCE = 0
 FRAME_MS, LAST_MS = 220, 1600  # display time of a frame and of the last one
@@ -126,7 +126,7 @@ def draw(film: Film, task: Task, name: str) -> list[Image.Image]:
             pen.text((GAP + 12, TOP + 10), "frame missing", INK, _font(15))
         _title(pen, 2 * GAP + width, f"Forecast by {name}", subtitle)
         _progress(pen, sheet.size, slot, task, issued)
-        _scale(pen, 3 * GAP + 2 * width, _panel_size(task)[1], task.zr)
+        _scale(pen, 3 * GAP + 2 * width, _panel_size(task)[1])
         pictures.append(sheet)
     return pictures
 
@@ -192,7 +192,7 @@ def _progress(pen: ImageDraw.ImageDraw, size: tuple[int, int], slot: int, task: 
         pen.text((now + lead * step, middle + 10), label, FAINT, _font(12), anchor=anchor)
 
 
-def _scale(pen: ImageDraw.ImageDraw, left: int, height: int, zr: ZR) -> None:
+def _scale(pen: ImageDraw.ImageDraw, left: int, height: int) -> None:
     """The colours with their lower bounds in mm/h, the heaviest rain on top."""
     pen.text((left, 33), "mm/h", FAINT, _font(15))
     step = max(height, 300) / len(COLOURS)

@@ -17,11 +17,15 @@ COMMANDS = {
     "live-results": Command("hko7env.commands.live_results", "write run folders of what a live run has scored"),
     "train": Command("agents.commands.train", "train a network on an archive or on synthetic rain", RESUMES),
     "checkpoint": Command("agents.commands.checkpoint", "take a training to another machine, in parts"),
-    "calibrate": Command("agents.commands.calibrate", "make a prior for agents.calibrated_flow from archives", RESUMES),
+    "calibrate": Command(
+        "agents.commands.calibrate",
+        "make the prior of agents.calibrated_flow, or the counts of agents.flow_net",
+        RESUMES,
+    ),
     "animate": Command("hko7env.commands.animate", "animate one forecast beside what was observed"),
     "links": Command("agents.commands.links", "draw the locations that the links of a TrajGRU read"),
     "moving-mnist": Command("agents.commands.moving_mnist", "train and test networks on MovingMNIST++", RESUMES),
-    "benchmark": Command("agents.commands.benchmark", "measure speed and memory, compared with plain references"),
+    "benchmark": Command("agents.commands.benchmark", "measure speed, memory and skill, compared with references"),
 }
 
 

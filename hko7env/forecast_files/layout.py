@@ -156,7 +156,7 @@ def _issue_times(data: Any, dimension: str) -> npt.NDArray[np.int64]:
         raise DamagedFile(f"{dimension} number {missing[0]} is not a time (NaT)")
     since = values - np.datetime64("1970-01-01T00:00", "m")
     minutes = _whole_minutes(since / np.timedelta64(1, "s") / 60, dimension)
-    _check_increasing(minutes, dimension, [iso(int(time)) for time in _offenders(minutes)])
+    _check_increasing(dimension, [iso(int(time)) for time in _offenders(minutes)])
     return minutes
 
 
@@ -171,7 +171,7 @@ def _leads(data: Any, dimension: str) -> npt.NDArray[np.int64]:
             f"minutes, and the dimensions in the order {DIMENSIONS}"
         )
     minutes = _whole_minutes(values * MINUTES[units], dimension)
-    _check_increasing(minutes, dimension, [f"{lead} min" for lead in _offenders(minutes)])
+    _check_increasing(dimension, [f"{lead} min" for lead in _offenders(minutes)])
     return minutes
 
 
@@ -191,7 +191,7 @@ def _offenders(values: npt.NDArray[np.int64]) -> list[int]:
     return values[wrong[0] : wrong[0] + 2].tolist() if len(wrong) else []
 
 
-def _check_increasing(values: npt.NDArray[np.int64], dimension: str, pair: list[str]) -> None:
+def _check_increasing(dimension: str, pair: list[str]) -> None:
     if not pair:
         return
     if pair[0] == pair[1]:

@@ -5,11 +5,13 @@ import pytest
 
 from agents.benchmarks import flow_net
 from agents.benchmarks.flow_net import VARIANTS, AtRest, NewestOnly, measure
-from agents.benchmarks.real_rain import ROVER, compare_agents
+from agents.benchmarks.real_rain import FIXED, LEARNING, ROVER, compare_agents
 from agents.learning.advected_sampler import Windows
 from hko7env.archive import Archive
+from hko7env.loading import load
 from hko7env.report import bootstrap
 from hko7env.split_view import SplitView
+from hko7env.testing import task
 from tests.helpers.training import ninety_archive
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -66,3 +68,8 @@ def test_agents_are_compared_with_rover(small_archive, tmp_path, monkeypatch):
     monkeypatch.undo()
     (again,) = compare_agents(str(small_archive), agents[:1], None, tmp_path)
     assert again["csi difference"] == [found[0]["csi difference"][0], None, None], "too few blocks for an interval"
+
+
+@pytest.mark.parametrize("name", [*FIXED, *LEARNING])
+def test_the_agents_that_are_compared_come_trained(name):
+    load(name, task(120, 120))

@@ -64,7 +64,7 @@ def _parser(config: Any) -> Parser:
     """The parser, with the options of the format if ``config`` is not None."""
     parser = Parser("hko7env archive import", __doc__ or "")
     add = parser.add_argument
-    add_format(parser)
+    add_format(parser, ", and has more options")
     add("source", type=_place, metavar="SOURCE", help="a file or folder, or for cf and mlcast a store's URL")
     add_out(parser, "the archive to make or to extend")
     help_text = "leave out files that cannot be read and list them at the end; default: stop at the first"
@@ -79,10 +79,10 @@ def _parser(config: Any) -> Parser:
     return parser
 
 
-def add_format(parser: Parser) -> None:
-    """Add ``FORMAT``, the format of the files."""
+def add_format(parser: Parser, more: str = "") -> None:
+    """Add ``FORMAT``, the format of the files; ``more`` ends its help."""
     help_text = f"format of the files: {', '.join(available_formats())}, or a module; an importer of pysteps is named "
-    parser.add_argument("format", metavar="FORMAT", help=f"{help_text}as in pysteps:fmi_pgm, and has more options")
+    parser.add_argument("format", metavar="FORMAT", help=f"{help_text}as in pysteps:fmi_pgm{more}")
 
 
 def add_window(parser: Parser) -> None:
