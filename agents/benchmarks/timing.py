@@ -36,9 +36,9 @@ def line(name: str, seconds: float, unit: str, ratio: float, size: int = 0, **mo
     """One line of output: milliseconds, their unit, the ratio to the reference, bytes (0: not measured), and more."""
     return {
         "name": name,
-        "median": round(1e3 * seconds, 3),
+        "median": float(f"{1e3 * seconds:.4g}"),
         "unit": unit,
-        "ratio": round(ratio, 3),
+        "ratio": float(f"{ratio:.3g}"),
         "bytes": size,
         **more,
     }

@@ -74,8 +74,10 @@ class Journal:
 
     def close(self) -> None:
         """Flush everything to the disk and close the file. Raises RunError if that fails."""
-        with self._file:
+        try:
             self.sync()
+        finally:
+            self._file.close()
 
 
 def record_dtype(leads: int) -> np.dtype[Any]:
