@@ -6,7 +6,6 @@ forecast is the highest class whose probability makes it worth forecasting for C
 the balanced errors ask for. The counts begin with those of a prior; online, the frames that become visible are added.
 """
 
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +21,7 @@ from .calibration.counts import Array, combine, count, reached, shift_odds, smoo
 from .calibration.decisions import AIMS, Aim, choose_thresholds, forecast_pixels
 from .calibration.features import SHAPE, Features
 from .calibration.prior import SHIPPED, SUM, read
+from .calibration.unverified import UnverifiedForecasts
 from .learning import checkpoint
 
 LEAST_WEIGHT = 1000.0  # least weight, in counts, of the probabilities of a bin: a single storm is no climate
@@ -41,19 +41,6 @@ class Config:
         float, "weight of past sequences beside the present one in the choice of thresholds, in sequences"
     ] = 0.5
     half_life: Annotated[float, "number of sequences after which counts weigh half; 0: learn nothing online"] = 60.0
-
-
-@dataclass(frozen=True, eq=False)
-class Issued:
-    """A forecast that is not verified yet.
-
-    Attributes:
-        time: Issue time, minutes since 1970-01-01.
-        bins: (K, 5, h', w') int16, the bins that it was made from, at the verified cells.
-    """
-
-    time: int
-    bins: npt.NDArray[np.int16]
 
 
 class CalibratedFlow:
@@ -80,34 +67,22 @@ class CalibratedFlow:
         self._prior_occurrence = counts.sum(-1) * np.float32(self._cells / SUM)  # (K, N) cells of a mean sequence
         self._counts = np.zeros_like(counts)  # (K, N, 6), learned online
         self._calibrate()
-        self._issued: deque[Issued] = deque()
-        self._frames = np.zeros((task.inputs, task.height, task.width), np.uint8)
-        self._present = np.zeros(task.inputs, bool)
-        self._times = np.zeros(task.inputs, np.int64)
+        self._issued = UnverifiedForecasts(task)
 
     def store(self, observation: Observation) -> None:
         """Keep the J frames."""
-        self._frames = observation["frames"].copy()
-        self._present = observation["present"].astype(bool)
-        self._times = observation["time"].copy()
-        if observation["new_episode"]:
-            self._issued.clear()
+        self._issued.store(observation)
 
     def update(self) -> None:
         """Decay the counts and add what the newest frames say about earlier forecasts."""
         if self.config.half_life == 0:
             return
-        span = self.task.leads * self.task.cadence
-        while self._issued and self._issued[0].time + span < self._times[0]:
-            self._issued.popleft()
         self._counts *= np.float32(0.5 ** (1 / self.config.half_life))
-        for slot in np.flatnonzero(self._present):
-            truth = self.features.subsample(self._frames[slot])
-            seen = self.features.subsample(scored(self._frames[slot], self.task.scored))
-            for issued in self._issued:
-                lead, rest = divmod(int(self._times[slot]) - issued.time, self.task.cadence)
-                if rest == 0 and 1 <= lead <= self.task.leads:
-                    self._counts[lead - 1] += count(issued.bins[lead - 1], truth, seen, self.task.zr)
+        for frame, verified in self._issued.verify():
+            truth = self.features.subsample(frame)
+            seen = self.features.subsample(scored(frame, self.task.scored))
+            for lead, bins in verified:
+                self._counts[lead] += count(bins, truth, seen, self.task.zr)
         self._calibrate()
 
     def _calibrate(self) -> None:
@@ -120,10 +95,11 @@ class CalibratedFlow:
 
     def predict(self) -> npt.NDArray[np.float32]:
         """The forecast, (K, H, W) float32 pixels in [0, 1]."""
-        bins = self.features.bins(self._frames, self._present, self.task.leads)
-        if self.config.half_life and (not self._issued or self._issued[-1].time != self._times[-1]):
-            self._issued.append(Issued(int(self._times[-1]), bins.verified()))
-        thresholds = self._choose_thresholds(bins.verified())
+        bins = self.features.bins(self._issued.frames, self._issued.present, self.task.leads)
+        verified = bins.verified()
+        if self.config.half_life:
+            self._issued.add(verified)
+        thresholds = self._choose_thresholds(verified)
         table = forecast_pixels(
             self._probabilities, self._chances, thresholds, self._means, self.task.zr, self.config.aim
         )
@@ -141,9 +117,8 @@ class CalibratedFlow:
 
     def save(self, path: Path) -> None:
         """Write the state: counts, frames and forecasts that are not verified yet. Raises OSError."""
-        arrays = {"counts": self._counts, "frames": self._frames, "present": self._present, "times": self._times}
-        arrays |= {f"issued.{n}": issued.bins for n, issued in enumerate(self._issued)}
-        metadata = {"kind": KIND, "task": self._task_metadata(), "issued": [issued.time for issued in self._issued]}
+        arrays = {"counts": self._counts, **self._issued.state()}
+        metadata = {"kind": KIND, "task": self._task_metadata(), "issued": self._issued.issue_times}
         checkpoint.write(path, {name: torch.from_numpy(array) for name, array in arrays.items()}, metadata)
 
     def restore(self, path: Path) -> None:
@@ -158,9 +133,8 @@ class CalibratedFlow:
                 f"{path} was not saved by this agent for this grid, cadence and number of leads: start the run anew"
             )
         arrays: dict[str, npt.NDArray[Any]] = {name: tensor.numpy() for name, tensor in tensors.items()}
-        self._counts, self._frames = arrays["counts"], arrays["frames"]
-        self._present, self._times = arrays["present"], arrays["times"]
-        self._issued = deque(Issued(time, arrays[f"issued.{n}"]) for n, time in enumerate(metadata["issued"]))
+        self._counts = arrays["counts"]
+        self._issued.restore(arrays, metadata["issued"])
         self._calibrate()
 
     def _task_metadata(self) -> list[int]:

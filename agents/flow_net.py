@@ -6,7 +6,6 @@ reached. Counts of how often such probabilities came true say from which one on 
 that become visible are counted too and, with ``online_rate`` above 0, the last layer of the network learns.
 """
 
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -22,6 +21,7 @@ from hko7env.scores import scored
 from .calibration import reliability
 from .calibration.corrected_forecast import Decision
 from .calibration.network_counting import read_counts, read_network
+from .calibration.unverified import UnverifiedForecasts
 from .learning import checkpoint
 from .learning.advected_forecast import correct_frames
 from .learning.last_layer import LastLayer
@@ -61,19 +61,6 @@ class Config:
                 raise OptionError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
 
 
-@dataclass(frozen=True, eq=False)
-class Issued:
-    """A forecast that is not verified yet.
-
-    Attributes:
-        time: Issue time, minutes since 1970-01-01.
-        bins: (K, 5, h, w) uint8, see :func:`agents.calibration.reliability.find_bins`.
-    """
-
-    time: int
-    bins: npt.NDArray[np.uint8]
-
-
 class FlowNetAgent:
     """Corrects advected frames by a network, and forecasts the events that have come true at such odds.
 
@@ -94,18 +81,11 @@ class FlowNetAgent:
         self._odds = self._choose_odds()
         self._last_layer = LastLayer(net, task, config.online_rate)
         self._buffer = ReplayBuffer((task.inputs, task.height, task.width), task.inputs + task.leads)
-        self._issued: deque[Issued] = deque()
-        self._frames = np.zeros((task.inputs, task.height, task.width), np.uint8)
-        self._present = np.zeros(task.inputs, bool)
-        self._times = np.zeros(task.inputs, np.int64)
+        self._issued = UnverifiedForecasts(task)
 
     def store(self, observation: Observation) -> None:
         """Keep the J frames."""
-        self._frames = observation["frames"].copy()
-        self._present = observation["present"].astype(bool)
-        self._times = observation["time"].copy()
-        if observation["new_episode"]:
-            self._issued.clear()
+        self._issued.store(observation)
         if self.config.online_rate:
             self._buffer.append(observation)
 
@@ -123,17 +103,11 @@ class FlowNetAgent:
             self._last_layer.learn(*self._buffer.frames(window))
 
     def _count(self) -> None:
-        task = self.task
-        while self._issued and self._issued[0].time + task.leads * task.cadence < self._times[0]:
-            self._issued.popleft()
         self._counts *= np.float32(0.5 ** (1 / self.config.half_life))
-        for slot in np.flatnonzero(self._present):
-            truth = self._frames[slot]
-            seen = scored(truth, task.scored)
-            for issued in self._issued:
-                lead, rest = divmod(int(self._times[slot]) - issued.time, task.cadence)
-                if rest == 0 and 1 <= lead <= task.leads:
-                    self._counts[lead - 1] += reliability.count(issued.bins[lead - 1], truth, seen, task.zr)
+        for truth, verified in self._issued.verify():
+            seen = scored(truth, self.task.scored)
+            for lead, bins in verified:
+                self._counts[lead] += reliability.count(bins, truth, seen, self.task.zr)
 
     def _choose_odds(self) -> torch.Tensor:
         counts = self.config.prior_weight * self._prior + self._counts
@@ -145,28 +119,27 @@ class FlowNetAgent:
         task = self.task
         forecast = np.empty((task.leads, task.height, task.width), np.float32)
         bins = []
-        for leads, corrected in correct_frames(self.net, self._frames, self._present, task):
+        for leads, corrected in correct_frames(self.net, self._issued.frames, self._issued.present, task):
             pixels = corrected.pixels.clamp(0, 1)
             if self.config.aim == "csi":
                 pixels = self._decision.pixels(corrected, self._odds[leads])
             forecast[leads] = pixels.cpu().numpy()
             if self.config.half_life:
                 bins.append(reliability.find_bins(corrected.logits).cpu().numpy())
-        if bins and (not self._issued or self._issued[-1].time != self._times[-1]):
-            self._issued.append(Issued(int(self._times[-1]), np.concatenate(bins)))
+        if bins:
+            self._issued.add(np.concatenate(bins))
         return forecast
 
     def save(self, path: Path) -> None:
         """Write the state: counts, last layer, frames and forecasts that are not verified yet. Raises OSError."""
-        arrays = {"counts": self._counts, "frames": self._frames, "present": self._present, "times": self._times}
-        arrays |= {f"issued.{n}": issued.bins for n, issued in enumerate(self._issued)}
+        arrays = {"counts": self._counts, **self._issued.state()}
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         tensors |= checkpoint.named("last_layer", self._last_layer.state())
         tensors |= checkpoint.named("buffer", self._buffer.pack(self._buffer.segments))
         metadata = {
             "kind": KIND,
             "task": self._task_metadata(),
-            "issued": [issued.time for issued in self._issued],
+            "issued": self._issued.issue_times,
             "steps": self._last_layer.steps,
         }
         checkpoint.write(path, tensors, metadata)
@@ -191,9 +164,8 @@ class FlowNetAgent:
             ) from error
         self._last_layer.restore(checkpoint.under("last_layer", tensors), metadata["steps"], path)
         self._buffer.segments = segments
-        self._counts, self._frames = arrays["counts"], arrays["frames"]
-        self._present, self._times = arrays["present"], arrays["times"]
-        self._issued = deque(Issued(time, arrays[f"issued.{n}"]) for n, time in enumerate(metadata["issued"]))
+        self._counts = arrays["counts"]
+        self._issued.restore(arrays, metadata["issued"])
         self._odds = self._choose_odds()
 
     def _task_metadata(self) -> list[int]:

@@ -31,7 +31,7 @@ def measure(args: argparse.Namespace) -> Iterator[Line]:
     Two workers of one thread and a batch each use two cores better than two threads for every operation, and lose less
     where other processes use the cores too.
     """
-    images = read_mnist(args.mnist) if args.mnist else _noise_digits()
+    images = read_mnist(args.mnist) if args.mnist else noise_digits()
     numbers = itertools.count()
 
     def parameters(count: int) -> Any:
@@ -48,7 +48,7 @@ def measure(args: argparse.Namespace) -> Iterator[Line]:
         yield from official_figures(images, read_official(args.mnist))
 
 
-def _noise_digits() -> Images:
+def noise_digits() -> Images:
     """(1000, 28, 28) noise in a box of the mean size of MNIST's digits."""
     images = np.zeros((1000, 28, 28), np.uint8)
     images[:, 4:24, 6:22] = np.random.default_rng(0).integers(0, 256, (1000, 20, 16))

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import google_crc32c
-import gymnasium
 import numpy as np
 import numpy.typing as npt
 from numcodecs import Zstd
@@ -26,6 +25,7 @@ from hko7env.diagnostics.pooling import POOLS
 from hko7env.diagnostics.sums import Diagnoser, Diagnostics
 from hko7env.env import NowcastingEnv
 from hko7env.evaluation.journal import RunError, writing
+from hko7env.evaluation.sealed_forecasts import SealedForecasts
 from hko7env.files import write_atomically
 from hko7env.schedule import INPUTS
 from hko7env.scores import COUNTS, Tally
@@ -94,10 +94,10 @@ class DiagnosticsFolder:
         return self.path / f"{index:06d}{_SUFFIX}"
 
 
-class Diagnosing(gymnasium.Wrapper[Any, Any, Any, Any]):
+class Diagnosing(SealedForecasts[Diagnostics]):
     """An environment that diagnoses forecasts as they are scored, and keeps the result until their truth is revealed.
 
-    Neither the agent nor the caller of ``step`` gets any of it. :meth:`keep` belongs where the tallies are recorded.
+    :meth:`keep` belongs where the tallies are recorded.
 
     Args:
         env: The environment.
@@ -106,29 +106,15 @@ class Diagnosing(gymnasium.Wrapper[Any, Any, Any, Any]):
     """
 
     def __init__(self, env: NowcastingEnv, folder: DiagnosticsFolder, wanted: set[int]) -> None:
-        super().__init__(env)
-        self._view, self._folder, self._wanted = env.view, folder, wanted
+        super().__init__(env, wanted)
+        self._view, self._folder = env.view, folder
         self._diagnoser = Diagnoser(env.view.scored, env.archive.zr)
-        self._sealed: dict[int, Diagnostics] = {}
-        self._index = 0
 
-    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
-        """Reset the environment."""
-        self._sealed.clear()
-        observation, info = self.env.reset(**arguments)
-        self._index = info["sequence"]
-        return observation, info
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Step the environment, which checks and scores the forecast, and diagnose the forecast."""
-        index = self._index
-        result = self.env.step(action)
-        self._index = result[-1]["sequence"]
-        if index in self._wanted:
-            truth, present = self._view.frames_at(self._view.schedule.slots(index)[INPUTS:])
-            mask = self._view.mask_of(truth, present)
-            self._sealed[index] = self._diagnoser.measure(truth, present, mask, action)
-        return result
+    def measure(self, index: int, action: Any) -> Diagnostics:
+        """Diagnose a forecast."""
+        truth, present = self._view.frames_at(self._view.schedule.slots(index)[INPUTS:])
+        mask = self._view.mask_of(truth, present)
+        return self._diagnoser.measure(truth, present, mask, action)
 
     def keep(self, index: int, tally: Tally) -> None:
         """Keep the diagnostics of a sequence whose tally was revealed, if it was to be diagnosed.

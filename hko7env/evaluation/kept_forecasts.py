@@ -18,6 +18,7 @@ import zarr
 
 from hko7env.damage import DAMAGE
 from hko7env.evaluation.journal import RunError, writing
+from hko7env.evaluation.sealed_forecasts import SealedForecasts
 from hko7env.forecast_files.writing import VARIABLE, make_store
 from hko7env.schedule import INPUTS, evenly
 from hko7env.scores import Tally
@@ -126,7 +127,7 @@ class KeptForecasts:
         return array, sequences
 
 
-class Keeping(gymnasium.Wrapper[Any, Any, Any, Any]):
+class Keeping(SealedForecasts[Levels]):
     """An environment that remembers forecasts until their truth is revealed; :meth:`keep` then writes them.
 
     Args:
@@ -136,26 +137,13 @@ class Keeping(gymnasium.Wrapper[Any, Any, Any, Any]):
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], folder: KeptForecasts, wanted: set[int]) -> None:
-        super().__init__(env)
-        self._folder, self._wanted = folder, wanted
-        self._waiting: dict[int, Levels] = {}
-        self._index = 0
+        super().__init__(env, wanted)
+        self._folder = folder
 
-    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
-        """Reset the environment."""
-        self._waiting.clear()
-        observation, info = self.env.reset(**arguments)
-        self._index = info["sequence"]
-        return observation, info
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Step the environment, which checks and scores the forecast, and remember the forecast."""
-        index = self._index
-        result = self.env.step(action)
-        self._index = result[-1]["sequence"]
-        if index in self._wanted:
-            self._waiting[index] = level(action)
-        return result
+    def measure(self, index: int, action: Any) -> Levels:
+        """The levels of a forecast."""
+        levels: Levels = level(action)
+        return levels
 
     def keep(self, index: int, tally: Tally, recorded: Tally) -> None:
         """Keep the forecast of a sequence whose tally was revealed, if it is to be kept.
@@ -168,9 +156,9 @@ class Keeping(gymnasium.Wrapper[Any, Any, Any, Any]):
         Raises:
             RunError: If the forecast is not the one that was scored, or cannot be written.
         """
-        if index not in self._waiting:
+        if index not in self._sealed:
             return
-        levels = self._waiting.pop(index)
+        levels = self._sealed.pop(index)
         if tally != recorded:
             raise RunError(
                 f"the forecast of sequence {index} is not the one that was scored, the agent's forecasts cannot be "

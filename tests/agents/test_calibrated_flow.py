@@ -49,7 +49,7 @@ def test_what_came_true_is_counted_to_the_cell():
     for step, level in enumerate(levels[:3]):
         agent.store(uniform(some, level, step))
         agent.update()
-        bins = agent.features.bins(agent._frames, agent._present, some.leads).verified()
+        bins = agent.features.bins(agent._issued.frames, agent._issued.present, some.leads).verified()
         assert len(np.unique(bins)) == 5, "uniform rain, one bin of each event"
         if step == 0:
             wet = bins[0, :, 0, 0]
@@ -92,7 +92,7 @@ def test_learning_follows_the_truth():
         if step == 0:
             assert (ahead.mean((1, 2)) > 0.5).all(), "the prior knows steady rain only"
     np.testing.assert_allclose(ahead.mean((1, 2))[4::5], 150 / 255, atol=0.06)
-    wet = agent.features.bins(agent._frames, agent._present, some.leads).verified()[0, :, 0, 0]
+    wet = agent.features.bins(agent._issued.frames, agent._issued.present, some.leads).verified()[0, :, 0, 0]
     assert (agent._probabilities[:4, wet, 0] > 0.8).all(), "it has always been dry six minutes later"
     assert (agent._probabilities[4, wet, 3] > 0.9).all()
 

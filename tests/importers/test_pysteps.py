@@ -1,8 +1,8 @@
 """The adapter to pysteps, with an importer that stands in for pysteps', so that pysteps need not be installed."""
 
-import pickle
 import sys
 from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
@@ -417,7 +417,7 @@ def test_other_importers_are_other_sources(importers, tmp_path):
 
 def test_formats_go_to_worker_processes(importers):
     importers["mine"] = returning()
-    reader = pickle.loads(pickle.dumps(load_format("pysteps:MINE", accutime=5.0)))
+    reader = ForkingPickler.loads(ForkingPickler.dumps(load_format("pysteps:MINE", accutime=5.0)))
     assert (reader.name, reader.config) == ("mine", replace(adapter.Config(), accutime=5.0))
 
 

@@ -7,7 +7,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from hko7env.archive import Archive, create
@@ -25,20 +24,12 @@ from ...moving_mnist.rendering import render
 from ...optical_flow.advection import advect
 from ...optical_flow.segment_motion import departure_points, estimate_motion
 from ...optical_flow.variational import estimate_flow
+from ..moving_mnist import noise_digits
 from ..timing import Line
 from .checks import compared, make_small_trainer, relative, skipped
 from .settings import Settings
 
-Images = npt.NDArray[np.uint8]
-
 FLOW = 1e-3  # bound of relative errors of motion and of what is advected by it
-
-
-def noise_digits() -> Images:
-    """(1000, 28, 28) noise in a box of the mean size of MNIST's digits."""
-    images = np.zeros((1000, 28, 28), np.uint8)
-    images[:, 4:24, 6:22] = np.random.default_rng(0).integers(0, 256, (1000, 20, 16))
-    return images
 
 
 def check_rain(settings: Settings) -> Iterator[Line]:

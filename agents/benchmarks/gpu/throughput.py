@@ -28,9 +28,10 @@ from ...moving_mnist.data import draw_parameters
 from ...moving_mnist.experiment import DigitSource, squared_error
 from ...moving_mnist.rendering import render
 from ...networks import transition
+from ..moving_mnist import noise_digits
 from ..timing import Line
 from .checks import skipped
-from .data_checks import noise_digits, rover
+from .data_checks import rover
 from .settings import Settings, noise
 from .speed import race
 
