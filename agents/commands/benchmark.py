@@ -42,6 +42,7 @@ TOPICS = {  # name: module of ..benchmarks, what it measures
         "memory and latency of a live run on the first --archive; with --files, --rounds days with kill -9",
     ),
     "nets": ("nets", "forecast, training step and online step of every network, or of --models, on the CPU"),
+    "allocator": ("allocator", "training steps of the small networks, with and without keeping freed memory"),
     "gpu": ("gpu.runner", "everything on a GPU: agreement with the CPU, times, throughput; resumable, in --out"),
 }
 MODELS_HELP = (
