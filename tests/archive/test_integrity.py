@@ -26,13 +26,18 @@ TIMES = 6 * np.arange(12) + 24_000_000
 SPLITS = {"train": [("2015-08-19", "2015-08-20")], "test": [("2015-08-20", "2015-09-01")]}
 
 
-@pytest.fixture
-def archive(tmp_path):
-    """A square archive of 12 frames whose axes differ."""
-    path = tmp_path / "a.zarr"
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    path = tmp_path_factory.mktemp("archives") / "a.zarr"
     made = create(str(path), shape=(8, 8), splits=SPLITS, x=np.arange(8.0), y=-np.arange(8.0))
     made.append(TIMES, FRAMES)
     return path
+
+
+@pytest.fixture
+def archive(original, tmp_path):
+    """A square archive of 12 frames whose axes differ."""
+    return shutil.copytree(original, tmp_path / "a.zarr")
 
 
 def seen(path):
