@@ -60,6 +60,8 @@ def sources(module: str) -> dict[str, Path]:
             if path:
                 found[name] = path
                 waiting += _imports(name, path.name == "__init__.py", path.read_bytes())
+            if name in found and found[name].name != "__init__.py":
+                break  # a module that is no package: what follows are names in it
     return found
 
 
