@@ -51,7 +51,7 @@ def sources(module: str) -> dict[str, Path]:
     """
     modules = _Modules(module)
     found: dict[str, Path] = {}
-    waiting, seen = [module, *_SCORING], set()
+    waiting, seen = [module, *_SCORING], set[str]()
     while waiting:
         parts = waiting.pop().split(".")
         for name in (".".join(parts[: i + 1]) for i in range(len(parts))):  # importing a.b runs a/__init__ as well

@@ -57,9 +57,7 @@ def test_a_stopped_making_goes_on(whole, tmp_path, monkeypatch, stop_at):
     again = make(tmp_path / "b", shape=SHAPE, weather=TINY)
     assert again.fingerprint == whole.fingerprint
     for time in whole.times:
-        np.testing.assert_array_equal(
-            Truth(str(tmp_path / "b")).clean(int(time)), Truth(whole.name).clean(int(time))
-        )
+        np.testing.assert_array_equal(Truth(str(tmp_path / "b")).clean(int(time)), Truth(whole.name).clean(int(time)))
     assert not list(tmp_path.glob("*.parts"))
 
 
