@@ -25,7 +25,7 @@ def measure(args: argparse.Namespace) -> Iterator[Line]:
         RuntimeError: If the forecasts differ.
     """
     archive = Archive(str(default_archive()))
-    first = int(np.searchsorted(archive.times, minutes("2015-05-20T10:24")))
+    first = min(int(np.searchsorted(archive.times, minutes("2015-05-20T10:24"))), len(archive) - 5)
     height, width = archive.scored.shape
     task = Task(5, 20, height, width, 6, archive.scored)
     frames, times = archive.frames(first, first + task.inputs), archive.times[first : first + task.inputs]
