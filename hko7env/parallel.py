@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import multiprocessing
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
@@ -40,11 +41,7 @@ def worker_map(workers: int = 1, scheduler: str | None = None) -> Iterator[Worke
     if workers < 1:
         raise ValueError(f"at least one worker is needed, got {workers}")
     if scheduler is not None:
-        try:
-            from distributed import Client
-        except ImportError as error:
-            raise ValueError("a scheduler needs dask: pip install 'hko7env[dask]'") from error
-        with Client(scheduler, timeout="10s") as client, client.get_executor(pure=False) as executor:
+        with connect(scheduler) as client, client.get_executor(pure=False) as executor:
             yield executor.map
     elif workers > 1:
         context = multiprocessing.get_context("spawn")  # fork is unsafe once a library has threads
@@ -52,6 +49,27 @@ def worker_map(workers: int = 1, scheduler: str | None = None) -> Iterator[Worke
             yield executor.map
     else:
         yield map
+
+
+@contextmanager
+def connect(scheduler: str) -> Iterator[Any]:
+    """Open a ``distributed.Client`` of the dask scheduler at an address.
+
+    Raises:
+        ValueError: If dask is not installed.
+        OSError: If the scheduler does not answer.
+    """
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ValueError("a scheduler needs dask: pip install 'hko7env[dask]'") from error
+    with Client(scheduler, timeout="10s") as client:
+        yield client
+
+
+def usable_cores() -> int:
+    """Number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def sum_over(
