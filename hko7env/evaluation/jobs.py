@@ -99,17 +99,22 @@ class _Attempt:
 
     def run(self, skip: int = 0, **options: Any) -> None:
         """Run a part of the pass, see :func:`hko7env.runner.run`."""
+        self._check()
         run(self.recorder.env, self.agent, options=options, skip=skip, record=self._record, after=self._after)
 
     def _record(self, index: int, tally: Tally) -> None:
         if self.recorder.add(index, tally):
             self._step()
 
-    def _after(self, index: int) -> None:
-        if self._claim:
-            self._claim.check()
+    def _check(self) -> None:
+        """Stop if nobody waits for this attempt any more."""
         if is_orphan():
             raise SystemExit(1)
+        if self._claim:
+            self._claim.check()
+
+    def _after(self, index: int) -> None:
+        self._check()
         following, job = index + 1, self.job
         learns = job.kind is Kind.WHOLE and isinstance(self.agent, Learner)
         if learns and following < job.count and time.monotonic() - self._saved >= job.checkpoint_seconds:
