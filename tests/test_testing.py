@@ -229,4 +229,4 @@ def test_the_example_of_the_module_passes(tmp_path):
     (tmp_path / "test_fading.py").write_text(textwrap.dedent(lines))
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "test_fading.py")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert "9 passed" in done.stdout, done.stdout
+    assert "10 passed" in done.stdout, done.stdout

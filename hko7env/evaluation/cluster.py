@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hko7env.env import NowcastingEnv
 from hko7env.evaluation.jobs import Failure, Job, attempt_job
 from hko7env.evaluation.plan import open_folder
 from hko7env.evaluation.run_folder import read_json
@@ -83,21 +84,21 @@ def attempt_there(job: Job, folder: str) -> bool | Failure:
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        if different := _differences(job):
+        env = job.plan.environment()
+        if different := _differences(job, env):
             return Failure(
                 f"on {socket.gethostname()} it would be another run, as {', '.join(different)} differ: install the "
                 "same versions there"
             )
     except (ValueError, OSError) as error:
         return Failure(f"on {socket.gethostname()}: {error}")
-    return attempt_job(job)
+    return attempt_job(job, env)
 
 
-def _differences(job: Job) -> list[str]:
+def _differences(job: Job, env: NowcastingEnv) -> list[str]:
     """What of the run's identity is different here, such as its code."""
-    config = job.work.folder / "config.json"
-    here = open_folder(job.plan, job.plan.environment(), job.count, job.work.folder.parent)
+    here = open_folder(job.plan, env, job.count, job.work.folder.parent)
     if here.run == job.work.run:
         return []
-    there = read_json(config, "run it again")["identity"]
+    there = read_json(job.work.folder / "config.json", "run it again")["identity"]
     return sorted(name for name, value in here.identity.items() if there.get(name) != value)

@@ -205,10 +205,10 @@ def _torch_threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def attempt_job(job: Job) -> bool | Failure:
-    """Run a job in a worker; errors become a value that any process can read."""
+def attempt_job(job: Job, env: NowcastingEnv | None = None) -> bool | Failure:
+    """Run a job in a worker, see :func:`run_job`; errors become a value that any process can read."""
     try:
-        return run_job(job)
+        return run_job(job, env)
     except Exception as error:
         message = "".join(traceback.format_exception_only(error)).strip().replace("\n", ", ")  # with its notes
         if isinstance(error, _EXPECTED) and not getattr(error, "__notes__", None):  # nothing that an agent raised
