@@ -175,12 +175,6 @@ def test_a_damaged_checkpoint_is_passed_over(small_archive, tmp_path):
     assert sum_records(run_folder_of(tmp_path).records(), 20).sequences == 8
 
 
-@pytest.mark.parametrize("workers, agent", [(2, "tests.helpers.toys"), (3, "tests.helpers.toys:learner")])
-def test_workers_give_the_same_bits(small_archive, tmp_path, workers, agent):
-    one = plan(small_archive, agent, online=False)
-    assert evaluate(one, tmp_path, workers=workers).tally == unbroken(one)
-
-
 def test_workers_end_with_their_parent(small_archive, tmp_path):
     words = command(small_archive, tmp_path, "--workers", "2")
     words[words.index("online")] = "offline"
@@ -196,7 +190,7 @@ def test_workers_end_with_their_parent(small_archive, tmp_path):
 
 
 def test_a_worker_that_fails_keeps_what_is_finished(small_archive, tmp_path, capfd):
-    with pytest.raises(RunError, match="a worker stopped with exit code 1"):
+    with pytest.raises(RunError, match=r"offline: RuntimeError: the toy is broken, in sequence 6, .* keeps the"):
         evaluate(plan(small_archive, online=False, fail_at=6), tmp_path, workers=2)
     assert "the toy is broken" in capfd.readouterr().err
     assert not (folder_of(tmp_path) / "complete.json").exists()

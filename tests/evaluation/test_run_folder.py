@@ -82,19 +82,15 @@ def test_a_run_killed_after_its_last_record_is_completed(archives, tmp_path, onl
     assert {path.name: path.read_bytes() for path in folder.glob("*.journal")} == journals
 
 
-@pytest.mark.parametrize(
-    "name, workers", [("tally.npz", 1), ("table.md", 1), ("complete.json", 1), ("complete.json", 2)]
-)
-def test_a_disk_that_is_full_at_the_mark_leaves_a_run_that_can_be_completed(
-    archives, tmp_path, monkeypatch, name, workers
-):
+@pytest.mark.parametrize("name", ["tally.npz", "table.md", "complete.json"])
+def test_a_disk_that_is_full_at_the_mark_leaves_a_run_that_can_be_completed(archives, tmp_path, monkeypatch, name):
     one = Plan("agents.last_frame", False, str(archives[0]))
     with monkeypatch.context() as patch:
         patch.setattr(hko7env.evaluation.run_folder, "write_atomically", full(name))
         for _ in range(3):
             with pytest.raises(RunError, match=rf"cannot write .*/{re.escape(name)} \(No space left.*make room"):
-                evaluate(one, tmp_path, workers=workers)
-            assert len(list(folder_of(tmp_path).glob("*.journal"))) == workers, "a try adds no journal"
+                evaluate(one, tmp_path)
+            assert len(list(folder_of(tmp_path).glob("*.journal"))) == 1, "a try adds no journal"
     assert evaluate(one, tmp_path).tally == unbroken(one)
 
 
@@ -112,6 +108,7 @@ LEFTOVERS = (
     "config.json.77.partial", "tally.npz.77.partial", "leads.csv.77.partial", "table.md.77.partial",
     "complete.json.77.partial", "000003.checkpoint.77.partial", "000003.json.77.partial", "000003.partial",
     "000003.partial.77.partial", "000004.checkpoint", "000005.json", "0007.journal",
+    "0002.claim", "0002.claim.77.partial",
 )  # fmt: skip
 FOREIGN = ("notes.txt", "mine.partial", "mine.json", "12.partial")
 
