@@ -41,7 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     args, options = parse_with_agents(make_parser, arguments)
     varied = {agent: vary_seed(agent, options[agent], args.seeds) for agent in args.agents}
     once = [a for a in dict.fromkeys(args.agents) if args.env == "both" and is_memoryless(find(a)[0])]
-    plans, names, groups = [], [], []
+    plans: list[Plan] = []
+    names, groups = [], []
     for agent in args.agents:
         for online in (False,) if agent in once else SETTINGS[args.env]:
             groups.append(range(len(plans), len(plans) + len(varied[agent])))

@@ -4,7 +4,7 @@ A run is cut into jobs (:mod:`hko7env.evaluation.jobs`). They are done in this p
 machine, or by a dask cluster; the results are the same. This process holds the folders of the runs.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -140,7 +140,7 @@ def evaluate_all(
     return [results[path] for path in paths]
 
 
-def _complete(runs: list[OpenRun], means: Means, done: int, one: bool) -> Iterator[OpenRun]:
+def _complete(runs: list[OpenRun], means: Means, done: int, one: bool) -> Generator[OpenRun, None, None]:
     """Do what is missing of ``runs`` and yield each when it is complete, with one progress bar for all.
 
     Args:
