@@ -17,7 +17,7 @@ from hko7env.commands.agent_options import add_agents, parse_with_agents
 from hko7env.commands.keep import add_keep, extras_of
 from hko7env.commands.seeds import add_seeds, vary_seed
 from hko7env.contract import is_memoryless
-from hko7env.evaluation.evaluate import Means, evaluate_all
+from hko7env.evaluation.evaluate import Execution, evaluate_all
 from hko7env.evaluation.plan import Plan
 from hko7env.evaluation.table import Result, one_line, seed_table, table
 from hko7env.loading import find
@@ -50,9 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
                 plans.append(Plan(agent, online, args.archive, args.split, args.limit, args.cleaned, given))
                 names.append(agent if seed is None else f"{agent} seed {seed}")
     workers = args.workers or default_workers()
-    means = Means(workers=workers, scheduler=args.scheduler, threads=args.threads, extras=extras_of(args))
+    execution = Execution(workers=workers, scheduler=args.scheduler, threads=args.threads, extras=extras_of(args))
     several = len(plans) > 1
-    results = evaluate_all(plans, args.out, means, finished=_announce if several else lambda result: None)
+    results = evaluate_all(plans, args.out, execution, finished=_announce if several else lambda result: None)
     rows = [replace(result, agent=name) for name, result in zip(names, results, strict=True)]
     print(table(rows), end="")
     print(_same_online(once), end="")

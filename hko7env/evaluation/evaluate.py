@@ -28,8 +28,8 @@ _POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Means:
-    """By what means plans are evaluated; none of it is part of a run.
+class Execution:
+    """How plans are evaluated; none of it is part of a run.
 
     Attributes:
         workers: Number of processes; with 1, everything runs in this one.
@@ -80,15 +80,15 @@ def evaluate(
     extras: Extras = NOTHING,
 ) -> Result:
     """Run ``plan``, or what is missing of it, in its folder under ``out``: :func:`evaluate_all` of one plan."""
-    means = Means(workers=workers, checkpoint_seconds=checkpoint_seconds, extras=extras)
-    (result,) = evaluate_all([plan], out, means)
+    execution = Execution(workers=workers, checkpoint_seconds=checkpoint_seconds, extras=extras)
+    (result,) = evaluate_all([plan], out, execution)
     return result
 
 
 def evaluate_all(
     plans: Sequence[Plan],
     out: Path,
-    means: Means | None = None,
+    execution: Execution | None = None,
     *,
     finished: Callable[[Result], None] = lambda result: None,
 ) -> list[Result]:
@@ -97,7 +97,7 @@ def evaluate_all(
     Args:
         plans: What to evaluate.
         out: Folder of run folders; it is created if necessary.
-        means: By what means; None for the defaults.
+        execution: How this is done; None for the defaults.
         finished: Called with the result of each run as soon as it is complete, unless it was so before.
 
     Returns:
@@ -109,7 +109,7 @@ def evaluate_all(
         RunError: If another process runs one of the plans, a file cannot be used, or a worker failed. In this process
             errors of an agent are raised as they are, with a note of the sequence. All finished sequences are kept.
     """
-    means = means or Means()
+    execution = execution or Execution()
     environments: dict[Any, NowcastingEnv] = {}
     results: dict[Path, Result] = {}
     paths: list[Path] = []  # of the runs of the plans, in their order; equal plans have one run
@@ -122,7 +122,7 @@ def evaluate_all(
             folder = open_folder(plan, env, count, out)
             if folder.path not in paths:
                 with ExitStack() as held:
-                    run = held.enter_context(open_run(plan, env, folder, count, means.extras))
+                    run = held.enter_context(open_run(plan, env, folder, count, execution.extras))
                     if run.work.missing:
                         unfinished.append(run)
                         stack.push(held.pop_all())
@@ -131,7 +131,7 @@ def evaluate_all(
             paths.append(folder.path)
         if unfinished:
             done = sum(result.tally.sequences for result in results.values())
-            completed = stack.enter_context(closing(_complete(unfinished, means, done, one=len(plans) == 1)))
+            completed = stack.enter_context(closing(_complete(unfinished, execution, done, one=len(plans) == 1)))
             for run in completed:
                 known = run.tally is not None
                 results[run.folder.path] = run.finish()
@@ -140,12 +140,12 @@ def evaluate_all(
     return [results[path] for path in paths]
 
 
-def _complete(runs: list[OpenRun], means: Means, done: int, one: bool) -> Generator[OpenRun, None, None]:
+def _complete(runs: list[OpenRun], execution: Execution, done: int, one: bool) -> Generator[OpenRun, None, None]:
     """Do what is missing of ``runs`` and yield each when it is complete, with one progress bar for all.
 
     Args:
         runs: The runs.
-        means: By what means.
+        execution: How it is done.
         done: Number of sequences of other runs, which are complete.
         one: Whether there is only one run.
     """
@@ -160,24 +160,24 @@ def _complete(runs: list[OpenRun], means: Means, done: int, one: bool) -> Genera
             bar.update(now - shown)
             shown = now
 
-        if means.scheduler is None and (means.workers == 1 or few):
-            yield from _run_here(runs, means, show)
+        if execution.scheduler is None and (execution.workers == 1 or few):
+            yield from _run_here(runs, execution, show)
         else:
-            with _open_workers(means) as workers:
-                yield from _share(runs, means, workers, show)
+            with _open_workers(execution) as workers:
+                yield from _share(runs, execution, workers, show)
 
 
 @contextmanager
-def _open_workers(means: Means) -> Iterator[Workers]:
-    if means.scheduler is None:
-        with LocalWorkers(attempt_job, means.workers) as local:
+def _open_workers(execution: Execution) -> Iterator[Workers]:
+    if execution.scheduler is None:
+        with LocalWorkers(attempt_job, execution.workers) as local:
             yield local
     else:
-        with connect(means.scheduler) as client, ClusterWorkers(client) as cluster:
+        with connect(execution.scheduler) as client, ClusterWorkers(client) as cluster:
             yield cluster
 
 
-def _run_here(runs: list[OpenRun], means: Means, show: Callable[[], None]) -> Iterator[OpenRun]:
+def _run_here(runs: list[OpenRun], execution: Execution, show: Callable[[], None]) -> Iterator[OpenRun]:
     """Do the runs in their order in this process."""
     for run in runs:
 
@@ -185,11 +185,11 @@ def _run_here(runs: list[OpenRun], means: Means, show: Callable[[], None]) -> It
             run.done += 1
             show()
 
-        run_job(means.first_job(run), run.env, step)
+        run_job(execution.first_job(run), run.env, step)
         yield run
 
 
-def _share(runs: list[OpenRun], means: Means, workers: Workers, show: Callable[[], None]) -> Iterator[OpenRun]:
+def _share(runs: list[OpenRun], execution: Execution, workers: Workers, show: Callable[[], None]) -> Iterator[OpenRun]:
     """Let workers do the runs, whose jobs may be done in any order, twice, and at the same time."""
     command = name_command()
     by_folder = {run.folder.path: run for run in runs}
@@ -203,7 +203,7 @@ def _share(runs: list[OpenRun], means: Means, workers: Workers, show: Callable[[
             run.jobs += 1
 
     for run in runs:
-        job = means.first_job(run)
+        job = execution.first_job(run)
         submit(run, [job] if job.kind is Kind.WHOLE else divide(job, run.env.schedule, workers.size))
     while workers.pending:
         for job, answer in workers.collect(_POLL_SECONDS):

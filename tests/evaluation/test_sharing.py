@@ -5,7 +5,7 @@ import pytest
 
 from hko7env.contract import is_memoryless, memoryless
 from hko7env.evaluation.claims import issue, name_command
-from hko7env.evaluation.evaluate import Means, evaluate, evaluate_all
+from hko7env.evaluation.evaluate import Execution, evaluate, evaluate_all
 from hko7env.evaluation.jobs import Job, Kind, divide, first_kind, run_job
 from hko7env.evaluation.journal import RunError
 from hko7env.evaluation.plan import Plan, open_folder
@@ -46,18 +46,18 @@ def in_one_process(small_archive, tmp_path_factory):
 @pytest.mark.parametrize("workers", [1, 2, 3, "cluster"])
 def test_tallies_journals_and_tables_are_the_same(small_archive, tmp_path, workers, expected, in_one_process, request):
     """With more than one worker, one is killed in the middle of the online run of a learner."""
-    plans, means = [plan(small_archive, *run) for run in RUNS], Means(checkpoint_seconds=0)
+    plans, execution = [plan(small_archive, *run) for run in RUNS], Execution(checkpoint_seconds=0)
     (tmp_path / "count").mkdir()
     if workers == "cluster":
         cluster = request.getfixturevalue("cluster")
         if cluster is None:
             pytest.skip("dask is not installed")
-        means = Means(scheduler=cluster, checkpoint_seconds=0)
+        execution = Execution(scheduler=cluster, checkpoint_seconds=0)
     elif workers > 1:
-        means = Means(workers=workers, checkpoint_seconds=0)
+        execution = Execution(workers=workers, checkpoint_seconds=0)
     mortal = [] if workers == 1 else [plan(small_archive, MORTAL, label=str(tmp_path / "count"))]
     announced = []
-    results = evaluate_all([*mortal, *plans, *plans[:1]], tmp_path / "out", means, finished=announced.append)
+    results = evaluate_all([*mortal, *plans, *plans[:1]], tmp_path / "out", execution, finished=announced.append)
     assert len(announced) == len(plans) + len(mortal), "a plan that is given twice is one run"
     assert results.pop().tally == expected[0]
     if mortal:
@@ -193,7 +193,7 @@ def test_threads_of_torch_are_set_for_the_forecasts_only(small_archive, tmp_path
     original = toys.Slow.predict
     monkeypatch.setattr(toys.Slow, "predict", lambda self: seen.add(torch.get_num_threads()) or original(self))
     for threads in (1, 2):
-        evaluate_all([plan(small_archive)], tmp_path / str(threads), Means(threads=threads))
+        evaluate_all([plan(small_archive)], tmp_path / str(threads), Execution(threads=threads))
         assert seen == {threads}
         seen.clear()
     assert torch.get_num_threads() == before

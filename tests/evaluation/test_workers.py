@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hko7env.evaluation.evaluate import Means, evaluate
+from hko7env.evaluation.evaluate import Execution, evaluate
 from hko7env.evaluation.plan import Plan
 from hko7env.evaluation.workers import DeadWorkerError, LocalWorkers
 
@@ -76,4 +76,4 @@ def test_numbers_below_one_are_named(tmp_path):
     with pytest.raises(ValueError, match="workers must be at least 1, got 0"):
         evaluate(Plan("agents.last_frame", True), tmp_path, workers=0)
     with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
-        Means(threads=0)
+        Execution(threads=0)
