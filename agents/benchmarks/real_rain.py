@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hko7env.evaluation.evaluate import Plan, evaluate, open_folder
+from hko7env.evaluation.evaluate import evaluate
+from hko7env.evaluation.plan import Plan, open_folder
 from hko7env.report.bootstrap import interval
 from hko7env.report.reading import read_comparisons
 from hko7env.scores import averages
