@@ -8,7 +8,7 @@ DOCS_READY := $(VENV)/.docs
 .PHONY: evaluate test lint docs clean
 
 evaluate: $(READY)
-	$(BIN)/python tools/evaluate.py agents.last_frame agents.rover agents.calibrated_flow agents.convgru agents.trajgru agents.flow_net --env both $(WORDS)
+	$(BIN)/python tools/evaluate.py agents.last_frame agents.rover agents.calibrated_flow agents.conv2d agents.conv3d agents.convgru agents.trajgru agents.flow_net --env both $(WORDS)
 	$(BIN)/python tools/report.py results --out report.html
 
 test: $(READY)

@@ -23,7 +23,7 @@ from hko7env.testing import task
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SHIPPED = ("convgru", "trajgru")
+SHIPPED = ("conv2d", "conv3d", "convgru", "trajgru")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def card():
 @pytest.mark.parametrize("model", SHIPPED)
 def test_the_card_tells_how_the_file_was_made(model, card):
     path = find_shipped_weights(model, "small")
-    assert path.stat().st_size < 3e6
+    assert path.stat().st_size < 8e6
     assert hashlib.sha256(path.read_bytes()).hexdigest() in card
     _, metadata = read(path)
     commands = re.findall(rf"^hko7env train (agents.{model} .+)$", card, re.MULTILINE)
@@ -48,7 +48,7 @@ def test_the_card_tells_how_the_file_was_made(model, card):
     assert told == {name: metadata[name] for name in told}
     assert all(fingerprint in card for fingerprint, _ in metadata["archives"])
     assert len(metadata["archives"]) == len(last_archives(commands))
-    assert metadata["checkpoint"] in card
+    assert last.checkpoint is None or metadata["checkpoint"] in card
     assert metadata["step"] <= last.steps
 
 
