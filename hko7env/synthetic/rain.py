@@ -266,6 +266,6 @@ def histogram(latents: Array, where: npt.NDArray[np.bool_]) -> npt.NDArray[np.fl
     return np.bincount(bins, minlength=len(_GRID)).astype(np.float64)
 
 
-def short_waves(shape: tuple[int, int], cadence: float) -> float:
+def short_waves(shape: tuple[int, int], cadence: float, process: Process = HONG_KONG) -> float:
     """Variance of the latent field's short waves, which a coarse field lacks."""
-    return HONG_KONG.waves * (1 - _waves(domain(shape), (0, 0), HONG_KONG, cadence, True).variance)
+    return process.waves * (1 - _waves(domain(shape), (0, 0), process, cadence, True).variance)
