@@ -137,7 +137,7 @@ def rainy_day_chances() -> npt.NDArray[np.float64]:
 
 
 def _chance_of_rain(days: npt.NDArray[np.datetime64]) -> npt.NDArray[np.float64]:
-    return np.array(RAINY_DAYS, np.float64)[days.astype("datetime64[M]").astype(int) % 12]
+    return np.asarray(np.array(RAINY_DAYS, np.float64)[days.astype("datetime64[M]").astype(int) % 12])
 
 
 def _draw_missing(frames: int, count: int, draw: np.random.Generator) -> npt.NDArray[np.int64]:
