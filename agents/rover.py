@@ -111,13 +111,13 @@ def transform(pixels: npt.ArrayLike) -> npt.NDArray[np.float32]:
 
 def restore(transformed: npt.NDArray[np.float32]) -> None:
     """Invert :func:`transform` in place, for float32 of any shape; values up to 0 become 0. Results are not clipped."""
-    dry = transformed <= 0
+    wet = transformed > 0
     transformed *= np.float32(_CEILING - _FLOOR)
     transformed += np.float32(_FLOOR)
     np.tan(transformed, out=transformed)
     transformed *= np.float32(pixel(WIDTH) - pixel(0.0))
     transformed += np.float32(pixel(CENTRE))
-    transformed[dry] = 0
+    transformed *= wet  # several times faster than an assignment to the dry ones
 
 
 def make(task: Task, config: Config) -> Rover:

@@ -1,3 +1,4 @@
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -134,16 +135,36 @@ def archive_of(frames):
     return store
 
 
+@cache
+def archives_that_differ_from(clock):
+    """Two archives whose frames differ from index ``clock`` on."""
+    frames = frames_of(0)
+    other = frames.copy()
+    other[clock:] = frames_of(1)[clock:]
+    return archive_of(frames), archive_of(other)
+
+
+@cache
+def archive_with_gaps():
+    frames = frames_of(7, 62)
+    frames[::2, :, :4] = 0
+    times = 6 * np.delete(np.arange(62), [20, 21, 40])
+    store = MemoryStore()
+    create(store, shape=(4, 8)).append(times, np.delete(frames, [20, 21, 40], axis=0))
+    return store
+
+
+@cache
+def dry_archive():
+    return archive_of(np.zeros((60, 4, 8), np.uint8))
+
+
 @given(st.integers(0, 8), st.booleans())
 @settings(max_examples=30, deadline=None)
 def test_the_future_leaves_no_trace(step, online):
     """Whatever follows the clock, everything that the caller can see up to it is the same."""
-    frames = frames_of(0)
-    clock = 5 * step + 5  # frames observed when step ``step`` is about to be taken
-    other = frames.copy()
-    other[clock:] = frames_of(1)[clock:]
     seen = []
-    for store in (archive_of(frames), archive_of(other)):
+    for store in archives_that_differ_from(5 * step + 5):  # frames observed when step ``step`` is about to be taken
         env = NowcastingEnv(store, online=online)
         trace = [env.reset()]
         for _ in range(step):
@@ -251,7 +272,7 @@ def test_successive_observations_share_no_memory(env):
 @given(st.floats(0, 1, width=32))
 @settings(max_examples=10, deadline=None)
 def test_rewards_are_finite_plain_numbers(value):
-    env = NowcastingEnv(archive_of(np.zeros((60, 4, 8), np.uint8)))
+    env = NowcastingEnv(dry_archive())
     _, info = env.reset()
     over = False
     while not over:
@@ -423,12 +444,7 @@ class Passes(RuleBasedStateMachine):
 
     @initialize(online=st.booleans())
     def open(self, online):
-        frames = frames_of(7, 62)
-        frames[::2, :, :4] = 0
-        times = 6 * np.delete(np.arange(62), [20, 21, 40])
-        store = MemoryStore()
-        create(store, shape=(4, 8)).append(times, np.delete(frames, [20, 21, 40], axis=0))
-        self.env = NowcastingEnv(store, online=online)
+        self.env = NowcastingEnv(archive_with_gaps(), online=online)
         self.n = len(self.env.schedule)
         self.at, self.stop, self.given = 0, 0, []
         self.is_whole = self.everything = False

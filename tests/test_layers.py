@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import functools
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the bottom up: a room may import rooms of lower lines, and itself.
 LAYERS = (
     "hko7env.units hko7env.schedule hko7env.progress hko7env.files hko7env.naming hko7env.locking hko7env.forecast",
-    "hko7env.damage hko7env.options hko7env.parallel hko7env.counting hko7env.command_line",
+    "hko7env.allocator hko7env.damage hko7env.options hko7env.parallel hko7env.counting hko7env.command_line",
     "hko7env.scores",
     "hko7env.archive hko7env.contract hko7env.diagnostics",
     "hko7env.loading hko7env.rendering hko7env.split_view",
@@ -44,6 +45,11 @@ def sources(folder):
     return sorted(p for p in (ROOT / folder).rglob("*.py"))
 
 
+@functools.cache
+def tree_of(path):
+    return ast.parse(path.read_text())
+
+
 def room_of(module):
     return ".".join(module.split(".")[:2])
 
@@ -52,7 +58,7 @@ def imported(path):
     """Names of the modules and of what is taken from them, absolute; agents named in a string count as well."""
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
     docstrings = set()
-    tree = ast.parse(path.read_text())
+    tree = tree_of(path)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
             docstrings.add(node.body[0].value)
@@ -85,7 +91,7 @@ def test_arrows_go_down_only(path):
 def test_agents_import_each_other_relatively():
     """An installed package has them inside hko7env, where there is no package ``agents`` at the top."""
     for path in sources("agents"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree_of(path)):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             assert not [name for name in names if name.split(".")[0] == "agents"], path
@@ -128,7 +134,7 @@ def test_importing_reads_and_makes_nothing(tmp_path):
 
 
 def test_every_option_is_read():
-    trees = [ast.parse(p.read_text()) for folder in ("hko7env", "agents", "tools") for p in sources(folder)]
+    trees = [tree_of(p) for folder in ("hko7env", "agents", "tools") for p in sources(folder)]
     read = {n.attr for t in trees for n in ast.walk(t) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Load)}
     assert "agents.last_frame" in available()
     for name in available():
@@ -152,9 +158,9 @@ FUNCTION_LINES, MODULE_LINES = 60, 350
 
 @pytest.mark.parametrize("path", sources("hko7env") + sources("agents") + sources("tools"), ids=lambda p: p.name)
 def test_functions_and_modules_stay_small(path):
-    text = path.read_text()
-    assert text.count("\n") <= MODULE_LINES, f"{path} is long: split it by what its parts are about"
-    for node in ast.walk(ast.parse(text)):
+    lines = path.read_text().count("\n")
+    assert lines <= MODULE_LINES, f"{path} is long: split it by what its parts are about"
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = node.end_lineno - node.lineno + 1
             assert lines <= FUNCTION_LINES, f"{node.name} in {path} has {lines} lines: split it"

@@ -23,6 +23,7 @@ TOPICS = {  # name: module of ..benchmarks, what it measures
     "denoise": ("denoise", "counting levels by location, and finding outliers"),
     "moving-mnist": ("moving_mnist", "rendering MovingMNIST++; with --mnist also errors of trivial forecasts"),
     "flow": ("flow", "time and skill of the last frame, ROVER and its variants, on each --archive"),
+    "rover": ("rover", "a forecast by ROVER, compared with a plain ROVER that has the same result"),
     "steps": ("steps", "time and memory of an online step of ROVER, agents.calibrated_flow and agents.flow_net"),
     "calibrated-flow-scores": (
         "calibrated_flow_scores",
@@ -42,6 +43,7 @@ TOPICS = {  # name: module of ..benchmarks, what it measures
         "memory and latency of a live run on the first --archive; with --files, --rounds days with kill -9",
     ),
     "nets": ("nets", "forecast, training step and online step of every network, or of --models, on the CPU"),
+    "allocator": ("allocator", "training steps of the small networks, with and without keeping freed memory"),
     "gpu": ("gpu.runner", "everything on a GPU: agreement with the CPU, times, throughput; resumable, in --out"),
 }
 MODELS_HELP = (

@@ -8,6 +8,7 @@ import os
 
 import torch
 
+from hko7env.allocator import keep_freed_memory
 from hko7env.archive import Archive
 from hko7env.command_line import Parser, weighted_archive
 from hko7env.loading import available
@@ -47,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         KeyboardInterrupt: If a second signal comes.
     """
     model, archives, config = parse(arguments)
+    keep_freed_memory()
     torchrun = "LOCAL_RANK" in os.environ  # it passes on a signal that its processes have received already
     try:
         with interruptible(once=not torchrun) as stopped:

@@ -30,12 +30,22 @@ def advect(frame: Tensor, motion: Tensor, steps: int, *, scheme: str = "recursiv
 
 def _advect_recursively(frame: Tensor, motion: Tensor, steps: int) -> Tensor:
     """The scheme "recursive" of :func:`advect`."""
-    grid = _grid(_locations(motion) - motion)
+    grid, bands = _grid(_locations(motion) - motion), _bands(frame)
+    grid = grid.reshape(len(frame) * bands, -1, *grid.shape[2:])
     forecasts, current = frame.new_empty(len(frame), steps, *frame.shape[1:]), frame[:, None]
     for k in range(steps):
-        current = F.grid_sample(current, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+        images = current.expand(bands, -1, -1, -1) if bands > 1 else current
+        moved = F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+        current = moved.reshape(frame[:, None].shape)
         forecasts[:, k] = current[:, 0]
     return forecasts
+
+
+def _bands(frame: Tensor) -> int:
+    """Parts of equal height in which a frame (B, H, W) is sampled: torch's threads share images, not their rows."""
+    if len(frame) != 1 or frame.device.type != "cpu":
+        return 1
+    return next(n for n in range(torch.get_num_threads(), 0, -1) if frame.shape[1] % n == 0)
 
 
 def _advect_along_trajectories(frame: Tensor, motion: Tensor, steps: int) -> Tensor:

@@ -13,13 +13,16 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 
+from .sweeps import sweep
+
 SIGMA, RHO = 4.5, 1.5  # px: standard deviations of the smoothing of images and of tensor terms
 ALPHA = 2000.0  # weight of the smoothness of the flow
 LEVELS = 7  # of the pyramid at most
 COARSE_SWEEPS, SWEEPS = 2, 8  # Gauss-Seidel sweeps on the coarsest level, on each finer one
 SMALLEST = 4  # px: least height and width of a level; 480 px give 7 px on the seventh
 DERIVATIVE = (0.08333, -0.66666, 0.0, 0.66666, -0.08333)
-_BLOCK = 120  # rows of a band matrix that are multiplied at once
+_BLOCKS = {"cpu": 32}  # rows of a band matrix that are multiplied at once: fewer zeros, but more products
+_BLOCK = 120  # on other devices
 
 Tensor = torch.Tensor
 
@@ -106,11 +109,11 @@ def correlate(images: Tensor, taps: Sequence[float], *, across: bool) -> Tensor:
     convolution of one channel.
     """
     size, half = images.shape[-1 if across else -2], len(taps) // 2
-    band = _band_on(tuple(taps), size, images.device, images.dtype)
-    result = torch.empty_like(images)
-    for start in range(0, size, _BLOCK):
-        block = slice(start, start + _BLOCK)
-        near = slice(max(0, start - half), start + _BLOCK + half)
+    band = band_matrix(tuple(taps), size, images.device, images.dtype)
+    result, rows = torch.empty_like(images), _BLOCKS.get(images.device.type, _BLOCK)
+    for start in range(0, size, rows):
+        block = slice(start, start + rows)
+        near = slice(max(0, start - half), start + rows + half)
         if across:
             result[..., block] = images[..., near] @ band[block, near].T
         else:
@@ -130,7 +133,7 @@ def _band(taps: tuple[float, ...], size: int) -> Tensor:
 
 
 @functools.lru_cache(maxsize=64)
-def _band_on(taps: tuple[float, ...], size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+def band_matrix(taps: tuple[float, ...], size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """:func:`_band` on a device; copied to it once, since a CUDA graph cannot record a copy from the CPU."""
     return _band(taps, size).to(device, dtype)
 
@@ -138,72 +141,3 @@ def _band_on(taps: tuple[float, ...], size: int, device: torch.device, dtype: to
 def resize(images: Tensor, size: Any) -> Tensor:
     """Resize images (B, C, H, W) to ``size`` bilinearly; halving gives the mean of 2 x 2 pixels."""
     return F.interpolate(images, size=list(size), mode="bilinear", align_corners=False)
-
-
-def _equations(terms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The linear equations of each location, from scaled tensor terms (B, 5, H, W).
-
-    u = (sum of its neighbours - coupling v - right side) / diagonal, and likewise for v. Neighbours outside the map are
-    left out.
-
-    Returns:
-        Coupling (B, H, W), right side and 1 / diagonal (B, 2, H, W).
-    """
-    inside = terms.new_full(terms.shape[-2:], 4)
-    for edge in (inside[0], inside[-1], inside[:, 0], inside[:, -1]):
-        edge.sub_(1)
-    return terms[:, 1], terms[:, 3:5], 1 / (inside + terms[:, [0, 2]])
-
-
-def sweep(field: Tensor, terms: Tensor, sweeps: int) -> Tensor:
-    """Improve the flow by Gauss-Seidel sweeps in row order.
-
-    Locations on one anti-diagonal do not depend on each other, and a sweep may follow two diagonals behind the one
-    before. So all sweeps advance together, one diagonal at a time, with the same values as one after the other.
-
-    Args:
-        field: (B, 2, H, W), u and v in px.
-        terms: (B, 5, H, W), scaled tensor terms.
-        sweeps: Their number.
-
-    Returns:
-        (B, 2, H, W).
-    """
-    height, width = field.shape[-2:]
-    lag = 2 * sweeps  # empty diagonals at both ends, so that every sweep always has one to work on
-    skewed: list[Any] = [_skew(t, lag) for t in (field, *_equations(terms))]
-    state: Tensor = skewed[0]
-    if field.device.type == "cpu":  # numpy views: an operation on a small array takes a third of torch's time
-        skewed = [t.numpy() for t in skewed]
-    s, coupling, right, inverse = skewed
-    for wave in range(height + width - 1 + lag - 2):
-        here = slice(wave + 2, wave + lag + 1, 2)  # one diagonal per sweep, the last for the first sweep
-        before, after = slice(wave + 1, wave + lag, 2), slice(wave + 3, wave + lag + 2, 2)
-        low, high = max(0, wave + 3 - lag - width), min(height, wave + 1)
-        rows, above, below = slice(low + 1, high + 1), slice(low, high), slice(low + 2, high + 2)
-        around = s[:, :, before, above] + s[:, :, before, rows]
-        around += s[:, :, after, rows]
-        around += s[:, :, after, below]
-        around -= right[:, :, here, rows]
-        u, v, here_coupling = around[:, 0], around[:, 1], coupling[:, here, rows]
-        u -= here_coupling * s[:, 1, here, rows]
-        u *= inverse[:, 0, here, rows]
-        v -= here_coupling * u
-        v *= inverse[:, 1, here, rows]
-        s[:, :, here, rows] = around
-    return _image(state, lag, height, width).contiguous()
-
-
-def _skew(images: Tensor, lag: int) -> Tensor:
-    """Copy images (..., H, W) to (..., diagonal, row), with a border of ``lag`` diagonals and one row of zeros."""
-    height, width = images.shape[-2:]
-    skewed = images.new_zeros(*images.shape[:-2], height + width - 1 + 2 * lag, height + 2)
-    _image(skewed, lag, height, width).copy_(images)
-    return skewed
-
-
-def _image(skewed: Tensor, lag: int, height: int, width: int) -> Tensor:
-    """The view (..., H, W) of a skewed image: a step down is one diagonal and one row, to the right a diagonal."""
-    diagonal = height + 2
-    shape, strides = (*skewed.shape[:-2], height, width), (*skewed.stride()[:-2], diagonal + 1, diagonal)
-    return skewed.as_strided(shape, strides, lag * diagonal + 1)

@@ -8,6 +8,7 @@ options too: ``hko7env evaluate agents.rover --help`` lists those of ROVER. Agen
 import argparse
 from dataclasses import replace
 
+from hko7env.allocator import keep_freed_memory
 from hko7env.command_line import Parser, add_archive, add_out, add_split, add_workers, integer
 from hko7env.commands.agent_options import add_agents, parse_with_agents
 from hko7env.commands.keep import add_keep, extras_of
@@ -30,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         OSError: If a file cannot be read or written.
     """
     args, options = parse_with_agents(make_parser, arguments)
+    keep_freed_memory()
     rows, groups, extras = [], [], extras_of(args)
     varied = {agent: vary_seed(agent, options[agent], args.seeds) for agent in args.agents}
     for agent in args.agents:

@@ -51,14 +51,17 @@ def sources(module: str) -> dict[str, Path]:
     """
     modules = _Modules(module)
     found: dict[str, Path] = {}
-    waiting = [module, *_SCORING]
+    waiting, seen = [module, *_SCORING], set[str]()
     while waiting:
         parts = waiting.pop().split(".")
         for name in (".".join(parts[: i + 1]) for i in range(len(parts))):  # importing a.b runs a/__init__ as well
-            path = None if name in found else modules.file(name)
+            path = None if name in seen else modules.file(name)
+            seen.add(name)
             if path:
                 found[name] = path
                 waiting += _imports(name, path.name == "__init__.py", path.read_bytes())
+            if name in found and found[name].name != "__init__.py":
+                break  # a module that is no package: what follows are names in it
     return found
 
 
@@ -118,8 +121,12 @@ class _Modules:
 
 
 def _is_installed(folder: Path) -> bool:
-    standard = {Path(sysconfig.get_path(key)) for key in ("stdlib", "platstdlib")}
-    return folder in standard or folder.name in ("site-packages", "dist-packages")
+    return folder in _standard_library() or folder.name in ("site-packages", "dist-packages")
+
+
+@lru_cache(maxsize=1)
+def _standard_library() -> frozenset[Path]:
+    return frozenset(Path(sysconfig.get_path(key)) for key in ("stdlib", "platstdlib"))
 
 
 @lru_cache(maxsize=1024)

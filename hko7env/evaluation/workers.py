@@ -9,6 +9,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
+from hko7env.allocator import keep_freed_memory
 from hko7env.evaluation.journal import RunError
 
 _POLL_SECONDS = 0.1
@@ -67,6 +68,7 @@ def is_orphan() -> bool:
 
 
 def _run_job(job: Callable[[], Any], errors: Connection) -> None:
+    keep_freed_memory()
     try:
         job()
     except Exception as error:

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import hko7env
+from agents.benchmarks import plain_rover
 from agents.optical_flow.advection import SCHEMES
-from agents.rover import Config, restore, transform
+from agents.rover import Config, Rover, restore, transform
 from hko7env.importers import Window, import_radar
 from hko7env.loading import load
 from hko7env.options import options_of
@@ -35,6 +36,31 @@ def test_transform_has_the_published_values():
     restore(back)
     np.testing.assert_allclose(back, every, atol=2e-6)
     assert back[0] == 0
+
+
+def test_dry_pixels_are_restored_exactly():
+    values = np.random.default_rng(0).uniform(-0.2, 1.1, (61, 67)).astype(np.float32)
+    values[::3] = 0
+    ours, plain = values.copy(), values.copy()
+    restore(ours)
+    plain_rover.restore(plain)
+    np.testing.assert_array_equal(ours, plain)
+    assert not ours[values <= 0].any()
+
+
+@pytest.mark.parametrize("drift", [(0, 0), (1.5, -3)])
+@pytest.mark.parametrize("side", [(120, 136), (97, 131)])
+def test_the_forecast_is_that_of_a_plain_rover(drift, side):
+    some = task(*side)
+    frames = cells(some, drift, 5)
+    forecasts = []
+    for make in (Rover, plain_rover.PlainRover):
+        agent = make(some, Config(device="cpu"))
+        agent.store(shown(frames))
+        forecasts.append(agent.predict())
+    # Sums in products with matrices may have another order on another processor.
+    np.testing.assert_allclose(*forecasts, rtol=0, atol=1e-5)
+    assert (forecasts[0] > 0).any()
 
 
 def cells(some, drift, steps, seed=0):

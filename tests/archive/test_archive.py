@@ -354,12 +354,20 @@ class FullDisk(LocalStore):
         self.writes_left -= 1
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """Copy an archive with the first 7 of 16 frames to a path: begun(path, shard)."""
+    folder, (times, frames) = tmp_path_factory.mktemp("begun"), radar(16)
+    for shard in (None, 5):
+        create(str(folder / str(shard)), shape=(6, 8), shard=shard).append(times[:7], frames[:7])
+    return lambda path, shard=None: shutil.copytree(folder / str(shard), path)
+
+
 @pytest.mark.parametrize("shard", [None, 5])
-def test_a_full_disk_at_any_write_loses_nothing(tmp_path, shard):
+def test_a_full_disk_at_any_write_loses_nothing(tmp_path, begun, shard):
     times, frames = radar(16)
     for failing in range(60):
-        path = tmp_path / f"{failing}.zarr"
-        create(str(path), shape=(6, 8), shard=shard).append(times[:7], frames[:7])
+        path = begun(tmp_path / f"{failing}.zarr", shard)
         store = FullDisk(path)
         archive = Archive(store, writable=True)
         store.writes_left = failing
@@ -385,12 +393,11 @@ def test_a_full_disk_at_any_write_loses_nothing(tmp_path, shard):
 
 
 @pytest.mark.parametrize("left_over", range(8))
-def test_an_update_stopped_at_any_write_or_after_a_stopped_append_loses_nothing(tmp_path, left_over):
+def test_an_update_stopped_at_any_write_or_after_a_stopped_append_loses_nothing(tmp_path, begun, left_over):
     times, frames = radar(16)
     mask = np.ones((6, 8), np.uint8)
     for failing in range(9):
-        path = tmp_path / f"{failing}.zarr"
-        create(str(path), shape=(6, 8)).append(times[:7], frames[:7])
+        path = begun(tmp_path / f"{failing}.zarr")
         store = FullDisk(path)
         archive = Archive(store, writable=True)
         store.writes_left = left_over  # an append that was stopped, and left arrays of several lengths
@@ -420,12 +427,12 @@ KILLED = """
 import numpy as np, sys
 from hko7env.archive import Archive
 archive = Archive(sys.argv[1], writable=True)
-print("go", flush=True)
 while True:
     n = 1 + len(archive) % 4
     first = len(archive)
     frames = np.stack([np.full((64, 64), i % 251, np.uint8) for i in range(first, first + n)])
     archive.append(6 * np.arange(first, first + n), frames)
+    print(len(archive), flush=True)
 """
 
 
@@ -436,8 +443,9 @@ def test_a_killed_writer_leaves_what_it_committed(tmp_path):
     before = 0
     for _ in range(4):
         with subprocess.Popen([sys.executable, "-c", KILLED, path], cwd=ROOT, stdout=subprocess.PIPE) as writer:
-            writer.stdout.readline()
-            time.sleep(dice.uniform(0.3, 0.8))
+            for _ in range(dice.randrange(2, 6)):
+                writer.stdout.readline()
+            time.sleep(dice.uniform(0, 0.1))
             writer.send_signal(signal.SIGKILL)
         archive = Archive(path)
         assert len(archive) > before

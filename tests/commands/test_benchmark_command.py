@@ -9,15 +9,23 @@ from agents.commands.benchmark import TOPICS
 from tests.helpers.markdown import ROOT, table_rows
 
 
-@pytest.mark.parametrize("topic", ["stream", "moving-mnist"])
+@pytest.mark.parametrize("topic", ["stream", "rover", "moving-mnist"])
 def test_a_topic_is_measured_beside_its_reference(command, small_archive, monkeypatch, topic):
-    monkeypatch.setattr("agents.benchmarks.stream.full_size_archive", lambda: small_archive)
+    for module in ("stream", "rover"):
+        monkeypatch.setattr(f"agents.benchmarks.{module}.full_size_archive", lambda: small_archive)
     done = command("benchmark", topic, "--rounds", "1")
     assert done.status == 0, done.err
     found = [json.loads(line) for line in done.out.splitlines()]
     assert found[0]["ratio"] == 1
     assert any("hko7env" in line["name"] and line["ratio"] > 0 for line in found)  # how fast is no matter of a test
     assert all(line["median"] > 0 for line in found)
+
+
+def test_a_faster_rover_with_other_forecasts_is_an_error(command, small_archive, monkeypatch):
+    monkeypatch.setattr("agents.benchmarks.rover.default_archive", lambda: small_archive)
+    monkeypatch.setattr("agents.rover.restore", lambda transformed: transformed.fill(0.5))
+    with pytest.raises(RuntimeError, match="differs by up to 0"):
+        command("benchmark", "rover", "--rounds", "1")
 
 
 def test_every_topic_has_a_module():

@@ -26,13 +26,7 @@ NARROW = [1, 1, 1, 1]
 MEANT = {"score": (None, 2.5), "seconds": (2.5,)}  # and what it may be
 WRONG = (None, "x", -1, 2.5, float("nan"), True, [], [1], {}, {"a": 1}, 10**400)  # what a fact should not be
 
-pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
-
-
-@pytest.fixture
-def no_sync(monkeypatch):
-    """Hundreds of small files need not reach the disk."""
-    monkeypatch.setattr("os.fsync", lambda _: None)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def agent():

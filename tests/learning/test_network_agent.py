@@ -23,17 +23,19 @@ from hko7env.testing import AgentTests, forecast, observation, task
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+@pytest.fixture
+def narrow(monkeypatch):
+    """Networks as small as can be, for laws of what the agent does."""
+    widths = {"conv2d": (4,), "conv3d": (2,), "convgru": (2, 2, 3, 3), "trajgru": (2, 2, 3, 3)}
+    for name, spec in NETWORKS.items():
+        small = narrow_table(spec.full, widths[name], links=2)
+        monkeypatch.setitem(NETWORKS, name, dataclasses.replace(spec, small=small))
+
+
+@pytest.mark.usefixtures("narrow")
 class Untrained(AgentTests):
     name = ""
     options = MappingProxyType({})
-
-    @pytest.fixture(autouse=True)
-    def narrow(self, monkeypatch):
-        """As small as can be: the suite is about what the agent does, not about the networks."""
-        widths = {"conv2d": (4,), "conv3d": (2,), "convgru": (2, 2, 3, 3), "trajgru": (2, 2, 3, 3)}
-        for name, spec in NETWORKS.items():
-            small = narrow_table(spec.full, widths[name], links=2)
-            monkeypatch.setitem(NETWORKS, name, dataclasses.replace(spec, small=small))
 
     def make(self, task):
         return load(f"agents.{self.name}", task, checkpoint="none", online_rate=1e-3, **self.options)
@@ -273,6 +275,7 @@ def test_rate_zero_is_the_offline_run(archive):
     assert tallies[0] == tallies[1]
 
 
+@pytest.mark.usefixtures("narrow")
 def test_a_run_that_is_stopped_and_goes_on_has_equal_counts(archive, tmp_path):
     from hko7env.evaluation.evaluate import Plan, evaluate
 

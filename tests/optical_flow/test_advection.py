@@ -40,3 +40,15 @@ def test_a_turning_field_is_followed_on_its_circle():
 def test_an_unknown_scheme_is_named():
     with pytest.raises(ValueError, match="no advection scheme 'nearest', only recursive, trajectory"):
         advect(torch.zeros(1, 8, 8), torch.zeros(1, 2, 8, 8), 1, scheme="nearest")
+
+
+@pytest.mark.parametrize("threads", [2, 3, 4, 7])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_bands_of_a_frame_change_nothing(monkeypatch, threads, batch):
+    random = torch.Generator().manual_seed(0)
+    frame = torch.rand(batch, 60, 52, generator=random)
+    motion = torch.randn(batch, 2, 60, 52, generator=random).mul_(3)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    whole = advect(frame, motion, 3)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert torch.equal(advect(frame, motion, 3), whole)

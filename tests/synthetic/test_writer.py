@@ -18,26 +18,29 @@ TINY = (EpisodeSpec("test", "2015-05-20T00:00", 12, missing=(3,)), EpisodeSpec("
 SHAPE = (40, 56)
 
 
-def test_same_seed_same_bytes_whatever_the_workers_and_chunks(tmp_path, monkeypatch):
-    first = make(tmp_path / "a", shape=SHAPE, weather=TINY)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("archives") / "a", shape=SHAPE, weather=TINY)
+
+
+def test_same_seed_same_bytes_whatever_the_workers_and_chunks(whole, tmp_path, monkeypatch):
     second = make(tmp_path / "b", shape=SHAPE, weather=TINY, workers=2, shard=15)
     for module in (making, episode):
         monkeypatch.setattr(module, "BLOCK", 7)
     third = make(tmp_path / "c", shape=SHAPE, weather=TINY)
-    assert first.fingerprint == second.fingerprint == third.fingerprint
-    truths = [Truth(str(tmp_path / name)) for name in "abc"]
-    for time in first.times:
+    assert whole.fingerprint == second.fingerprint == third.fingerprint
+    truths = [Truth(str(path)) for path in (whole.name, tmp_path / "b", tmp_path / "c")]
+    for time in whole.times:
         for truth in truths[1:]:
             np.testing.assert_array_equal(truth.clean(int(time)), truths[0].clean(int(time)))
-    for ahead in zip(*(truth.ahead(int(first.times[0]), 5) for truth in truths), strict=True):
+    for ahead in zip(*(truth.ahead(int(whole.times[0]), 5) for truth in truths), strict=True):
         np.testing.assert_array_equal(ahead[0][0], ahead[1][0])
         np.testing.assert_array_equal(ahead[0][0], ahead[2][0])
-    assert make(tmp_path / "d", shape=SHAPE, seed=8, weather=TINY).fingerprint != first.fingerprint
+    assert make(tmp_path / "d", shape=SHAPE, seed=8, weather=TINY).fingerprint != whole.fingerprint
 
 
 @pytest.mark.parametrize("stop_at", [0, 7, 15])
-def test_a_stopped_making_goes_on(tmp_path, monkeypatch, stop_at):
-    whole = make(tmp_path / "a", shape=SHAPE, weather=TINY)
+def test_a_stopped_making_goes_on(whole, tmp_path, monkeypatch, stop_at):
     for module in (making, episode):
         monkeypatch.setattr(module, "BLOCK", 5)
     original = Archive.append
@@ -54,14 +57,11 @@ def test_a_stopped_making_goes_on(tmp_path, monkeypatch, stop_at):
     again = make(tmp_path / "b", shape=SHAPE, weather=TINY)
     assert again.fingerprint == whole.fingerprint
     for time in whole.times:
-        np.testing.assert_array_equal(
-            Truth(str(tmp_path / "b")).clean(int(time)), Truth(str(tmp_path / "a")).clean(int(time))
-        )
+        np.testing.assert_array_equal(Truth(str(tmp_path / "b")).clean(int(time)), Truth(whole.name).clean(int(time)))
     assert not list(tmp_path.glob("*.parts"))
 
 
-def test_a_making_stopped_before_its_truth_goes_on(tmp_path, monkeypatch):
-    whole = make(tmp_path / "a", shape=SHAPE, weather=TINY)
+def test_a_making_stopped_before_its_truth_goes_on(whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
 
         def stopping(*_):
