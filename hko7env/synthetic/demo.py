@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from hko7env.archive import Archive
 from hko7env.archive.format import DAY, iso
@@ -19,17 +21,20 @@ from hko7env.archive.hko7_facts import CADENCE
 from hko7env.synthetic.episode import Episode
 from hko7env.synthetic.field import random_stream
 from hko7env.synthetic.process import Process
+from hko7env.synthetic.rain import shift, wet_quantile
 from hko7env.synthetic.weather import YEARS, EpisodeSpec, rainy_day_chances, seasonal_rank
-from hko7env.synthetic.writer import SEED, check_arguments, check_seed, make_episodes
+from hko7env.synthetic.writer import SEED, Counts, check_arguments, check_seed, make_episodes
 
 DEMO_VERSION = 3  # of these archives, after generators 1 and 2 of the others: a change of any byte needs a new one
 SHAPE = (240, 240)  # px of a frame, unless told otherwise
-EPISODES: Mapping[str, int] = MappingProxyType({"train": 12, "valid": 4, "test": 24})  # in each split
+EPISODES: Mapping[str, int] = MappingProxyType({"train": 28, "valid": 8, "test": 24})  # in each split
 FRAMES = 50  # of an episode: six sequences
 PROCESS = Process(  # fitted to HKO-7's curves of CSI on seeds 100 to 104
-    slope=2.78, longest=320.0, lifetime=10.0, between=0.55, speed=(10.0, 26.0),
-    cell_km=(6.0, 24.0), cell_minutes=30.0, cells_from=1.65, cells=0.68, floor=0.2,
+    slope=2.78, longest=320.0, lifetime=10.0, between=0.55, speed=(10.5, 27.5),
+    cell_km=(6.0, 24.0), cell_minutes=33.0, cells_from=1.65, cells=0.66, floor=0.2,
 )  # fmt: skip
+WET = 1.35  # latent value of weak rain
+WETNESS = 1.05  # standard deviation of the wetness of episodes, in latent values
 WIND_BANDS = (1, 3, 0, 2)  # quarter of the range of wind speed of four episodes of similar wetness, wettest first
 
 _APART = 1 << 41  # above the episode numbers of all other archives of a seed, so that none has the same noise
@@ -77,10 +82,11 @@ def _spread_days(years: Sequence[int], count: int, draw: np.random.Generator) ->
 
 
 def draw_episodes(weather: Sequence[EpisodeSpec], shape: tuple[int, int], seed: int, cadence: int) -> list[DemoEpisode]:
-    """Give each episode its wetness and its wind, such that each split has as much of each.
+    """Give each episode its wetness, as its mean, and its wind, such that each split has as much of each.
 
     Wetness is spread evenly, so that the heavy rain is not that of one or two episodes; higher values tend to fall into
-    the rainy season. Each four episodes of similar wetness have one wind speed from each quarter of its range.
+    the rainy season. :func:`settle` makes means of it. Each four episodes of similar wetness have one wind speed from
+    each quarter of its range.
     """
     draw = random_stream((seed, _APART), _WEATHER)
     mean, speed = np.zeros(len(weather)), np.zeros(len(weather))
@@ -88,12 +94,31 @@ def draw_episodes(weather: Sequence[EpisodeSpec], shape: tuple[int, int], seed: 
         of_split = np.flatnonzero([spec.split == split for spec in weather])
         rank = seasonal_rank([spec for spec in weather if spec.split == split], draw)
         count = len(of_split)
-        mean[of_split] = PROCESS.between * np.sqrt(3) * ((2 * rank + 1) / count - 1)
+        mean[of_split] = WETNESS * np.sqrt(3) * ((2 * rank + 1) / count - 1)
         speed[of_split] = _speeds(count, draw)[count - 1 - rank]
     return [
         DemoEpisode(i, spec, shape, seed, float(m), cadence, process=replace(PROCESS, speed=(float(v), float(v))))
         for i, (spec, m, v) in enumerate(zip(weather, mean, speed, strict=True))
     ]
+
+
+def settle(episodes: Sequence[Episode], counts: Counts) -> tuple[list[float], Counts]:
+    """Choose the means such that it rains as much in each episode as its wetness says, whatever its random waves.
+
+    Args:
+        episodes: Of :func:`draw_episodes`, with their wetness as mean.
+        counts: (1600,) latent values of each, see :func:`hko7env.synthetic.rain.histogram`.
+
+    Returns:
+        The means, and the counts with them. An episode of wetness w then has rain on a share of the map and the time
+        that a normal distribution with mean w and variance 1 has above WET.
+    """
+    changes = [
+        round(WET - wet_quantile(of_episode, special.ndtr(episode.mean - WET)), 2)
+        for episode, of_episode in zip(episodes, counts, strict=True)
+    ]
+    moved = [shift(of_episode, by) for of_episode, by in zip(counts, changes, strict=True)]
+    return [episode.mean + by for episode, by in zip(episodes, changes, strict=True)], moved
 
 
 def _speeds(count: int, draw: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -145,4 +170,5 @@ def make_demo(
         weather = demo(seed)
     check_arguments(shape, weather, seed, cadence, shard)
     episodes = draw_episodes(weather, shape, seed, cadence)
-    return make_episodes(Path(path), episodes, DEMO_VERSION, workers=workers, shard=shard, visible=visible)
+    options: dict[str, Any] = {"workers": workers, "shard": shard, "visible": visible}
+    return make_episodes(Path(path), episodes, DEMO_VERSION, settle=settle, **options)

@@ -4,16 +4,17 @@ import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from hko7env import progress
 from hko7env.archive import Archive, create
@@ -33,6 +34,8 @@ SEED = 7
 SMALLEST = 8  # pixels a side
 
 Stop = threading.Event | None  # ends the threads of an interrupted call
+Counts = list[npt.NDArray[np.float64]]  # of latent values, see count_latents, of each episode
+Settle = Callable[[Sequence[Episode], Counts], tuple[list[float], Counts]]  # new means, and the counts with them
 
 
 def make(
@@ -84,6 +87,7 @@ def make_episodes(
     workers: int = 1,
     shard: int | None = None,
     visible: bool = False,
+    settle: Settle | None = None,
 ) -> Archive:
     """Make an archive of episodes, or complete it, see :func:`make`.
 
@@ -94,10 +98,14 @@ def make_episodes(
         workers: Processes; 1 means this process, with a thread for each core.
         shard: Frames in a file, a multiple of 5; None: 5.
         visible: Show a progress bar.
+        settle: Changes the means of the episodes once their latent values are counted; the archive stores them.
     """
     with sole_writer(path), open_workers(workers) as (mapped, stop):
-        archive = _open_or_create(path, episodes, version, shard, mapped, stop, visible)
-        marginal = Marginal(tuple(archive.attributes["synthetic"]["quantiles"]))
+        archive = _open_or_create(path, episodes, version, shard, partial(_calibrate, settle, mapped, stop, visible))
+        stored = archive.attributes["synthetic"]
+        if settle:
+            episodes = [replace(e, mean=mean) for e, mean in zip(episodes, stored["means"], strict=True)]
+        marginal = Marginal(tuple(stored["quantiles"]))
         truth = Truth(archive.name, writable=True)
         fill(archive, episodes, partial(observed, marginal), mapped, stop, truth=truth, visible=visible)
     shutil.rmtree(parts_folder(path), ignore_errors=True)
@@ -126,9 +134,7 @@ def _open_or_create(
     episodes: Sequence[Episode],
     version: int,
     shard: int | None,
-    mapped: WorkerMap,
-    stop: Stop,
-    visible: bool,
+    calibrate: Callable[[Sequence[Episode]], dict[str, list[float]]],
 ) -> Archive:
     """The archive at ``path``, open for appending, with its truth; empty if there was none."""
     first, specs = episodes[0], [episode.spec for episode in episodes]
@@ -137,9 +143,9 @@ def _open_or_create(
         archive = open_unfinished(path, first.shape, identity)
     else:
         shutil.rmtree(parts_folder(path), ignore_errors=True)  # of a former archive of this name
-        quantiles = _calibrate(episodes, mapped, stop, visible).quantiles
+        found = calibrate(episodes)
         described = describe(first, specs, radar_mask(first.shape, first.seed), version) | {
-            "attributes": {"synthetic": identity | {"quantiles": quantiles}}
+            "attributes": {"synthetic": identity | found}
         }
         archive = create(str(path), shape=first.shape, cadence=first.cadence, shard=shard, **described)
     if not len(archive):
@@ -162,18 +168,26 @@ def open_unfinished(path: Path, shape: tuple[int, int], identity: dict[str, Any]
     return archive
 
 
-def _calibrate(episodes: Sequence[Episode], mapped: WorkerMap, stop: Stop, visible: bool) -> Marginal:
-    """The map that gives these episodes together the shares of Table 2, from their coarse fields."""
-    total: Any = 0.0
+def _calibrate(
+    settle: Settle | None, mapped: WorkerMap, stop: Stop, visible: bool, episodes: Sequence[Episode]
+) -> dict[str, list[float]]:
+    """The quantiles of the map that gives these episodes together the shares of Table 2; with ``settle``, their means.
+
+    They are found from the coarse fields.
+    """
+    counts: Counts = []
     frames = sum(episode.spec.frames for episode in episodes)
     with progress.bar(frames, "calibrating", "frame") if visible else nullcontext() as bar:
-        for episode, counts in zip(episodes, mapped(partial(count_latents, stop), episodes), strict=True):
-            total = total + counts
+        for episode, of_episode in zip(episodes, mapped(partial(count_latents, stop), episodes), strict=True):
+            counts.append(of_episode)
             if bar:
                 bar.update(episode.spec.frames)
+    found: dict[str, list[float]] = {}
+    if settle:
+        found["means"], counts = settle(episodes, counts)
     first = episodes[0]
     short = short_waves(first.shape, first.cadence, first.process)
-    return solve(np.asarray(total), short, process=first.process)
+    return {"quantiles": list(solve(np.sum(counts, axis=0), short, process=first.process).quantiles)} | found
 
 
 def fill(

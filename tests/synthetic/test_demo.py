@@ -1,15 +1,30 @@
 """The default archive: weather that is spread over the climate with any seed, and noise that no other archive has."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy import special
 
 from hko7env.archive import Archive
 from hko7env.archive.format import DAY
 from hko7env.schedule import schedule
-from hko7env.synthetic import EpisodeSpec, Truth, make, make_demo, make_varied
-from hko7env.synthetic.demo import DEMO_VERSION, EPISODES, FRAMES, PROCESS, SHAPE, demo, draw_episodes
+from hko7env.synthetic import EpisodeSpec, Truth, make, make_varied
+from hko7env.synthetic.demo import (
+    DEMO_VERSION,
+    EPISODES,
+    FRAMES,
+    PROCESS,
+    SHAPE,
+    WET,
+    WETNESS,
+    demo,
+    draw_episodes,
+    make_demo,
+    settle,
+)
+from hko7env.synthetic.episode import count_latents
 from hko7env.synthetic.weather import small
 
 TINY = (EpisodeSpec("train", "2013-06-01T00:00", 6), EpisodeSpec("test", "2015-07-09T00:00", 30, missing=(4,)))
@@ -44,7 +59,7 @@ def test_each_split_has_the_wetness_and_the_wind_of_the_climate(seed):
         found = [e for e in draw_episodes(demo(seed), SHAPE, seed, 6) if e.spec.split == split]
         means = np.array([e.mean for e in found])
         assert means.mean() == pytest.approx(0, abs=1e-9)
-        assert np.ptp(means) > PROCESS.between
+        assert means.std() == pytest.approx(WETNESS, rel=0.05)
         speeds = np.array([e.process.speed[0] for e in found])
         assert all(e.process.speed[0] == e.process.speed[1] for e in found)
         slowest, fastest = PROCESS.speed
@@ -52,6 +67,34 @@ def test_each_split_has_the_wetness_and_the_wind_of_the_climate(seed):
         for first in range(0, count - 3, 4):
             assert sorted(bands[first : first + 4]) == [0, 1, 2, 3]
         assert bands[0] in (1, 2), "the wettest episode, which has most of the heavy rain, has an ordinary wind"
+
+
+def test_it_rains_in_each_episode_as_much_as_its_wetness_says():
+    """The random waves of an episode decide where and when it rains, not how much."""
+    weather = [EpisodeSpec("test", f"2015-07-0{day}T00:00", 6) for day in range(1, 7)]
+    drawn = draw_episodes(weather, (96, 96), 3, 6)
+    means, counts = settle(drawn, [count_latents(None, episode) for episode in drawn])
+    moved = [count_latents(None, replace(e, mean=mean)) for e, mean in zip(drawn, means, strict=True)]
+    of_wetness = special.ndtr([episode.mean - WET for episode in drawn])
+    assert np.ptp(of_wetness) > 0.4
+    share = [(of_episode[round((8 + WET) * 100) :] / of_episode.sum()).sum() for of_episode in moved]
+    np.testing.assert_allclose(share, of_wetness, atol=0.02)
+    for shifted, counted in zip(counts, moved, strict=True):
+        assert np.abs(np.cumsum(shifted - counted)).max() < 0.002 * counted.sum(), "but for values between two bins"
+    assert np.abs(np.subtract(means, [episode.mean for episode in drawn])).max() > 0.1
+
+
+def test_an_interrupted_call_goes_on_with_the_same_means(tmp_path, monkeypatch):
+    whole = make_demo(tmp_path / "a", shape=(24, 40), weather=TINY)
+    means = whole.attributes["synthetic"]["means"]
+    assert len(means) == len(TINY)
+    assert means != [episode.mean for episode in draw_episodes(TINY, (24, 40), 7, 6)]
+    with monkeypatch.context() as broken:
+        broken.setattr("hko7env.synthetic.writer.observed", None)
+        with pytest.raises(TypeError):
+            make_demo(tmp_path / "b", shape=(24, 40), weather=TINY)
+    monkeypatch.setattr("hko7env.synthetic.writer.solve", None)
+    assert make_demo(tmp_path / "b", shape=(24, 40), weather=TINY).fingerprint == whole.fingerprint
 
 
 def test_no_episode_has_the_noise_of_another_archive(tmp_path):
