@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from hko7env.contract import Observation, Task
+from hko7env.contract import Observation, Task, memoryless
 
 
 class LastFrame:
@@ -25,6 +25,7 @@ class LastFrame:
         return np.broadcast_to(self._frame, self._shape)
 
 
+@memoryless
 def make(task: Task) -> LastFrame:
     """Make the agent for ``task``; it has no options."""
     return LastFrame(task)

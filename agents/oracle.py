@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from hko7env.contract import Observation, OptionError, Task
+from hko7env.contract import Observation, OptionError, Task, memoryless
 from hko7env.synthetic import Truth, default_archive
 from hko7env.synthetic.wind import interpolate_nodes
 
@@ -95,6 +95,7 @@ class Oracle:
         return np.asarray(np.clip(field / 255, 0, 1), np.float32)
 
 
+@memoryless
 def make(task: Task, config: Config) -> Oracle:
     """Make the oracle for ``task``."""
     return Oracle(task, config)

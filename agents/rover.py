@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hko7env.contract import Observation, Task
+from hko7env.contract import Observation, Task, memoryless
 from hko7env.scores import scored
 from hko7env.units import dbz, pixel
 
@@ -120,6 +120,7 @@ def restore(transformed: npt.NDArray[np.float32]) -> None:
     transformed *= wet  # several times faster than an assignment to the dry ones
 
 
+@memoryless
 def make(task: Task, config: Config) -> Rover:
     """Make the agent for ``task``."""
     return Rover(task, config)

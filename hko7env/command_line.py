@@ -112,10 +112,16 @@ def add_split(parser: Any) -> None:
     parser.add_argument("--split", metavar="NAME", help=help_text)
 
 
-def add_workers(parser: Any, purpose: str = "the work") -> None:
-    """Add ``--workers N`` to a parser or group."""
-    help_text = f"number of processes that share {purpose}; default: 1"
-    parser.add_argument("--workers", type=integer(1), default=1, metavar="N", help=help_text)
+def add_workers(parser: Any, purpose: str = "the work", *, default: str | None = None) -> None:
+    """Add ``--workers N`` to a parser or group.
+
+    Args:
+        parser: The parser or group.
+        purpose: What they share, for the help text.
+        default: What happens without the option, for the help text; the value is None then. None: one process.
+    """
+    help_text = f"number of processes that share {purpose}; default: {default or 1}"
+    parser.add_argument("--workers", type=integer(1), default=None if default else 1, metavar="N", help=help_text)
 
 
 def add_scheduler(parser: Any) -> None:

@@ -1,13 +1,17 @@
 """What an environment and an agent share: the task, the observation, and the methods of an agent."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypedDict, runtime_checkable
+from typing import Any, Protocol, TypedDict, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from hko7env.units import HKO7, ZR
+
+Made = TypeVar("Made", bound=Callable[..., Any])
+_MEMORYLESS = "memoryless"  # attribute of functions that make agents
 
 
 class OptionError(ValueError):
@@ -81,6 +85,26 @@ class Learner(Agent, Protocol):
 
     def restore(self, path: Path) -> None:
         """Restore the state that :meth:`save` wrote to ``path``. Raises ValueError for any other file."""
+
+
+def memoryless(make: Made) -> Made:
+    """Declare that the agents that ``make`` makes depend on the newest observation alone.
+
+    Such an agent forecasts the same whatever it was shown before, and its ``update`` does nothing. Online it therefore
+    scores the same as offline, so evaluations of both settings run it once and share its sequences freely. Use it as a
+    decorator of the function ``make`` of an agent's module. The declaration is not inherited, as an agent made of
+    another one may well remember. :class:`hko7env.testing.AgentTests` tests it.
+
+    Example:
+        ``@memoryless`` above ``def make(task, config):``
+    """
+    setattr(make, _MEMORYLESS, True)
+    return make
+
+
+def is_memoryless(make: Callable[..., Any]) -> bool:
+    """Whether ``make`` was declared :func:`memoryless`."""
+    return bool(getattr(make, "__dict__", {}).get(_MEMORYLESS, False))
 
 
 class NonLearningAgent:

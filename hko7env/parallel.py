@@ -2,8 +2,10 @@
 
 import concurrent.futures
 import multiprocessing
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 
@@ -16,6 +18,7 @@ class Addable(Protocol):
 
 Item = TypeVar("Item")
 Sum = TypeVar("Sum", bound=Addable)
+QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of control groups, version 2
 # Like ``map`` over one iterable: results in the order of the items
 WorkerMap = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
@@ -40,11 +43,7 @@ def worker_map(workers: int = 1, scheduler: str | None = None) -> Iterator[Worke
     if workers < 1:
         raise ValueError(f"at least one worker is needed, got {workers}")
     if scheduler is not None:
-        try:
-            from distributed import Client
-        except ImportError as error:
-            raise ValueError("a scheduler needs dask: pip install 'hko7env[dask]'") from error
-        with Client(scheduler, timeout="10s") as client, client.get_executor(pure=False) as executor:
+        with connect(scheduler) as client, client.get_executor(pure=False) as executor:
             yield executor.map
     elif workers > 1:
         context = multiprocessing.get_context("spawn")  # fork is unsafe once a library has threads
@@ -52,6 +51,31 @@ def worker_map(workers: int = 1, scheduler: str | None = None) -> Iterator[Worke
             yield executor.map
     else:
         yield map
+
+
+@contextmanager
+def connect(scheduler: str) -> Iterator[Any]:
+    """Open a ``distributed.Client`` of the dask scheduler at an address.
+
+    Raises:
+        ValueError: If dask is not installed.
+        OSError: If the scheduler does not answer.
+    """
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ValueError("a scheduler needs dask: pip install 'hko7env[dask]'") from error
+    with Client(scheduler, timeout="10s") as client:
+        yield client
+
+
+def usable_cores() -> int:
+    """Number of processor cores that this process may use, by its affinity and the quota of a Linux container."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not QUOTA.is_file():
+        return cores
+    quota, period = QUOTA.read_text().split()  # microseconds of processor time in each period, or max
+    return cores if quota == "max" else max(1, min(cores, round(int(quota) / int(period))))
 
 
 def sum_over(

@@ -17,3 +17,10 @@ def bar(total: int, what: str, unit: str, *, done: int = 0) -> Any:
 
     interval = 0.2 if sys.stderr.isatty() else 20.0
     return tqdm(total=total, initial=done, desc=what, unit=unit, mininterval=interval, maxinterval=interval)
+
+
+def write(text: str) -> None:
+    """Write lines on standard error, above a bar that is shown."""
+    from tqdm import tqdm
+
+    tqdm.write(text, file=sys.stderr)

@@ -113,9 +113,12 @@ class AgentTests:
         multiple: Height and width of the grids are multiples of this many px; override it for an agent that does not
             accept every grid.
         leads: Numbers of lead times to test; override it for an agent that cannot forecast every number.
+        memoryless: Whether the agent's forecasts depend on the newest observation alone, as the decorator
+            :func:`hko7env.contract.memoryless` declares; override it to have that tested.
     """
 
     multiple = 1
+    memoryless = False
     leads: tuple[int, ...] = (20, 7)
 
     def task(self, height: int = HEIGHT, width: int = WIDTH, leads: int = 0) -> Task:
@@ -193,6 +196,21 @@ class AgentTests:
             used.predict(),
             "frames of the last episode affect this one: reset the agent if new_episode is 1",
         )
+
+    def test_is_memoryless_if_it_says_so(self) -> None:
+        """An agent that is declared memoryless forecasts the same in the course of an episode as at its begin."""
+        if not self.memoryless:
+            return
+        some = self.task()
+        used = self.make(some)
+        for shown in self.stream(some):
+            fresh = self.make(some)
+            fresh.store(Observation(**{**copy.deepcopy(shown), "new_episode": 1}))
+            np.testing.assert_array_equal(
+                forecast(used, shown),
+                fresh.predict(),
+                "what was shown before affects the forecast: it is not memoryless",
+            )
 
     def test_is_repeatable(self) -> None:
         """Two new agents with the same observations give identical forecasts."""

@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hko7env.evaluation.evaluate import Plan, evaluate
+from hko7env.evaluation.evaluate import evaluate
+from hko7env.evaluation.plan import Plan
 from hko7env.loading import available
 
 ROOT = Path(__file__).resolve().parent.parent

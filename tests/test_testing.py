@@ -156,9 +156,9 @@ class ForgetsWhatItLearned(Learns):
         pass
 
 
-def failures(agent, tmp_path):
+def failures(agent, tmp_path, **attributes):
     """Names of the suite's tests that ``agent`` fails, with their messages."""
-    suite = type("Suite", (AgentTests,), {"make": lambda self, task: agent(task)})()
+    suite = type("Suite", (AgentTests,), {"make": lambda self, task: agent(task), **attributes})()
     failed = {}
     for name, test in inspect.getmembers(suite, inspect.ismethod):
         if name.startswith("test_"):
@@ -173,6 +173,24 @@ def failures(agent, tmp_path):
 @pytest.mark.parametrize("agent", [Good, Learns])
 def test_good_agents_pass(agent, tmp_path):
     assert failures(agent, tmp_path) == {}
+
+
+class RemembersItsEpisode(Good):
+    """A good agent, but not one without memory."""
+
+    def store(self, observation):
+        before = self.frame
+        super().store(observation)
+        if not observation["new_episode"]:
+            self.frame = (self.frame + before) / 2
+
+
+@pytest.mark.parametrize("agent, memoryless", [(Good, True), (Learns, False), (RemembersItsEpisode, False)])
+def test_the_declaration_of_no_memory_is_tested(agent, memoryless, tmp_path):
+    assert failures(agent, tmp_path) == {}
+    failed = failures(agent, tmp_path, memoryless=True)
+    assert list(failed) == ([] if memoryless else ["is_memoryless_if_it_says_so"])
+    assert memoryless or "it is not memoryless" in failed["is_memoryless_if_it_says_so"]
 
 
 @pytest.mark.parametrize(
@@ -211,4 +229,4 @@ def test_the_example_of_the_module_passes(tmp_path):
     (tmp_path / "test_fading.py").write_text(textwrap.dedent(lines))
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "test_fading.py")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert "9 passed" in done.stdout, done.stdout
+    assert "10 passed" in done.stdout, done.stdout

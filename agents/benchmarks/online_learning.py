@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hko7env.evaluation.evaluate import Plan, evaluate
+from hko7env.evaluation.evaluate import evaluate
+from hko7env.evaluation.plan import Plan
 from hko7env.scores import Tally, averages
 from hko7env.synthetic import default_archive
 from hko7env.units import THRESHOLDS

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hko7env.evaluation.evaluate import Plan, evaluate, open_folder
+from hko7env.evaluation.evaluate import Execution, evaluate_all
+from hko7env.evaluation.plan import Plan, open_folder
+from hko7env.parallel import usable_cores
 from hko7env.report.bootstrap import interval
 from hko7env.report.reading import read_comparisons
 from hko7env.scores import averages
@@ -20,7 +22,8 @@ Ratios = dict[str, npt.NDArray[np.float64]]
 
 ROVER = "agents.rover"
 FIXED = ("agents.last_frame", ROVER)  # which do not learn: offline and online are the same
-LEARNING = ("agents.calibrated_flow", "agents.convgru", "agents.trajgru", "agents.flow_net")  # all come trained
+NETWORKS = ("agents.conv2d", "agents.conv3d", "agents.convgru", "agents.trajgru")
+LEARNING = ("agents.calibrated_flow", *NETWORKS, "agents.flow_net")  # all come trained
 
 
 def measure(args: argparse.Namespace) -> Iterator[Line]:
@@ -45,16 +48,16 @@ def compare_agents(archive: str, agents: Sequence[str], split: str | None, out: 
         the differences from ROVER in mean CSI and B-MSE with 95 % intervals.
     """
     reference = Plan(ROVER, False, archive, split)
-    rover = averages(evaluate(reference, out).tally)
-    for name in agents:
-        for online in (False,) if name in FIXED else (False, True):
-            plan = Plan(name, online, archive, split)
-            tally = evaluate(plan, out).tally
-            mean = averages(tally)
-            ratios = {key: plain(values) for key, values in find_ratios(mean, rover).items()}
-            label = f"{Path(archive).stem}/{name} {'online' if online else 'offline'}"
-            ahead = {} if name == ROVER else find_differences(plan, reference, out)
-            yield {"name": label, "sequences": tally.sequences, **_figures(mean), **ratios, **ahead}
+    settings = [(name, online) for name in agents for online in ((False,) if name in FIXED else (False, True))]
+    plans = [Plan(name, online, archive, split) for name, online in settings]
+    results = evaluate_all([reference, *plans], out, Execution(workers=usable_cores()))
+    rover = averages(results[0].tally)
+    for plan, result in zip(plans, results[1:], strict=True):
+        mean = averages(result.tally)
+        ratios = {key: plain(values) for key, values in find_ratios(mean, rover).items()}
+        ahead = {} if plan.agent == ROVER else find_differences(plan, reference, out)
+        label = f"{Path(archive).stem}/{plan.label}"
+        yield {"name": label, "sequences": result.tally.sequences, **_figures(mean), **ratios, **ahead}
 
 
 def find_differences(plan: Plan, reference: Plan, out: Path) -> dict[str, Any]:

@@ -64,11 +64,14 @@ class DiagnosticsFolder:
             return _decode(self._file(index).read_bytes(), index, self._run)
         return None
 
-    def missing(self, wanted: Iterable[int]) -> set[int]:
-        """Which of the sequences ``wanted`` have no sound file; what a killed process has left is removed."""
+    def remove_leftovers(self) -> None:
+        """Remove what a killed process has left. Raises RunError if that fails."""
         for path in self.path.glob(f"*{_SUFFIX}.*.partial"):
             with writing(path):
                 path.unlink()
+
+    def missing(self, wanted: Iterable[int]) -> set[int]:
+        """Which of the sequences ``wanted`` have no sound file."""
         return {index for index in wanted if self.load(index) is None}
 
     def indices(self) -> list[int]:

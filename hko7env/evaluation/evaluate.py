@@ -1,96 +1,74 @@
-"""Evaluate an agent into a run folder, resumable after any stop.
+"""Evaluate agents into run folders, resumable after any stop, by any number of processes or machines.
 
-Offline sequences are independent, so any missing ones are run, by any number of workers. Online, an agent that does
-not learn is shown the current episode again; a learner continues from its last checkpoint.
+A run is cut into jobs (:mod:`hko7env.evaluation.jobs`). They are done in this process, by worker processes of this
+machine, or by a dask cluster; the results are the same. This process holds the folders of the runs.
 """
 
-import hashlib
-import importlib.metadata
-import platform
-import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from functools import partial
-from itertools import pairwise
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import gymnasium
-
-import hko7env
 from hko7env import progress
-from hko7env.contract import Learner
 from hko7env.env import NowcastingEnv
-from hko7env.evaluation.checkpoints import restore_checkpoint, save_checkpoint
-from hko7env.evaluation.code_digest import code_digest
+from hko7env.evaluation.claims import issue, name_command
+from hko7env.evaluation.cluster import ClusterWorkers
+from hko7env.evaluation.jobs import FEWEST, Failure, Job, Kind, attempt_job, divide, first_kind, run_job
 from hko7env.evaluation.journal import RunError
-from hko7env.evaluation.provenance import archive_facts, evaluate_command
-from hko7env.evaluation.recording import NOTHING, Extras, Recorder, Work, remaining
-from hko7env.evaluation.run_folder import RunFolder
+from hko7env.evaluation.open_run import OpenRun, open_run
+from hko7env.evaluation.plan import Plan, open_folder
+from hko7env.evaluation.recording import NOTHING, Extras
 from hko7env.evaluation.table import Result
-from hko7env.evaluation.workers import is_orphan, run_processes
-from hko7env.loading import check_options, find, load
-from hko7env.parallel import chunked
-from hko7env.runner import run
-from hko7env.scores import Tally
-from hko7env.split_view import SplitView
+from hko7env.evaluation.workers import DeadWorkerError, LocalWorkers
+from hko7env.parallel import connect
 
 CHECKPOINT_SECONDS = 60.0
+_POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to evaluate.
+class Execution:
+    """How plans are evaluated; none of it is part of a run.
 
     Attributes:
-        agent: Name of the agent, ``module`` or ``module:function``.
-        online: Whether the agent sees episodes and may learn.
-        archive: Path or URL of an archive; None means the default synthetic one.
-        split: A split of the archive, or ``all``; None means ``test``, or all frames of an archive without splits.
-        limit: Number of sequences to run, the first ones of the split; None means all.
-        cleaned: Whether the agent sees masked locations and small echo as 0.
-        options: Fields of the agent's ``Config``.
+        workers: Number of processes; with 1, everything runs in this one.
+        scheduler: Address of a dask scheduler whose workers are used instead.
+        threads: Number of torch threads of each process. It may change roundings; the number of processes does not.
+        checkpoint_seconds: Seconds between the checkpoints of a learner.
+        extras: What to keep besides tallies. What a run lacks is added by forecasting the sequences again.
 
     Raises:
-        ValueError: If ``limit`` is below 1.
+        ValueError: If ``workers`` or ``threads`` is below 1.
     """
 
-    agent: str
-    online: bool
-    archive: str | None = None
-    split: str | None = None
-    limit: int | None = None
-    cleaned: bool = False
-    options: dict[str, Any] = field(default_factory=dict)
+    workers: int = 1
+    scheduler: str | None = None
+    threads: int = 1
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    extras: Extras = NOTHING
 
     def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise ValueError(f"limit must be at least 1, got {self.limit}")
+        for name in ("workers", "threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
-    def environment(self) -> NowcastingEnv:
-        """Make the environment."""
-        name = "HKO7-Online-v0" if self.online else "HKO7-Offline-v0"
-        env = gymnasium.make(name, archive=self.archive, split=self.split, cleaned=self.cleaned).unwrapped
-        assert isinstance(env, NowcastingEnv)
-        return env
+    def first_job(self, run: OpenRun) -> Job:
+        """All that is missing of a run as one job."""
+        return Job(run.plan, first_kind(run.plan), run.work, run.count, self.checkpoint_seconds, self.threads)
 
-    @property
-    def setting(self) -> str:
-        """``online`` or ``offline``."""
-        return "online" if self.online else "offline"
 
-    def words(self, out: Path) -> list[str]:
-        """The words of the command that runs this plan into the folder ``out`` of run folders."""
-        return evaluate_command(
-            self.agent,
-            self.setting,
-            archive=self.archive,
-            split=self.split,
-            limit=self.limit,
-            cleaned=self.cleaned,
-            options=self.options,
-            out=out,
-        )
+class Workers(Protocol):
+    """What does jobs, see :class:`~hko7env.evaluation.workers.LocalWorkers`."""
+
+    size: int
+    pending: int
+
+    def submit(self, item: Job, /, priority: int) -> None:
+        """Queue a job."""
+
+    def collect(self, timeout: float) -> list[tuple[Job, Any]]:
+        """Wait for results."""
 
 
 def evaluate(
@@ -101,218 +79,153 @@ def evaluate(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     extras: Extras = NOTHING,
 ) -> Result:
-    """Run ``plan``, or what is missing of it, in its folder under ``out``.
-
-    Args:
-        plan: What to evaluate.
-        out: Folder of run folders; it is created if necessary.
-        workers: Number of processes of an offline run. Online runs always use one, because order matters.
-        checkpoint_seconds: Seconds between the checkpoints of a learner.
-        extras: What to keep besides tallies. It does not change the run: what a run lacks is added by forecasting
-            the sequences again.
-
-    Returns:
-        The result of the whole run.
-
-    Raises:
-        ValueError: For fewer than one worker, an unknown agent, option or split.
-        RunError: If another process runs the same plan, a file cannot be used, or a worker failed. Errors of the
-            agent are raised as they are, with a note of the sequence. All finished sequences are kept.
-    """
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
-    env = plan.environment()
-    count = min(plan.limit or len(env.schedule), len(env.schedule))
-    folder = open_folder(plan, env, count, out)
-    data, episodes = describe(env.view, count), env.schedule.episode(count - 1) + 1
-    with folder.held():
-        folder.add_sequences(env.schedule)
-        tally = folder.finished()
-        work = remaining(folder, env.view, count, extras) if tally is None or extras else None
-        if work and work.missing:  # else it was stopped between its last record and complete.json
-            with progress.bar(count, f"{plan.agent} {plan.setting}", "seq", done=count - len(work.missing)) as bar:
-                if plan.online:
-                    _run_online(plan, env, folder, work, count, bar, checkpoint_seconds)
-                elif workers > 1 and len(work.missing) > 1:
-                    _run_workers(plan, folder, work, workers, bar)
-                else:
-                    _run_parts(plan, env, work, folder.new_journal(), bar)
-        if tally is not None:
-            return Result(plan.agent, plan.setting, data, tally, episodes)
-        result = Result(plan.agent, plan.setting, data, folder.tally(), episodes)
-        if result.tally.sequences != count:
-            raise RunError(f"{folder.path} holds {result.tally.sequences} of {count} sequences: run it again")
-        folder.finish(result, env.task.cadence)
+    """Run ``plan``, or what is missing of it, in its folder under ``out``: :func:`evaluate_all` of one plan."""
+    execution = Execution(workers=workers, checkpoint_seconds=checkpoint_seconds, extras=extras)
+    (result,) = evaluate_all([plan], out, execution)
     return result
 
 
-def describe(view: SplitView, count: int) -> str:
-    """Describe the data of a table in one line: source, split, the first ``count`` sequences, fingerprint."""
-    source = view.archive.attributes.get("source") or "source unknown"
-    caution = (
-        "; synthetic rain ranks implementations, it does not prove skill on real rain" if "synthetic" in source else ""
-    )
-    part = "" if count == len(view.schedule) else f" (first {count} of {len(view.schedule)} sequences)"
-    split = f"split {view.split}" if view.split in view.archive.splits else "all frames"
-    return f"Data: {source}, {split}{part}, fingerprint {view.archive.fingerprint[:10]}{caution}."
-
-
-def open_folder(plan: Plan, env: NowcastingEnv, count: int, out: Path) -> RunFolder:
-    """The run folder of ``plan`` under ``out``; its name holds a digest of everything that can change a score.
+def evaluate_all(
+    plans: Sequence[Plan],
+    out: Path,
+    execution: Execution | None = None,
+    *,
+    finished: Callable[[Result], None] = lambda result: None,
+) -> list[Result]:
+    """Run ``plans``, or what is missing of them, in their folders under ``out``.
 
     Args:
-        plan: What to evaluate.
-        env: The environment of the plan.
-        count: Number of sequences to run.
-        out: Folder of run folders.
-
-    Raises:
-        ValueError: If there is no such agent, or it has no such option.
-    """
-    identity, context = agent_facts(plan.agent, plan.options)
-    identity |= {
-        "setting": plan.setting,
-        "archive": env.archive.fingerprint,
-        "split": env.split,
-        "cleaned": plan.cleaned,
-        "schedule": env.schedule.sha256,
-        "sequences": count,
-    }
-    context |= {
-        "archive": str(plan.archive or "default"),
-        "command": plan.words(out),
-        "data": archive_facts(env.archive),
-        "protocol": {"inputs": env.task.inputs, "leads": env.task.leads, "cadence": env.task.cadence},
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-    name = f"{plan.agent.replace(':', '.')}-{plan.setting}-{env.split}"
-    return RunFolder(out, name, identity, context, env.task.leads)
-
-
-def agent_facts(agent: str, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What identifies an agent, and what readers of its run want to know of it, as JSON values.
-
-    Args:
-        agent: Name of the agent.
-        options: Fields of its ``Config``.
+        plans: What to evaluate.
+        out: Folder of run folders; it is created if necessary.
+        execution: How this is done; None for the defaults.
+        finished: Called with the result of each run as soon as it is complete, unless it was so before.
 
     Returns:
-        ``agent``, ``options``, ``code`` and ``versions`` for a run's identity; ``options`` and ``versions`` for its
-        context.
+        The results of the whole runs, in the order of the plans.
 
     Raises:
-        ValueError: If there is no such agent, or it has no such option.
+        ValueError: For an unknown agent, option or split, or if a scheduler is given and dask is not installed.
+        OSError: If the scheduler does not answer.
+        RunError: If another process runs one of the plans, a file cannot be used, or a worker failed. In this process
+            errors of an agent are raised as they are, with a note of the sequence. All finished sequences are kept.
     """
-    _, config = find(agent)
-    check_options(agent, config, options)
-    complete = asdict(config(**options)) if config else {}  # with defaults: they may name a file, or change
-    versions = {name: importlib.metadata.version(name) for name in ("numpy", "zarr", "gymnasium", "torch")}
-    identity = {
-        "agent": agent,
-        "options": {name: _content(value) for name, value in complete.items()},
-        "code": code_digest(agent),
-        "versions": {"hko7env": hko7env.__version__, **{name: versions[name] for name in ("numpy", "torch")}},
-    }
-    context = {
-        "options": {name: value if _is_plain(value) else str(value) for name, value in complete.items()},
-        "versions": {"python": platform.python_version(), **versions},
-    }
-    return identity, context
+    execution = execution or Execution()
+    environments: dict[Any, NowcastingEnv] = {}
+    results: dict[Path, Result] = {}
+    paths: list[Path] = []  # of the runs of the plans, in their order; equal plans have one run
+    with ExitStack() as stack:
+        unfinished: list[OpenRun] = []
+        for plan in plans:
+            key = (plan.archive, plan.split, plan.cleaned, plan.online)
+            env = environments[key] = environments.get(key) or plan.environment()
+            count = min(plan.limit or len(env.schedule), len(env.schedule))
+            folder = open_folder(plan, env, count, out)
+            if folder.path not in paths:
+                with ExitStack() as held:
+                    run = held.enter_context(open_run(plan, env, folder, count, execution.extras))
+                    if run.work.missing:
+                        unfinished.append(run)
+                        stack.push(held.pop_all())
+                    else:  # perhaps it was stopped between its last record and complete.json
+                        results[folder.path] = run.finish()
+            paths.append(folder.path)
+        if unfinished:
+            done = sum(result.tally.sequences for result in results.values())
+            completed = stack.enter_context(closing(_complete(unfinished, execution, done, one=len(plans) == 1)))
+            for run in completed:
+                known = run.tally is not None
+                results[run.folder.path] = run.finish()
+                if not known:
+                    finished(results[run.folder.path])
+    return [results[path] for path in paths]
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether JSON can represent ``value`` without confusing it with another one, as None with the string "none"."""
-    return value is None or isinstance(value, bool | int | float | str)
+def _complete(runs: list[OpenRun], execution: Execution, done: int, one: bool) -> Generator[OpenRun, None, None]:
+    """Do what is missing of ``runs`` and yield each when it is complete, with one progress bar for all.
+
+    Args:
+        runs: The runs.
+        execution: How it is done.
+        done: Number of sequences of other runs, which are complete.
+        one: Whether there is only one run.
+    """
+    few = sum(len(run.work.missing) for run in runs) <= FEWEST  # starting processes would take longer
+    name = runs[0].plan.label if one else "all runs"
+    shown = done + sum(run.progress for run in runs)
+    with progress.bar(done + sum(run.count for run in runs), name, "seq", done=shown) as bar:
+
+        def show() -> None:
+            nonlocal shown
+            now = done + sum(run.progress for run in runs)
+            bar.update(now - shown)
+            shown = now
+
+        if execution.scheduler is None and (execution.workers == 1 or few):
+            yield from _run_here(runs, execution, show)
+        else:
+            with _open_workers(execution) as workers:
+                yield from _share(runs, execution, workers, show)
 
 
-def _content(value: Any) -> Any:
-    """The value of an option in the identity: the digest of a file's content if it names one, else the value itself."""
-    if isinstance(value, str | Path):
-        try:
-            return hashlib.sha256(Path(value).read_bytes()).hexdigest()
-        except (OSError, ValueError):  # not a file, or not a legal name
-            return str(value)
-    return value
-
-
-def _run_parts(plan: Plan, env: NowcastingEnv, work: Work, journal: Path, bar: Any = None) -> None:
-    """Run offline sequences, in as few unbroken parts as possible, into the journal at ``journal``."""
-    recorder = Recorder(work, journal, env)
-
-    def record(index: int, tally: Tally) -> None:
-        recorder.add(index, tally)
-        if bar is not None:
-            bar.update()
-        if is_orphan():
-            raise SystemExit(1)
-
-    try:
-        agent = load(plan.agent, env.task, **plan.options)
-        for start, stop in _unbroken(work.missing):
-            run(recorder.env, agent, options={"start": start, "stop": stop}, record=record)
-    finally:
-        recorder.close()
-
-
-def _unbroken(indices: list[int]) -> Iterator[tuple[int, int]]:
-    """Half-open ranges that hold exactly the increasing ``indices``."""
-    start = None
-    for here, following in pairwise([*indices, -1]):
-        start = here if start is None else start
-        if following != here + 1:
-            yield start, here + 1
-            start = None
-
-
-def _run_workers(plan: Plan, folder: RunFolder, work: Work, workers: int, bar: Any) -> None:
-    """Share offline sequences among processes, each with a journal of its own; the sharing does not change results."""
-    before, shown = folder.recorded(), 0
-
-    def poll() -> None:
-        nonlocal shown
-        done = folder.recorded() - before
-        bar.update(done - shown)
-        shown = done
-
-    jobs = [
-        partial(_run_share, plan, work.part(share), folder.new_journal()) for share in chunked(work.missing, workers)
-    ]
-    try:
-        run_processes(jobs, poll)
-    except RunError as error:
-        raise RunError(f"{error}; {folder.path} keeps the finished sequences: run it again to continue") from error
-
-
-def _run_share(plan: Plan, work: Work, journal: Path) -> None:
-    _run_parts(plan, plan.environment(), work, journal)
-
-
-def _run_online(
-    plan: Plan, env: NowcastingEnv, folder: RunFolder, work: Work, count: int, bar: Any, seconds: float
-) -> None:
-    """Run from the first missing sequence on, with the agent in the state that it has there in an uninterrupted run."""
-    agent = load(plan.agent, env.task, **plan.options)
-    first, options, skip = work.missing[0], {"start": 0, "stop": count}, 0
-    if isinstance(agent, Learner):
-        start = restore_checkpoint(agent, folder, first)
-        options |= {"start": start, "continued": start > 0}
+@contextmanager
+def _open_workers(execution: Execution) -> Iterator[Workers]:
+    if execution.scheduler is None:
+        with LocalWorkers(attempt_job, execution.workers) as local:
+            yield local
     else:
-        options["start"] = int(env.schedule.episode_starts[env.schedule.episode(first)])
-        skip = first
-    recorder = Recorder(work, folder.new_journal(), env)
-    saved = time.monotonic()
+        with connect(execution.scheduler) as client, ClusterWorkers(client) as cluster:
+            yield cluster
 
-    def record(index: int, tally: Tally) -> None:
-        if recorder.add(index, tally):
-            bar.update()
 
-    def after(index: int) -> None:
-        nonlocal saved
-        if isinstance(agent, Learner) and index + 1 < count and time.monotonic() - saved >= seconds:
-            save_checkpoint(agent, folder, index + 1, first_missing=min(recorder.wanted, default=count))
-            saved = time.monotonic()
+def _run_here(runs: list[OpenRun], execution: Execution, show: Callable[[], None]) -> Iterator[OpenRun]:
+    """Do the runs in their order in this process."""
+    for run in runs:
 
-    try:
-        run(recorder.env, agent, options=options, skip=skip, record=record, after=after)
-    finally:
-        recorder.close()
+        def step(run: OpenRun = run) -> None:
+            run.done += 1
+            show()
+
+        run_job(execution.first_job(run), run.env, step)
+        yield run
+
+
+def _share(runs: list[OpenRun], execution: Execution, workers: Workers, show: Callable[[], None]) -> Iterator[OpenRun]:
+    """Let workers do the runs, whose jobs may be done in any order, twice, and at the same time."""
+    command = name_command()
+    by_folder = {run.folder.path: run for run in runs}
+
+    def submit(run: OpenRun, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            claim = issue(run.folder.path, run.issued, command)
+            work = replace(job.work, recorded={})  # they are read again when the job begins
+            workers.submit(replace(job, claim=claim, work=work), priority=job.kind.value)
+            run.issued += 1
+            run.jobs += 1
+
+    for run in runs:
+        job = execution.first_job(run)
+        submit(run, [job] if job.kind is Kind.WHOLE else divide(job, run.env.schedule, workers.size))
+    while workers.pending:
+        for job, answer in workers.collect(_POLL_SECONDS):
+            run = by_folder[job.work.folder]
+            _check(answer, run)
+            if answer:
+                run.done += len(job.work.missing)
+            else:
+                submit(run, divide(job, run.env.schedule, workers.size))
+            run.jobs -= 1
+            if not run.jobs:
+                yield run
+        show()
+
+
+def _check(answer: bool | Failure | DeadWorkerError, run: OpenRun) -> None:
+    """Raise RunError if a job failed."""
+    if isinstance(answer, bool):
+        return
+    if isinstance(answer, Failure) and answer.traceback:
+        progress.write(answer.traceback)
+    message = answer.message if isinstance(answer, Failure) else str(answer)
+    raise RunError(
+        f"{run.plan.label}: {message}; {run.folder.path} keeps the finished sequences: run it again to continue"
+    )

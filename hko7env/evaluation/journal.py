@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,26 @@ def read_journal(path: Path, leads: int, run: str = "") -> npt.NDArray[Any]:
         raise RunError(f"cannot read {path} ({error.strerror or error}): restore or remove it") from error
     records = np.frombuffer(data[: len(data) // dtype.itemsize * dtype.itemsize], dtype)
     return records[[_checksum(r.tobytes(), run) == int(r["crc"]) for r in records]]
+
+
+def read_journals(folder: Path, leads: int, run: str = "") -> npt.NDArray[Any]:
+    """Read the sound records of all journals of ``run`` in a folder, see :func:`read_journal`."""
+    parts = [read_journal(path, leads, run) for path in sorted(folder.glob("*.journal"))]
+    return np.concatenate(parts) if parts else np.zeros(0, record_dtype(leads))
+
+
+def create_journal(folder: Path) -> Path:
+    """Create an empty journal with an unused number, also while other processes do the same in this folder.
+
+    Raises:
+        RunError: If that fails.
+    """
+    while True:
+        numbers = [int(path.stem) for path in folder.glob("*.journal")]
+        path = folder / f"{max(numbers, default=-1) + 1:04d}.journal"
+        with writing(path), suppress(FileExistsError):  # another process was faster: take the next number
+            path.touch(exist_ok=False)
+            return path
 
 
 def sum_records(records: npt.NDArray[Any], leads: int) -> Tally:

@@ -8,7 +8,7 @@ import gymnasium
 
 from hko7env.env import NowcastingEnv
 from hko7env.evaluation.diagnostics import EVERY, Diagnosing, DiagnosticsFolder
-from hko7env.evaluation.journal import Journal, sum_records
+from hko7env.evaluation.journal import Journal, read_journals, sum_records
 from hko7env.evaluation.kept_forecasts import Keeping, KeptForecasts, choose
 from hko7env.evaluation.run_folder import RunFolder
 from hko7env.scores import Tally
@@ -83,24 +83,32 @@ class Work:
 def remaining(folder: RunFolder, view: SplitView, count: int, extras: Extras = NOTHING) -> Work:
     """Find which of the first ``count`` sequences lack a tally, or something that is to be kept.
 
+    What a killed process has left of what is kept is removed.
+
     Args:
-        folder: The run folder, held by this process.
+        folder: The run folder, held by this process, and no other process writes in it.
         view: The split of the run.
         count: Number of sequences of the run.
         extras: What to keep besides tallies.
     """
-    records = folder.records()
-    missing = set(range(count)) - set(records["index"].tolist())
-    wanted = [i for i in range(count) if extras.diagnosed(i)]
-    lacking = DiagnosticsFolder(folder.path, folder.run).missing(wanted)
-    kept: set[int] = set()
-    if extras.forecasts:
-        forecasts, chosen = KeptForecasts(folder.path, folder.run), choose(count, extras.forecasts)
-        forecasts.prepare(view, chosen)
-        kept = forecasts.missing(chosen) | (missing & set(chosen))
+    DiagnosticsFolder(folder.path, folder.run).remove_leftovers()
+    chosen = choose(count, extras.forecasts) if extras.forecasts else []
+    if chosen:
+        KeptForecasts(folder.path, folder.run).prepare(view, chosen)
+    every = list(range(count))
+    return outstanding(Work(folder.path, folder.run, folder.leads, every, extras=extras, kept=frozenset(chosen)))
+
+
+def outstanding(work: Work) -> Work:
+    """What is left of ``work``, by the files in its folder; other processes may be writing there."""
+    records, among = read_journals(work.folder, work.leads, work.run), set(work.missing)
+    missing = among - set(records["index"].tolist())
+    lacking = DiagnosticsFolder(work.folder, work.run).missing(i for i in work.missing if work.extras.diagnosed(i))
+    chosen = work.kept & among
+    kept = KeptForecasts(work.folder, work.run).missing(chosen - missing) | (chosen & missing)
     lacking = (lacking | kept) - missing
-    recorded = {i: sum_records(records[records["index"] == i], folder.leads) for i in sorted(lacking)}
-    return Work(folder.path, folder.run, folder.leads, sorted(missing | lacking), recorded, extras, frozenset(kept))
+    recorded = {i: sum_records(records[records["index"] == i], work.leads) for i in sorted(lacking)}
+    return replace(work, missing=sorted(missing | lacking), recorded=recorded, kept=frozenset(kept))
 
 
 class Recorder:

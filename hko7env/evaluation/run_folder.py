@@ -17,7 +17,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hko7env.evaluation.journal import RunError, read_journal, record_dtype, sum_records, writing
+from hko7env.evaluation.journal import (
+    RunError,
+    create_journal,
+    read_journal,
+    read_journals,
+    record_dtype,
+    sum_records,
+    writing,
+)
 from hko7env.evaluation.provenance import SEQUENCES, read_sequences, sequences_csv
 from hko7env.evaluation.table import Result, leads_csv, table
 from hko7env.files import write_atomically
@@ -29,8 +37,10 @@ _NUMBERED = re.compile(r"[0-9]{4,}\.journal|[0-9]{6,}\.(checkpoint|json)")
 _NAMED = ("config.json", SEQUENCES, "tally.npz", "leads.csv", "table.md", "missing.json", "complete.json")
 # Files that a killed process leaves: those of write_atomically, and unfinished checkpoints
 _PARTIAL = re.compile(
-    rf"({'|'.join(map(re.escape, _NAMED))}|[0-9]{{6,}}\.(checkpoint|json))\.[0-9]+\.partial|[0-9]{{6,}}\.partial.*"
+    rf"({'|'.join(map(re.escape, _NAMED))}|[0-9]{{4,}}\.(checkpoint|json|claim))\.[0-9]+\.partial"
+    r"|[0-9]{6,}\.partial.*"
 )
+_CLAIM = re.compile(r"[0-9]{4,}\.claim")
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
@@ -135,7 +145,15 @@ class RunFolder:
             self._remove_leftovers()
             yield
         finally:
+            self._withdraw_claims()
             lock.release()
+
+    def _withdraw_claims(self) -> None:
+        """Remove all claims, so that jobs that still run on other machines end."""
+        for path in self.path.glob("*.claim"):
+            if _CLAIM.fullmatch(path.name):
+                with writing(path):
+                    path.unlink(missing_ok=True)
 
     def _check_names(self) -> None:
         for path in sorted(self.path.iterdir()):
@@ -158,11 +176,12 @@ class RunFolder:
             raise RunError(f"{config} is damaged, or belongs to another run: choose another output folder, or {remedy}")
 
     def _remove_leftovers(self) -> None:
-        """Remove partial files, empty journals, and checkpoints or sidecars without their counterpart."""
+        """Remove claims, partial files, empty journals, and checkpoints or sidecars without their counterpart."""
         for path in sorted(self.path.iterdir()):
             pair = {".checkpoint": ".json", ".json": ".checkpoint"}.get(path.suffix, "")
             useless = (
                 _PARTIAL.fullmatch(path.name)
+                or _CLAIM.fullmatch(path.name)
                 or (path.suffix == ".journal" and path.stat().st_size == 0)
                 or (pair and _NUMBERED.fullmatch(path.name) and not path.with_suffix(pair).exists())
             )
@@ -190,16 +209,11 @@ class RunFolder:
 
     def records(self) -> npt.NDArray[Any]:
         """(n,) sound records of all journals, see :func:`~hko7env.evaluation.journal.record_dtype`."""
-        parts = [read_journal(path, self.leads, self._mark) for path in sorted(self.path.glob("*.journal"))]
-        return np.concatenate(parts) if parts else np.zeros(0, record_dtype(self.leads))
+        return read_journals(self.path, self.leads, self._mark)
 
     def new_journal(self) -> Path:
         """Create an empty journal with an unused number."""
-        numbers = [int(path.stem) for path in self.path.glob("*.journal")]
-        path = self.path / f"{max(numbers, default=-1) + 1:04d}.journal"
-        with writing(path):
-            path.touch(exist_ok=False)
-        return path
+        return create_journal(self.path)
 
     def add_sequences(self, schedule: Schedule) -> None:
         """Write ``sequences.csv`` for readers who do not have the archive, unless it is there."""

@@ -18,10 +18,10 @@ from hko7env.archive.format import iso
 from hko7env.diagnostics.sums import Diagnoser
 from hko7env.evaluation.code_digest import code_digest
 from hko7env.evaluation.diagnostics import DiagnosticsFolder
-from hko7env.evaluation.evaluate import describe
 from hko7env.evaluation.journal import Journal, RunError
 from hko7env.evaluation.kept_forecasts import KeptForecasts
 from hko7env.evaluation.missing import read_missing, write_missing
+from hko7env.evaluation.plan import describe
 from hko7env.evaluation.provenance import archive_facts
 from hko7env.evaluation.recording import NOTHING, Extras, Work, remaining
 from hko7env.evaluation.run_folder import RunFolder

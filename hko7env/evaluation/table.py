@@ -88,6 +88,15 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join([*text, "", *sorted({result.data for result in results}), legend, *notes, ""])
 
 
+def one_line(result: Result) -> str:
+    """Name a run and its scores of Table 3 in one line, for those who wait for other runs."""
+    mean = averages(result.tally)
+    cells = []
+    for score in _IN_TABLE:
+        cells.append(" ".join([score.title, *(_score(v, score.digits) for v in np.atleast_1d(mean[score.name]))]))
+    return f"{result.agent} {result.setting}: {', '.join(cells)}"
+
+
 def seed_table(groups: Iterable[Sequence[Result]]) -> str:
     """Format mean and standard deviation over seeds as markdown, as Table 4 of Shi et al. 2017.
 

@@ -97,7 +97,7 @@ class AgentRun:
         self._agent = self._make()
         begin, ready = max(self._first, self.position - REPEATED), False
         if isinstance(self._agent, Learner):
-            found = restore_checkpoint(self._agent, self._folder, self.position)
+            found = restore_checkpoint(self._agent, self._folder.path, self._folder.run, self.position)
             begin, ready = (found, True) if found else (begin, False)
             if not found and begin > self._first:
                 self._note_error("restoring the agent", "no sound checkpoint: it begins to learn anew")
@@ -190,7 +190,7 @@ class AgentRun:
     def _save(self, step: int) -> None:
         assert isinstance(self._agent, Learner)
         try:
-            save_checkpoint(self._agent, self._folder, step + 1, first_missing=step)
+            save_checkpoint(self._agent, self._folder.path, self._folder.run, step + 1, first_missing=step)
         except RunError:  # the disk
             raise
         except Exception as error:  # the forecast is made, and an older state is there
@@ -206,7 +206,7 @@ class AgentRun:
         try:
             self._agent = self._make()
             if isinstance(self._agent, Learner):
-                restore_checkpoint(self._agent, self._folder, self.position)
+                restore_checkpoint(self._agent, self._folder.path, self._folder.run, self.position)
         except Exception as again:  # it is tried again with the next step
             self._agent = None
             self._note_error("making the agent anew", again)

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from hko7env.archive.format import minutes
 from hko7env.contract import Task
 from hko7env.env import make_task
-from hko7env.evaluation.evaluate import agent_facts
 from hko7env.evaluation.journal import RunError, writing
+from hko7env.evaluation.plan import agent_facts
 from hko7env.evaluation.provenance import archive_facts
 from hko7env.evaluation.run_folder import RunFolder, read_json
 from hko7env.files import write_atomically

@@ -29,12 +29,13 @@ DEMO_VERSION = 3  # of these archives, after generators 1 and 2 of the others: a
 SHAPE = (240, 240)  # px of a frame, unless told otherwise
 EPISODES: Mapping[str, int] = MappingProxyType({"train": 28, "valid": 8, "test": 24})  # in each split
 FRAMES = 50  # of an episode: six sequences
-PROCESS = Process(  # fitted to HKO-7's curves of CSI on seeds 100 to 104
-    slope=2.78, longest=320.0, lifetime=10.0, between=0.55, speed=(10.5, 27.5),
-    cell_km=(6.0, 24.0), cell_minutes=33.0, cells_from=1.65, cells=0.66, floor=0.2,
+PROCESS = Process(  # with WETNESS, fitted to the CSI of last frame and ROVER on HKO-7; seeds 100, 101, 102, 104
+    slope=2.75, longest=320.0, lifetime=10.0, between=0.55, speed=(10.5, 27.0),
+    cell_km=(6.0, 24.0), cell_minutes=33.0, cells_from=1.65, cells=0.61, floor=0.2,
 )  # fmt: skip
-WET = 1.35  # latent value of weak rain
-WETNESS = 1.05  # standard deviation of the wetness of episodes, in latent values
+WET = 1.35  # latent value of 0.5 mm/h, about
+WETNESS = 1.12  # standard deviation of the wetness of episodes
+DRY = 1.98  # minus the wetness of an episode with rain half the time: on average it rains a tenth of the time
 WIND_BANDS = (1, 3, 0, 2)  # quarter of the range of wind speed of four episodes of similar wetness, wettest first
 
 _APART = 1 << 41  # above the episode numbers of all other archives of a seed, so that none has the same noise
@@ -110,11 +111,11 @@ def settle(episodes: Sequence[Episode], counts: Counts) -> tuple[list[float], Co
         counts: (1600,) latent values of each, see :func:`hko7env.synthetic.rain.histogram`.
 
     Returns:
-        The means, and the counts with them. An episode of wetness w then has rain on a share of the map and the time
-        that a normal distribution with mean w and variance 1 has above WET.
+        The means, and the counts with them. In an episode of wetness w it then rains on the share of the map and the
+        time that a normal distribution with mean w and variance 1 has above DRY.
     """
     changes = [
-        round(WET - wet_quantile(of_episode, special.ndtr(episode.mean - WET)), 2)
+        round(WET - wet_quantile(of_episode, special.ndtr(episode.mean - DRY)), 2)
         for episode, of_episode in zip(episodes, counts, strict=True)
     ]
     moved = [shift(of_episode, by) for of_episode, by in zip(counts, changes, strict=True)]

@@ -5,6 +5,8 @@ from hko7env.testing import AgentTests, observation, task
 
 
 class TestLastFrame(AgentTests):
+    memoryless = True
+
     def make(self, task):
         return load("agents.last_frame", task)
 

@@ -65,6 +65,8 @@ def test_the_oracle_carries_a_frame_along_a_motion_that_is_known_by_hand(moving,
 
 
 class TestOracle(AgentTests):
+    memoryless = True
+
     @pytest.fixture(autouse=True)
     def archive(self, tmp_path_factory, monkeypatch):
         from agents import oracle

@@ -18,11 +18,15 @@ VARIANTS = [{}, {"nonlinear": False}, {"advection": "trajectory"}, {"newest_pair
 
 
 class TestRover(AgentTests):
+    memoryless = True
+
     def make(self, task):
         return load("agents.rover", task)
 
 
 class TestRoverLinear(AgentTests):
+    memoryless = True
+
     def make(self, task):
         return load("agents.rover", task, nonlinear=False, advection="trajectory", newest_pair=True)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import pytest
 
 from hko7env.command_line import UsageError
-from hko7env.commands import agent_options
+from hko7env.commands import agent_options, evaluate
 from hko7env.commands.agent_options import parse_with_agents
 from hko7env.commands.evaluate import make_parser
 
@@ -17,11 +17,42 @@ def test_the_table_is_printed_and_the_runs_are_written(command, small_archive, t
     assert done.status == 0, done.err
     rows = [line.split("|")[1:3] for line in done.out.splitlines() if line.startswith("| ")]
     assert [[cell.strip() for cell in row] for row in rows[2:]] == [
-        ["agents.last_frame", "offline"], ["agents.last_frame", "online"],
-        ["tests.helpers.toys", "offline"], ["tests.helpers.toys", "online"],
+        ["agents.last_frame", "offline"], ["tests.helpers.toys", "offline"], ["tests.helpers.toys", "online"]
     ]  # fmt: skip
-    assert len(list((tmp_path / "results").iterdir())) == 4
-    assert "13/13" in done.err, "a progress bar with the count"
+    assert "agents.last_frame: online the scores are the same, as its forecasts depend on the newest" in done.out
+    assert len(list((tmp_path / "results").iterdir())) == 3
+    assert "all runs: 100%" in done.err
+    assert "39/39" in done.err, "one progress bar for all runs"
+    assert "tests.helpers.toys online: CSI 0" in done.err, "the scores of a run as soon as it is complete"
+
+
+def test_an_agent_without_memory_runs_online_if_that_is_asked_for(command, small_archive):
+    done = command("evaluate", "agents.last_frame", "--archive", small_archive, "--env", "online")
+    assert "| agents.last_frame | online " in done.out
+    assert "online the scores are the same" not in done.out
+
+
+def test_an_error_in_a_worker_comes_with_its_sequence_and_the_run(command, small_archive):
+    words = ("agents.last_frame", "tests.helpers.toys", "--fail-at", 5, "--archive", small_archive, "--workers", 2)
+    done = command("evaluate", *words)
+    assert done.status == 1
+    said = done.err.splitlines()[-1]
+    assert said.startswith("hko7env evaluate: tests.helpers.toys o")
+    assert "RuntimeError: the toy is broken, in sequence " in said
+    assert said.endswith("keeps the finished sequences: run it again to continue")
+    assert "Traceback" in done.err, "for the author of the agent"
+
+
+def test_the_number_of_workers_by_default(monkeypatch):
+    class Torch:
+        class cuda:  # noqa: N801
+            is_available = staticmethod(lambda: True)
+
+    monkeypatch.setattr(evaluate, "usable_cores", lambda: 6)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    assert evaluate.default_workers() == 6
+    monkeypatch.setitem(sys.modules, "torch", Torch)
+    assert evaluate.default_workers() == 4
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-import hko7env.evaluation.evaluate
+import hko7env.evaluation.jobs
 from hko7env.commands.evaluate import main
 from hko7env.diagnostics.sums import Diagnoser, Diagnostics
 from hko7env.evaluation import diagnostics as kept
@@ -92,7 +92,7 @@ def test_a_complete_run_gets_diagnostics_later_and_stays_the_same_run(small_arch
 def test_what_is_there_is_not_forecast_again(small_archive, tmp_path, monkeypatch):
     one = plan(small_archive)
     evaluate(one, tmp_path, extras=EVERY_3)
-    monkeypatch.setattr(hko7env.evaluation.evaluate, "load", None)
+    monkeypatch.setattr(hko7env.evaluation.jobs, "load", None)
     evaluate(one, tmp_path, extras=EVERY_3)
     evaluate(one, tmp_path)
 
@@ -116,7 +116,8 @@ def test_sigkill_between_diagnostics_and_tally_loses_nothing(small_archive, tmp_
     evaluate(one, tmp_path / "unbroken", extras=EVERY_3)
     code = (
         "import os, signal, sys; from pathlib import Path;"
-        "from hko7env.evaluation import diagnostics as d; from hko7env.evaluation.evaluate import Plan, evaluate;"
+        "from hko7env.evaluation import diagnostics as d; from hko7env.evaluation.evaluate import evaluate;"
+        "from hko7env.evaluation.plan import Plan;"
         "from hko7env.evaluation.recording import Extras; left, write = int(sys.argv[3]), d.write_atomically\n"
         "def dying(path, data):\n"
         "    global left\n"

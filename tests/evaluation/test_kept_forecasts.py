@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-import hko7env.evaluation.evaluate
+import hko7env.evaluation.jobs
 from hko7env.archive import Archive
 from hko7env.evaluation.evaluate import evaluate
 from hko7env.evaluation.journal import RunError
@@ -90,9 +90,9 @@ def test_nothing_is_forecast_again_that_is_kept(small_archive, tmp_path, monkeyp
     chunk = folder_of(tmp_path) / STORE / "forecast/c/2/0/0/0"
     data = chunk.read_bytes()
     begun = []
-    original = hko7env.evaluation.evaluate.run
+    original = hko7env.evaluation.jobs.run
     monkeypatch.setattr(
-        hko7env.evaluation.evaluate,
+        hko7env.evaluation.jobs,
         "run",
         lambda *a, options, **k: begun.append(options) or original(*a, options=options, **k),
     )
@@ -125,7 +125,8 @@ def test_sigkill_while_a_forecast_is_written_loses_nothing(small_archive, tmp_pa
     one = plan(small_archive, "tests.helpers.toys:learner")
     code = (
         "import os, sys; from pathlib import Path; from zarr.storage import _local;"
-        "from hko7env.evaluation.evaluate import Plan, evaluate; from hko7env.evaluation.recording import Extras;"
+        "from hko7env.evaluation.evaluate import evaluate;"
+        "from hko7env.evaluation.plan import Plan; from hko7env.evaluation.recording import Extras;"
         "when, put = sys.argv[3], _local._put\n"
         "def dying(path, value, *more, **words):\n"
         "    if 'forecast' not in path.parts or 'c' not in path.parts: return put(path, value, *more, **words)\n"

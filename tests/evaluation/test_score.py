@@ -9,9 +9,10 @@ import pytest
 import hko7env.evaluation.score
 from hko7env.archive import Archive
 from hko7env.evaluation.diagnostics import DiagnosticsFolder
-from hko7env.evaluation.evaluate import Plan, evaluate
+from hko7env.evaluation.evaluate import evaluate
 from hko7env.evaluation.journal import RunError
 from hko7env.evaluation.kept_forecasts import KeptForecasts
+from hko7env.evaluation.plan import Plan
 from hko7env.evaluation.recording import Extras
 from hko7env.evaluation.score import ScorePlan, score
 from hko7env.forecast_files import ForecastFileError, write

@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from hko7env.evaluation.evaluate import Plan, evaluate
+from hko7env.evaluation.evaluate import evaluate
+from hko7env.evaluation.plan import Plan
 from hko7env.evaluation.table import UNDEFINED, Result, seed_table, table
 from hko7env.scores import Tally
 from tests.helpers.runs import folder_of, plan

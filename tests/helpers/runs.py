@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import hko7env.evaluation.evaluate
-from hko7env.evaluation.evaluate import Plan
+import hko7env.evaluation.jobs
+from hko7env.evaluation.plan import Plan
 from hko7env.evaluation.run_folder import RunFolder
 from hko7env.loading import load
 
@@ -61,7 +61,7 @@ def stopped_after(stop):
     class Stop(Exception):
         pass
 
-    original = hko7env.evaluation.evaluate.run
+    original = hko7env.evaluation.jobs.run
 
     def stopping(env, agent, *, after, **arguments):
         def count(index):
@@ -72,6 +72,6 @@ def stopped_after(stop):
         return original(env, agent, after=count, **arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hko7env.evaluation.evaluate, "run", stopping)
+        patch.setattr(hko7env.evaluation.jobs, "run", stopping)
         with pytest.raises(Stop):
             yield

@@ -1,7 +1,10 @@
 """Agents for tests of the runner: a slow one, one that fails, and one that learns."""
 
+import os
+import signal
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -108,3 +111,19 @@ class Liar(Slow):
 
 def liar(task, config):
     return Liar(task, config)
+
+
+class Mortal(Learner):
+    """Learns as Learner; kills its process in the sixth forecast. It counts forecasts in the folder ``label``."""
+
+    def predict(self):
+        count = Path(self.config.label) / "forecasts"
+        with count.open("a") as file:
+            file.write(".")
+        if count.stat().st_size == 6:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().predict()
+
+
+def mortal(task, config):
+    return Mortal(task, config)

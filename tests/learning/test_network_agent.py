@@ -277,7 +277,8 @@ def test_rate_zero_is_the_offline_run(archive):
 
 @pytest.mark.usefixtures("narrow")
 def test_a_run_that_is_stopped_and_goes_on_has_equal_counts(archive, tmp_path):
-    from hko7env.evaluation.evaluate import Plan, evaluate
+    from hko7env.evaluation.evaluate import evaluate
+    from hko7env.evaluation.plan import Plan
 
     options = {"checkpoint": "none", "online_rate": 0.01, "replay_windows": 1}
     plan = Plan("agents.convgru", True, archive=str(archive), options=options)

@@ -10,8 +10,9 @@ import pytest
 
 from hko7env.archive import create
 from hko7env.commands.main import main
-from hko7env.evaluation.evaluate import Plan, evaluate
+from hko7env.evaluation.evaluate import evaluate
 from hko7env.evaluation.journal import RunError
+from hko7env.evaluation.plan import Plan
 from hko7env.evaluation.run_folder import RunFolder
 from hko7env.live_run.agent_run import AgentRun, folders
 from hko7env.live_run.results import write_results

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from hko7env.archive import Archive
-from hko7env.evaluation.evaluate import Plan, evaluate
+from hko7env.evaluation.evaluate import evaluate
 from hko7env.evaluation.journal import RunError
 from hko7env.evaluation.kept_forecasts import STORE
+from hko7env.evaluation.plan import Plan
 from hko7env.evaluation.recording import Extras
 from hko7env.report import example_frames
 from hko7env.report.reading import read_comparisons

@@ -13,7 +13,8 @@ import torch
 
 from hko7env.archive import create
 from hko7env.archive.format import minutes
-from hko7env.evaluation.evaluate import Plan, evaluate
+from hko7env.evaluation.evaluate import evaluate
+from hko7env.evaluation.plan import Plan
 from hko7env.testing import task
 
 from ...learning.cuda_graph import record_graph

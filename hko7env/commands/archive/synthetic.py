@@ -56,7 +56,7 @@ def _parser() -> Parser:
     parser = Parser("hko7env archive synthetic", __doc__ or "", renamed={"--size": "--preset"})
     add = parser.add_argument
     help_text = (
-        "what to make: demo has about 2,000 frames, two-days 833, small about 4,800, hko7 235,254; varied has "
+        "what to make: demo has about 3,000 frames, two-days 833, small about 4,800, hko7 235,254; varied has "
         "3,600, to train on only; default: demo"
     )
     add("--preset", choices=(*MAKERS, *SIZES), default="demo", help=help_text)
