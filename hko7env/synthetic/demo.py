@@ -1,9 +1,9 @@
 """The default archive: many short episodes in weather that differs as much as the climate does, whatever the seed.
 
 Days, hours, wetness and wind of a split are stratified: each episode takes its value from another part of the climate's
-distribution, and it rains in it as much as its wetness says. So a test split of twenty-four episodes holds as much heavy
-rain and as much wind with any seed, and the differences between agents, which vary with the weather, can be decided by
-few sequences.
+distribution, and it rains in it as much as its wetness says. So a test split of twenty-four episodes holds as much
+heavy rain and as much wind with any seed, and the differences between agents, which vary with the weather, can be
+decided by few sequences.
 """
 
 from collections.abc import Mapping, Sequence
