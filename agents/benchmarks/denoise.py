@@ -8,7 +8,7 @@ import numpy as np
 from hko7env.archive import Archive
 from hko7env.archive.clutter import find_outliers, histogram
 from hko7env.archive.format import OUT_OF_RANGE
-from hko7env.synthetic import default_archive
+from hko7env.synthetic import full_size_archive
 
 from .timing import Line, compare, line, lines
 
@@ -19,7 +19,7 @@ FRAMES, FEW = 250, 10  # counted by hko7env, and by the slow reference
 def measure(args: argparse.Namespace) -> Iterator[Line]:
     """The histogram of a frame, then the outliers among all locations."""
     rounds = max(args.rounds // 5, 1)
-    archive = Archive(str(default_archive()))
+    archive = Archive(str(full_size_archive()))
     frames = archive.frames(0, FRAMES)
     rows, columns = np.indices(archive.shape)
     counts = np.zeros((*archive.shape, 256), np.uint32)

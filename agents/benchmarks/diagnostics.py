@@ -13,7 +13,7 @@ from hko7env.diagnostics.sums import Diagnoser
 from hko7env.evaluation.diagnostics import EVERY, DiagnosticsFolder
 from hko7env.schedule import INPUTS
 from hko7env.split_view import SplitView
-from hko7env.synthetic import default_archive
+from hko7env.synthetic import full_size_archive
 
 from .timing import Line, compare, line
 
@@ -23,7 +23,7 @@ def measure(args: argparse.Namespace) -> Iterator[Line]:
 
     One of :data:`EVERY` sequences is diagnosed and written; its time is divided by their number.
     """
-    view = SplitView(Archive(args.archive[0] if args.archive else str(default_archive())))
+    view = SplitView(Archive(args.archive[0] if args.archive else str(full_size_archive())))
     slots = _rainiest(view)
     frames, _ = view.frames_at(slots[:INPUTS])
     truth, present = view.frames_at(slots[INPUTS:])

@@ -26,7 +26,7 @@ from hko7env.live_run.log import read_log
 from hko7env.live_run.service import LiveOptions, LivePlan, serve
 from hko7env.live_run.steps import STEPS
 from hko7env.schedule import INPUTS
-from hko7env.synthetic import default_archive
+from hko7env.synthetic import full_size_archive
 
 from .timing import Line
 
@@ -41,7 +41,7 @@ SHARE_OF_KILLS = (0.6, 0.2, 0.1, 0.1)  # of live, watch, replay and live-results
 
 def measure(args: argparse.Namespace) -> Iterator[Line]:
     """Memory, latency of ROVER and the calibrated flow and, with ``--files``, ``--rounds`` days with kills."""
-    source = Archive((args.archive or [str(default_archive())])[0])
+    source = Archive((args.archive or [str(full_size_archive())])[0])
     with TemporaryDirectory() as folder:
         yield measure_memory(Path(folder))
         for agent in AGENTS[1:]:

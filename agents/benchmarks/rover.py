@@ -8,7 +8,7 @@ import numpy as np
 from hko7env.archive import Archive
 from hko7env.archive.format import minutes
 from hko7env.contract import Observation, Task
-from hko7env.synthetic import default_archive
+from hko7env.synthetic import full_size_archive
 
 from ..rover import Config, Rover
 from .plain_rover import PlainRover
@@ -24,7 +24,7 @@ def measure(args: argparse.Namespace) -> Iterator[Line]:
     Raises:
         RuntimeError: If the forecasts differ.
     """
-    archive = Archive(str(default_archive()))
+    archive = Archive(str(full_size_archive()))
     first = min(int(np.searchsorted(archive.times, minutes("2015-05-20T10:24"))), len(archive) - 5)
     height, width = archive.scored.shape
     task = Task(5, 20, height, width, 6, archive.scored)

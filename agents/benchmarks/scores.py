@@ -10,7 +10,7 @@ import numpy.typing as npt
 from hko7env.archive import Archive
 from hko7env.archive.format import minutes
 from hko7env.scores import scored, tally
-from hko7env.synthetic import default_archive
+from hko7env.synthetic import full_size_archive
 from hko7env.units import HKO7
 
 from .timing import Line, compare, lines
@@ -20,7 +20,7 @@ REFERENCE = "scores/plain numpy, dense"
 
 def measure(args: argparse.Namespace) -> Iterator[Line]:
     """All scores of a dense forecast, such as a network's, and of the last frame."""
-    archive = Archive(str(default_archive()))
+    archive = Archive(str(full_size_archive()))
     first = int(np.searchsorted(archive.times, minutes("2015-05-20T10:24")))
     frames = archive.frames(first, first + 25)
     truth = frames[5:]

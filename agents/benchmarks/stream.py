@@ -14,7 +14,7 @@ from PIL import Image
 
 from hko7env.archive import Archive
 from hko7env.archive.format import CHUNK
-from hko7env.synthetic import default_archive
+from hko7env.synthetic import full_size_archive
 
 from .timing import Line, compare, line, lines
 
@@ -24,7 +24,7 @@ REFERENCE, OPENING = "stream/PNG and zlib mask, one thread", "stream/opening an 
 
 def measure(args: argparse.Namespace) -> Iterator[Line]:
     """Segments in order and random windows."""
-    archive = Archive(str(default_archive()))
+    archive = Archive(str(full_size_archive()))
     frames = archive.frames(0, FRAMES)
     packed = [Zstd(level=6).encode(frames[i : i + CHUNK]) for i in range(0, FRAMES, CHUNK)]
     with TemporaryDirectory() as folder:
@@ -34,7 +34,7 @@ def measure(args: argparse.Namespace) -> Iterator[Line]:
             "stream/hko7env, segments of 5 in order": lambda: _read(range(0, FRAMES, CHUNK), CHUNK),
             "stream/hko7env, random windows of 25": _random_windows(len(archive)),
             "stream/zstd alone": lambda: [Zstd().decode(chunk) for chunk in packed],
-            OPENING: lambda: Archive(str(default_archive())),
+            OPENING: lambda: Archive(str(full_size_archive())),
         }
         medians = compare(jobs, args.rounds)
     opening = medians.pop(OPENING)
@@ -65,7 +65,7 @@ class PlainFiles:
 
 
 def _read(starts: Any, length: int) -> None:
-    archive = Archive(str(default_archive()))  # opened anew, so that no chunk is in its cache
+    archive = Archive(str(full_size_archive()))  # opened anew, so that no chunk is in its cache
     for start in starts:
         archive.frames(start, start + length)
 

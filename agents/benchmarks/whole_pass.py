@@ -17,7 +17,8 @@ from hko7env.archive.format import minutes
 from hko7env.loading import load
 from hko7env.runner import run
 from hko7env.schedule import schedule
-from hko7env.synthetic import cache_folder, default_archive
+from hko7env.synthetic import cache_folder
+from hko7env.synthetic import full_size_archive as source_archive
 
 from .scores import plain_scores
 from .stream import PlainFiles
@@ -62,12 +63,12 @@ def _time_plain_pass(env: Any, rounds: int) -> float:
 
 
 def full_size_archive() -> Path:
-    """Path of an archive with the times of HKO-7's test split, made on first use from frames of the default archive."""
+    """Path of an archive with the times of HKO-7's test split, made on first use from frames of the preset two-days."""
     path = cache_folder() / "benchmark-31350.zarr"
-    source = Archive(str(default_archive()))
+    source = Archive(str(source_archive()))
     times = pass_times()
     if not path.exists():
-        create(str(path), shape=source.shape, mask=source.mask, source="frames of the default archive, repeated")
+        create(str(path), shape=source.shape, mask=source.mask, source="frames of the preset two-days, repeated")
     archive = Archive(str(path), writable=True)
     with progress.bar(len(times), "making the archive", "frame", done=len(archive)) as bar:
         while len(archive) < len(times):

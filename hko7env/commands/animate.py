@@ -1,4 +1,4 @@
-"""Animate one forecast beside what happened: ``hko7env animate agents.trajgru --sequence 66 --out forecast.webp``.
+"""Animate one forecast beside what happened: ``hko7env animate agents.trajgru --sequence 98 --out forecast.webp``.
 
 The left panel shows the observed frames, the right one the five input frames and then the agent's twenty forecast
 frames. The agent is run offline: it sees the input frames of this sequence and nothing before them.

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from hko7env.archive.format import OUT_OF_RANGE, minutes
 from hko7env.synthetic.field import COARSE, Key
+from hko7env.synthetic.process import HONG_KONG, Process
 from hko7env.synthetic.radar import radar_mask, site
 from hko7env.synthetic.rain import Marginal, Moment, histogram, latent
 from hko7env.synthetic.weather import EpisodeSpec
@@ -33,6 +34,7 @@ class Episode:
         seed: Seed of the archive.
         mean: Added to the latent field of the whole episode.
         cadence: Minutes of a step.
+        process: Parameters of the rain.
     """
 
     number: int
@@ -41,6 +43,7 @@ class Episode:
     seed: int
     mean: float
     cadence: int
+    process: Process = field(default=HONG_KONG, kw_only=True)
 
     @property
     def key(self) -> Key:
@@ -61,6 +64,7 @@ class Episode:
             start=self.start,
             key=self.key,
             mean=self.mean,
+            process=self.process,
             coarse=coarse,
         )
         for moment in moments:

@@ -1,4 +1,4 @@
-"""Parameters of the random process that makes an episode's rain; the defaults are those of the default archive."""
+"""Parameters of the random process that makes an episode's rain; the defaults are those of Hong Kong's climate."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -266,6 +266,17 @@ def histogram(latents: Array, where: npt.NDArray[np.bool_]) -> npt.NDArray[np.fl
     return np.bincount(bins, minlength=len(_GRID)).astype(np.float64)
 
 
-def short_waves(shape: tuple[int, int], cadence: float) -> float:
+def wet_quantile(counts: npt.NDArray[np.float64], share: float) -> float:
+    """Latent value, a multiple of 0.01, that ``share`` of the counted values exceeds, see :func:`histogram`."""
+    above = np.cumsum(counts[::-1])[::-1] / counts.sum()
+    return float(np.round(_GRID[np.searchsorted(-above, -share)], 2))
+
+
+def shift(counts: npt.NDArray[np.float64], by: float) -> npt.NDArray[np.float64]:
+    """The counts of :func:`histogram` once ``by``, a multiple of 0.01, is added to the latent values."""
+    return np.roll(counts, round(by * 100))
+
+
+def short_waves(shape: tuple[int, int], cadence: float, process: Process = HONG_KONG) -> float:
     """Variance of the latent field's short waves, which a coarse field lacks."""
-    return HONG_KONG.waves * (1 - _waves(domain(shape), (0, 0), HONG_KONG, cadence, True).variance)
+    return process.waves * (1 - _waves(domain(shape), (0, 0), process, cadence, True).variance)

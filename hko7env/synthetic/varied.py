@@ -27,6 +27,7 @@ from hko7env.synthetic.weather import YEARS, EpisodeSpec, draw_rainy_days
 from hko7env.synthetic.writer import (
     SEED,
     check_arguments,
+    check_seed,
     describe,
     digest,
     fill,
@@ -128,6 +129,7 @@ def make_varied(
         OSError: There is no room on the disk for an episode; raised before any of it is computed.
     """
     path = Path(path)
+    check_seed(seed)
     if weather is None:
         weather = varied(seed)
     check_arguments(shape, weather, seed, cadence, shard)

@@ -55,7 +55,7 @@ class EpisodeSpec:
 
 
 # Two separate test days with single and double missing frames, as in HKO-7's list; the other splits in other years
-DEMO = (
+TWO_DAYS = (
     EpisodeSpec("train", "2013-06-10T00:00", 240),
     EpisodeSpec("valid", "2014-05-08T06:00", 120, missing=(57,)),
     EpisodeSpec("test", "2015-05-20T00:00", 240, missing=(33, 101, 102, 180)),
@@ -98,7 +98,9 @@ def hko7(seed: int, test_times: Sequence[int] | None = None) -> tuple[EpisodeSpe
     return tuple(found)
 
 
-SIZES: dict[str, Callable[[int], tuple[EpisodeSpec, ...]]] = {"demo": lambda seed: DEMO, "small": small, "hko7": hko7}
+SIZES: dict[str, Callable[[int], tuple[EpisodeSpec, ...]]] = {
+    "two-days": lambda seed: TWO_DAYS, "small": small, "hko7": hko7
+}  # fmt: skip
 
 
 def by_times(split: str, times: Minutes, cadence: int = CADENCE) -> list[EpisodeSpec]:
@@ -124,10 +126,18 @@ def by_times(split: str, times: Minutes, cadence: int = CADENCE) -> list[Episode
 def draw_rainy_days(years: Sequence[int], count: int, draw: np.random.Generator) -> list[int]:
     """First minutes of ``count`` different days, drawn by season, none of them in the last days of a year."""
     days = np.concatenate([np.arange(f"{y}-01-01", f"{y}-12-29", dtype="datetime64[D]") for y in years])
-    month = days.astype("datetime64[M]").astype(int) % 12
-    chance = np.array(RAINY_DAYS, np.float64)[month]
+    chance = _chance_of_rain(days)
     chosen = draw.choice(len(days), count, replace=False, p=chance / chance.sum())
     return [int(day) * DAY for day in np.sort(days[chosen]).astype(int)]
+
+
+def rainy_day_chances() -> npt.NDArray[np.float64]:
+    """(362,) chance of a rainy day for the days of a year up to 28 December, up to a factor."""
+    return _chance_of_rain(np.arange("2015-01-01", "2015-12-29", dtype="datetime64[D]"))
+
+
+def _chance_of_rain(days: npt.NDArray[np.datetime64]) -> npt.NDArray[np.float64]:
+    return np.asarray(np.array(RAINY_DAYS, np.float64)[days.astype("datetime64[M]").astype(int) % 12])
 
 
 def _draw_missing(frames: int, count: int, draw: np.random.Generator) -> npt.NDArray[np.int64]:
@@ -145,7 +155,12 @@ def means(weather: Sequence[EpisodeSpec], seed: int) -> npt.NDArray[np.float64]:
 
     Episodes of the rainy season tend to get the higher ones.
     """
+    rank = seasonal_rank(weather, random_stream((seed, 0), _MEANS))
+    return np.asarray(HONG_KONG.between * special.ndtri((rank + 0.5) / len(weather)))
+
+
+def seasonal_rank(weather: Sequence[EpisodeSpec], draw: np.random.Generator) -> npt.NDArray[np.int64]:
+    """(n,) rank of each episode by wetness, 0 for the driest; episodes of the rainy season tend to be wetter."""
     month = np.array([int(w.start[5:7]) - 1 for w in weather])
     season = np.log(np.array(MM_A_DAY))[month]
-    rank = np.argsort(np.argsort(season + 0.7 * random_stream((seed, 0), _MEANS).standard_normal(len(weather))))
-    return np.asarray(HONG_KONG.between * special.ndtri((rank + 0.5) / len(weather)))
+    return np.argsort(np.argsort(season + 0.7 * draw.standard_normal(len(weather))))

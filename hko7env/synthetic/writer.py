@@ -4,16 +4,17 @@ import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from hko7env import progress
 from hko7env.archive import Archive, create
@@ -26,21 +27,23 @@ from hko7env.synthetic.episode import BLOCK, Episode, Values, compute_episode, c
 from hko7env.synthetic.radar import radar_mask
 from hko7env.synthetic.rain import Levels, Marginal, latent, short_waves, solve, terrain_bias
 from hko7env.synthetic.truth import Truth, create_truth
-from hko7env.synthetic.weather import DEMO, EpisodeSpec, means
+from hko7env.synthetic.weather import EpisodeSpec, means
 
-GENERATOR_VERSION = 2  # part of the default archive's name: a change of any byte of an archive needs a new one
+GENERATOR_VERSION = 2  # of the archives of :func:`make`: a change of any byte of an archive needs a new one
 SEED = 7
 SMALLEST = 8  # pixels a side
 
 Stop = threading.Event | None  # ends the threads of an interrupted call
+Counts = list[npt.NDArray[np.float64]]  # of latent values, see count_latents, of each episode
+Settle = Callable[[Sequence[Episode], Counts], tuple[list[float], Counts]]  # new means, and the counts with them
 
 
 def make(
     path: str | Path,
     *,
+    weather: Sequence[EpisodeSpec],
     shape: tuple[int, int] = (480, 480),
     seed: int = SEED,
-    weather: Sequence[EpisodeSpec] = DEMO,
     cadence: int = CADENCE,
     workers: int = 1,
     shard: int | None = None,
@@ -52,9 +55,9 @@ def make(
 
     Args:
         path: Path of the archive.
+        weather: The episodes, in the order of time.
         shape: (H, W) of a frame, at least 8 x 8.
         seed: 0 to 2^63 - 1.
-        weather: The episodes, in the order of time.
         cadence: Minutes between frames.
         workers: Processes; 1 means this process, with a thread for each core.
         shard: Frames in a file, a multiple of 5; None: 5.
@@ -68,15 +71,41 @@ def make(
         LockedError: Another process is making this archive; a ValueError.
         OSError: There is no room on the disk for an episode; raised before any of it is computed.
     """
-    path = Path(path)
     check_arguments(shape, weather, seed, cadence, shard)
     episodes = [
         Episode(i, spec, shape, seed, float(mean), cadence)
         for i, (spec, mean) in enumerate(zip(weather, means(weather, seed), strict=True))
     ]
+    return make_episodes(Path(path), episodes, GENERATOR_VERSION, workers=workers, shard=shard, visible=visible)
+
+
+def make_episodes(
+    path: Path,
+    episodes: Sequence[Episode],
+    version: int,
+    *,
+    workers: int = 1,
+    shard: int | None = None,
+    visible: bool = False,
+    settle: Settle | None = None,
+) -> Archive:
+    """Make an archive of episodes, or complete it, see :func:`make`.
+
+    Args:
+        path: Path of the archive.
+        episodes: In the order of time, all of one seed, shape and cadence.
+        version: Of the generator that drew them, which is stored.
+        workers: Processes; 1 means this process, with a thread for each core.
+        shard: Frames in a file, a multiple of 5; None: 5.
+        visible: Show a progress bar.
+        settle: Changes the means of the episodes once their latent values are counted; the archive stores them.
+    """
     with sole_writer(path), open_workers(workers) as (mapped, stop):
-        archive = _open_or_create(path, episodes, shard, mapped, stop, visible)
-        marginal = Marginal(tuple(archive.attributes["synthetic"]["quantiles"]))
+        archive = _open_or_create(path, episodes, version, shard, partial(_calibrate, settle, mapped, stop, visible))
+        stored = archive.attributes["synthetic"]
+        if settle:
+            episodes = [replace(e, mean=mean) for e, mean in zip(episodes, stored["means"], strict=True)]
+        marginal = Marginal(tuple(stored["quantiles"]))
         truth = Truth(archive.name, writable=True)
         fill(archive, episodes, partial(observed, marginal), mapped, stop, truth=truth, visible=visible)
     shutil.rmtree(parts_folder(path), ignore_errors=True)
@@ -101,18 +130,22 @@ def open_workers(workers: int) -> Iterator[tuple[WorkerMap, Stop]]:
 
 
 def _open_or_create(
-    path: Path, episodes: list[Episode], shard: int | None, mapped: WorkerMap, stop: Stop, visible: bool
+    path: Path,
+    episodes: Sequence[Episode],
+    version: int,
+    shard: int | None,
+    calibrate: Callable[[Sequence[Episode]], dict[str, list[float]]],
 ) -> Archive:
     """The archive at ``path``, open for appending, with its truth; empty if there was none."""
     first, specs = episodes[0], [episode.spec for episode in episodes]
-    identity = {"generator": GENERATOR_VERSION, "seed": first.seed, "weather": digest(specs, first.cadence)}
+    identity = {"generator": version, "seed": first.seed, "weather": digest(specs, first.cadence)}
     if path.exists():
         archive = open_unfinished(path, first.shape, identity)
     else:
         shutil.rmtree(parts_folder(path), ignore_errors=True)  # of a former archive of this name
-        quantiles = _calibrate(episodes, mapped, stop, visible).quantiles
-        described = describe(first, specs, radar_mask(first.shape, first.seed)) | {
-            "attributes": {"synthetic": identity | {"quantiles": quantiles}}
+        found = calibrate(episodes)
+        described = describe(first, specs, radar_mask(first.shape, first.seed), version) | {
+            "attributes": {"synthetic": identity | found}
         }
         archive = create(str(path), shape=first.shape, cadence=first.cadence, shard=shard, **described)
     if not len(archive):
@@ -135,16 +168,26 @@ def open_unfinished(path: Path, shape: tuple[int, int], identity: dict[str, Any]
     return archive
 
 
-def _calibrate(episodes: list[Episode], mapped: WorkerMap, stop: Stop, visible: bool) -> Marginal:
-    """The map that gives these episodes together the shares of Table 2, from their coarse fields."""
-    total: Any = 0.0
+def _calibrate(
+    settle: Settle | None, mapped: WorkerMap, stop: Stop, visible: bool, episodes: Sequence[Episode]
+) -> dict[str, list[float]]:
+    """The quantiles of the map that gives these episodes together the shares of Table 2; with ``settle``, their means.
+
+    They are found from the coarse fields.
+    """
+    counts: Counts = []
     frames = sum(episode.spec.frames for episode in episodes)
     with progress.bar(frames, "calibrating", "frame") if visible else nullcontext() as bar:
-        for episode, counts in zip(episodes, mapped(partial(count_latents, stop), episodes), strict=True):
-            total = total + counts
+        for episode, of_episode in zip(episodes, mapped(partial(count_latents, stop), episodes), strict=True):
+            counts.append(of_episode)
             if bar:
                 bar.update(episode.spec.frames)
-    return solve(np.asarray(total), short_waves(episodes[0].shape, episodes[0].cadence))
+    found: dict[str, list[float]] = {}
+    if settle:
+        found["means"], counts = settle(episodes, counts)
+    first = episodes[0]
+    short = short_waves(first.shape, first.cadence, first.process)
+    return {"quantiles": list(solve(np.sum(counts, axis=0), short, process=first.process).quantiles)} | found
 
 
 def fill(
@@ -204,7 +247,9 @@ def _append_episode(archive: Archive, truth: Truth | None, episode: Episode, par
         done = upto
 
 
-def describe(episode: Episode, weather: Sequence[EpisodeSpec], mask: Levels) -> dict[str, Any]:
+def describe(
+    episode: Episode, weather: Sequence[EpisodeSpec], mask: Levels, version: int = GENERATOR_VERSION
+) -> dict[str, Any]:
     """Arguments of :func:`create` for an archive of these episodes, of which ``episode`` is one, with a static mask."""
     splits: dict[str, list[tuple[str, str]]] = {}
     for spec in weather:
@@ -216,7 +261,7 @@ def describe(episode: Episode, weather: Sequence[EpisodeSpec], mask: Levels) -> 
         "x": metres * (np.arange(width) - (width - 1) / 2),
         "y": metres * ((height - 1) / 2 - np.arange(height)),
         "crs": CRS,
-        "source": f"hko7env synthetic rain, generator {GENERATOR_VERSION}, seed {episode.seed}",
+        "source": f"hko7env synthetic rain, generator {version}, seed {episode.seed}",
         "licence": "CC0-1.0",
         "splits": splits,
     }
@@ -241,8 +286,7 @@ def check_arguments(
             f"a map has at least {SMALLEST} x {SMALLEST} px and frames are at least a minute apart, "
             f"got {shape[0]} x {shape[1]} and {cadence}"
         )
-    if not 0 <= seed < 2**63:
-        raise ValueError(f"a seed is a whole number from 0 to 2^63 - 1, got {seed}")
+    check_seed(seed)
     check_shard(shard)
     if not weather:
         raise ValueError("an archive needs at least one episode of weather")
@@ -252,3 +296,9 @@ def check_arguments(
                 f"episodes must follow one another: with {cadence} min a frame, that of {one.start} is not over "
                 f"when that of {following.start} begins"
             )
+
+
+def check_seed(seed: int) -> None:
+    """Raise ValueError for a seed that is out of range."""
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"a seed is a whole number from 0 to 2^63 - 1, got {seed}")

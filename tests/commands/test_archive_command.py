@@ -184,9 +184,9 @@ def test_varied_archives_are_made_and_measured_by_type(command, monkeypatch, sma
 
 def test_synthetic_archives_are_made_checked_and_drawn(command, tmp_path, monkeypatch):
     """Two episodes on a tiny map; the archive is whole, the check says what is missed, the page is written."""
-    demo = SIZES["demo"]
-    monkeypatch.setitem(SIZES, "demo", lambda seed: [replace(e, frames=50, missing=()) for e in demo(seed)[:2]])
-    made = ("archive", "synthetic", "--out", "demo.zarr", "--shape", "32", "48", "--seed", "3")
+    two = SIZES["two-days"]
+    monkeypatch.setitem(SIZES, "two-days", lambda seed: [replace(e, frames=50, missing=()) for e in two(seed)[:2]])
+    made = ("archive", "synthetic", "--preset", "two-days", "--out", "demo.zarr", "--shape", "32", "48", "--seed", "3")
     first = command(*made)
     assert first.status == 0, first.err
     assert "100 frames, fingerprint" in first.out

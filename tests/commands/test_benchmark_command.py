@@ -12,7 +12,7 @@ from tests.helpers.markdown import ROOT, table_rows
 @pytest.mark.parametrize("topic", ["stream", "rover", "moving-mnist"])
 def test_a_topic_is_measured_beside_its_reference(command, small_archive, monkeypatch, topic):
     for module in ("stream", "rover"):
-        monkeypatch.setattr(f"agents.benchmarks.{module}.default_archive", lambda: small_archive)
+        monkeypatch.setattr(f"agents.benchmarks.{module}.full_size_archive", lambda: small_archive)
     done = command("benchmark", topic, "--rounds", "1")
     assert done.status == 0, done.err
     found = [json.loads(line) for line in done.out.splitlines()]

@@ -10,21 +10,21 @@ from hypothesis import strategies as st
 from hko7env.archive.format import DAY
 from hko7env.archive.rainy_days import read_times
 from hko7env.schedule import schedule
-from hko7env.synthetic import DEMO
+from hko7env.synthetic.demo import demo
 from hko7env.synthetic.process import HONG_KONG
-from hko7env.synthetic.weather import by_times, hko7, means, small
+from hko7env.synthetic.weather import TWO_DAYS, by_times, hko7, means, small
 
 
-def test_demo_has_what_the_protocol_must_handle():
+def test_two_days_have_what_the_protocol_must_handle():
     splits = {}
-    for w in DEMO:
+    for w in TWO_DAYS:
         splits.setdefault(w.split, []).append(w.times(6))
     assert set(splits) == {"train", "valid", "test"}
     walk = schedule(np.concatenate(splits["test"]))
     assert (len(walk), len(walk.episode_starts)) == (88, 2)
 
 
-@pytest.mark.parametrize("weather", [DEMO, *(small(seed) for seed in range(30)), hko7(7)])
+@pytest.mark.parametrize("weather", [TWO_DAYS, *(f(seed) for f in (demo, small) for seed in range(30)), hko7(7)])
 def test_splits_lie_in_different_years_and_days_apart(weather):
     years, ends = {}, []
     for w in weather:

@@ -7,7 +7,7 @@ import pytest
 
 from hko7env import synthetic
 from hko7env.archive import Archive
-from hko7env.synthetic import EpisodeSpec, Truth, episode, make
+from hko7env.synthetic import EpisodeSpec, Truth, episode, make, make_demo
 from hko7env.synthetic import writer as making
 from hko7env.synthetic.radar import site
 from hko7env.synthetic.rain import (
@@ -156,7 +156,7 @@ def test_an_archive_without_truth_says_so(small_archive, tmp_path, new_archive):
 def test_the_default_archive_is_made_once(tmp_path, monkeypatch):
     monkeypatch.setenv("HKO7ENV_CACHE", str(tmp_path / "cache"))
     made = []
-    monkeypatch.setattr(synthetic, "make", lambda *a, **k: made.append(make(*a, **{**k, "weather": TINY})))
+    monkeypatch.setattr(synthetic, "make_demo", lambda *a, **k: made.append(make_demo(*a, **{**k, "weather": TINY})))
     first = synthetic.default_archive((24, 24))
     assert synthetic.default_archive((24, 24)) == first
     assert len(made) == 1

@@ -13,9 +13,10 @@ import numpy as np
 from hko7env.archive.format import iso
 from hko7env.archive.rainy_days import read_times
 from hko7env.command_line import Parser, add_out, add_workers, integer
-from hko7env.synthetic import SEED, SIZES, make, make_varied
-from hko7env.synthetic.varied import SHAPE
+from hko7env.synthetic import SEED, SIZES, make, make_demo, make_varied
 from hko7env.synthetic.weather import EpisodeSpec, hko7
+
+MAKERS = {"demo": make_demo, "varied": make_varied}  # presets with a function of their own
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,13 +27,14 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--test-times goes with --preset hko7 only")
     if args.preset == "hko7" and args.cadence != 6:
         parser.error("the frames of --preset hko7 are 6 minutes apart: leave --cadence out")
-    seed, shape = args.seed, tuple(args.shape or (SHAPE if args.preset == "varied" else (480, 480)))
-    common: dict[str, Any] = {"shape": shape, "seed": seed, "cadence": args.cadence}
+    common: dict[str, Any] = {"seed": args.seed, "cadence": args.cadence}
     common |= {"workers": args.workers, "shard": args.shard, "visible": True}
-    if args.preset == "varied":
-        archive = make_varied(args.out, **common)
+    if args.shape:
+        common["shape"] = tuple(args.shape)
+    if args.preset in MAKERS:
+        archive = MAKERS[args.preset](args.out, **common)
     else:
-        weather = _with_test_times(seed, args.test_times) if args.test_times else SIZES[args.preset](seed)
+        weather = _with_test_times(args.seed, args.test_times) if args.test_times else SIZES[args.preset](args.seed)
         archive = make(args.out, weather=weather, **common)
     print(f"{args.out}: {len(archive)} frames, fingerprint {archive.fingerprint}")
     return 0
@@ -54,15 +56,15 @@ def _parser() -> Parser:
     parser = Parser("hko7env archive synthetic", __doc__ or "", renamed={"--size": "--preset"})
     add = parser.add_argument
     help_text = (
-        "what to make: demo has 833 frames, small about 4,800, hko7 235,254; varied has 3,600, to train on only; "
-        "default: demo"
+        "what to make: demo has about 3,000 frames, two-days 833, small about 4,800, hko7 235,254; varied has "
+        "3,600, to train on only; default: demo"
     )
-    add("--preset", choices=(*SIZES, "varied"), default="demo", help=help_text)
+    add("--preset", choices=(*MAKERS, *SIZES), default="demo", help=help_text)
     add("--seed", type=integer(0), default=SEED, metavar="N", help=f"seed of the rain; default: {SEED}")
     add_out(parser, "the archive to make")
     help_text = "minutes between frames; default: 6"
     add("--cadence", type=integer(1), default=6, metavar="MINUTES", help=help_text)
-    help_text = "size of a frame in px of 1.07 km; default: 480 480, of varied 240 240"
+    help_text = "size of a frame in px of 1.07 km; default: 480 480, of demo and varied 240 240"
     add("--shape", type=integer(1), nargs=2, metavar=("HEIGHT", "WIDTH"), help=help_text)
     help_text = "frames in a file, a multiple of 5; large ones suit an archive that is not extended; default: 5"
     add("--shard", type=integer(1), metavar="N", help=help_text)
