@@ -71,7 +71,7 @@ def test_an_interrupt_of_the_work_is_a_line(command, small_archive, monkeypatch)
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hko7env.commands.evaluate.evaluate", interrupted)
+    monkeypatch.setattr("hko7env.commands.evaluate.evaluate_all", interrupted)
     done = command("evaluate", "agents.last_frame", "--archive", small_archive)
     assert (done.status, done.out) == (130, "")
     assert (
