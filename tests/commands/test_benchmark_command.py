@@ -18,7 +18,8 @@ def test_a_topic_is_measured_beside_its_reference(command, small_archive, monkey
     found = [json.loads(line) for line in done.out.splitlines()]
     assert found[0]["ratio"] == 1
     assert any("hko7env" in line["name"] and line["ratio"] > 0 for line in found)  # how fast is no matter of a test
-    assert all(line["median"] > 0 for line in found)
+    read = [line for line in found if line["name"].startswith("stream") and "hko7env" in line["name"]]
+    assert all(line["median"] > 0 for line in found if line not in read)  # there the time to open is subtracted
 
 
 def test_a_faster_rover_with_other_forecasts_is_an_error(command, small_archive, monkeypatch):
