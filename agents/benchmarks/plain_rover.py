@@ -66,23 +66,13 @@ def estimate_flow(first: Tensor, second: Tensor) -> Tensor:
     fy = -correlate(first[:, None], variational.DERIVATIVE, across=False)[:, 0]
     change = second - first
     terms = torch.stack([fx * fx, fx * fy, fy * fy, fx * change, fy * change], 1)
-    pyramid = [smooth(terms, variational.RHO)]
-    while len(pyramid) < variational.LEVELS and min(pyramid[-1].shape[-2:]) // 2 >= variational.SMALLEST:
-        pyramid.append(variational.resize(pyramid[-1], [size // 2 for size in pyramid[-1].shape[-2:]]))
-    field = torch.zeros_like(pyramid[-1][:, :2])
-    for level in reversed(range(len(pyramid))):
-        if field.shape[-2:] != pyramid[level].shape[-2:]:
-            field = variational.resize(field, pyramid[level].shape[-2:])
-        count = variational.COARSE_SWEEPS if level == len(pyramid) - 1 else variational.SWEEPS
-        field = sweep(field, pyramid[level] * (4.0**level / variational.ALPHA), count)
+    field = variational.solve(smooth(terms, variational.RHO), relax=sweep)
     return torch.stack([-field[:, 1], field[:, 0]], 1)
 
 
 def smooth(images: Tensor, sigma: float) -> Tensor:
     """See :func:`agents.optical_flow.variational.smooth`."""
-    size = round(8 * sigma + 1) | 1
-    taps = [math.exp(-((i - size // 2) ** 2) / (2 * sigma**2)) for i in range(size)]
-    taps = [tap / sum(taps) for tap in taps]
+    taps = variational.gaussian(sigma)
     return correlate(correlate(images, taps, across=True), taps, across=False)
 
 

@@ -7,7 +7,7 @@ The multigrid correction of that code has no effect as it is coded, so Gauss-Sei
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -69,6 +69,7 @@ def solve(
     levels: int = LEVELS,
     coarse_sweeps: int = COARSE_SWEEPS,
     sweeps: int = SWEEPS,
+    relax: Callable[[Tensor, Tensor, int], Tensor] = sweep,
 ) -> Tensor:
     """Solve for the flow of smoothed tensor terms, from the coarsest level of a pyramid to the finest.
 
@@ -78,6 +79,7 @@ def solve(
         levels: Greatest number of levels.
         coarse_sweeps: Gauss-Seidel sweeps on the coarsest level.
         sweeps: Gauss-Seidel sweeps on each finer level.
+        relax: Does the sweeps of a level, see :func:`~agents.optical_flow.sweeps.sweep`.
 
     Returns:
         (B, 2, H, W) px, right and up.
@@ -90,16 +92,21 @@ def solve(
         if field.shape[-2:] != pyramid[level].shape[-2:]:
             field = resize(field, pyramid[level].shape[-2:])
         count = coarse_sweeps if level == len(pyramid) - 1 else sweeps
-        field = sweep(field, pyramid[level] * (4.0**level / alpha), count)
+        field = relax(field, pyramid[level] * (4.0**level / alpha), count)
     return field
 
 
 def smooth(images: Tensor, sigma: float) -> Tensor:
     """Smooth images (B, C, H, W) by a Gaussian of ``sigma`` px; borders are replicated."""
+    taps = gaussian(sigma)
+    return correlate(correlate(images, taps, across=True), taps, across=False)
+
+
+def gaussian(sigma: float) -> list[float]:
+    """Taps of a Gaussian of ``sigma`` px, which add up to 1."""
     size = round(8 * sigma + 1) | 1
     taps = [math.exp(-((i - size // 2) ** 2) / (2 * sigma**2)) for i in range(size)]
-    taps = [tap / sum(taps) for tap in taps]
-    return correlate(correlate(images, taps, across=True), taps, across=False)
+    return [tap / sum(taps) for tap in taps]
 
 
 def correlate(images: Tensor, taps: Sequence[float], *, across: bool) -> Tensor:

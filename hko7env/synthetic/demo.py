@@ -48,10 +48,7 @@ _DAYS, _WEATHER = 1 << 105, 1 << 106  # random streams of an archive
 class DemoEpisode(Episode):
     """An episode whose random streams are those of no other archive."""
 
-    @property
-    def key(self) -> tuple[int, int]:
-        """Seed and number of the episode, which select its random streams."""
-        return self.seed, _APART + self.number
+    apart = _APART
 
 
 def demo(seed: int, episodes: Mapping[str, int] | None = None, frames: int = FRAMES) -> tuple[EpisodeSpec, ...]:

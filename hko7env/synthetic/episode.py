@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,10 @@ class Episode:
         mean: Added to the latent field of the whole episode.
         cadence: Minutes of a step.
         process: Parameters of the rain.
+        apart: Added to the number where random streams are selected, so that no other archive of the seed has them.
     """
+
+    apart: ClassVar[int] = 0
 
     number: int
     spec: EpisodeSpec
@@ -48,7 +51,12 @@ class Episode:
     @property
     def key(self) -> Key:
         """Seed and number of the episode, which select its random streams."""
-        return self.seed, self.number
+        return self.seed, self.apart + self.number
+
+    @property
+    def step(self) -> float:
+        """Minutes by which the rain changes from slot to slot."""
+        return self.cadence
 
     @property
     def start(self) -> int:
@@ -60,7 +68,7 @@ class Episode:
         moments = latent(
             self.shape,
             self.spec.frames,
-            cadence=self.cadence,
+            cadence=self.step,
             start=self.start,
             key=self.key,
             mean=self.mean,

@@ -20,8 +20,7 @@ from hko7env.archive.hko7_facts import CADENCE
 from hko7env.locking import sole_writer
 from hko7env.synthetic.coverage import Observer, coverage
 from hko7env.synthetic.episode import Episode
-from hko7env.synthetic.field import Key, random_stream
-from hko7env.synthetic.rain import Moment, latent
+from hko7env.synthetic.field import random_stream
 from hko7env.synthetic.rain_types import TYPES, Conditions, draw_conditions
 from hko7env.synthetic.weather import YEARS, EpisodeSpec, draw_rainy_days
 from hko7env.synthetic.writer import (
@@ -54,29 +53,14 @@ class VariedEpisode(Episode):
         conditions: What was drawn for it.
     """
 
+    apart = _APART
+
     conditions: Conditions
 
     @property
-    def key(self) -> Key:
-        """Seed and number of the episode, which select its random streams."""
-        return self.seed, _APART + self.number
-
-    def generate(self, stop: threading.Event | None, *, coarse: bool = False) -> Iterator[Moment]:
-        """Generate all slots. Raises KeyboardInterrupt once ``stop`` is set."""
-        moments = latent(
-            self.shape,
-            self.spec.frames,
-            cadence=self.cadence * self.conditions.pace,
-            start=self.start,
-            key=self.key,
-            mean=self.mean,
-            process=self.conditions.process,
-            coarse=coarse,
-        )
-        for moment in moments:
-            if stop and stop.is_set():
-                raise KeyboardInterrupt
-            yield moment
+    def step(self) -> float:
+        """Minutes by which the rain changes from slot to slot: faster or slower than the clock."""
+        return self.cadence * self.conditions.pace
 
 
 def varied(seed: int, episodes: Mapping[str, int] | None = None, frames: int = FRAMES) -> tuple[EpisodeSpec, ...]:
@@ -163,7 +147,8 @@ def draw_episodes(
         if not deck.get(spec.split):
             deck[spec.split] = [str(name) for name in draw.permutation(list(TYPES))]
         conditions = draw_conditions(deck[spec.split].pop(), random_stream((seed, _APART + number), _CONDITIONS))
-        episodes.append(VariedEpisode(number, spec, shape, seed, 0.0, cadence, conditions))
+        episode = VariedEpisode(number, spec, shape, seed, 0.0, cadence, conditions, process=conditions.process)
+        episodes.append(episode)
     return episodes
 
 
