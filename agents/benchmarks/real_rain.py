@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hko7env.evaluation.evaluate import Execution, evaluate_all
-from hko7env.evaluation.plan import Plan, open_folder
+from hko7env.evaluation.plan import Plan, open_folder, settings_of
 from hko7env.parallel import usable_cores
 from hko7env.report.bootstrap import interval
 from hko7env.report.reading import read_comparisons
@@ -21,7 +21,7 @@ from .timing import Line
 Ratios = dict[str, npt.NDArray[np.float64]]
 
 ROVER = "agents.rover"
-FIXED = ("agents.last_frame", ROVER)  # which do not learn: offline and online are the same
+FIXED = ("agents.last_frame", ROVER)  # which do not learn
 NETWORKS = ("agents.conv2d", "agents.conv3d", "agents.convgru", "agents.trajgru")
 LEARNING = ("agents.calibrated_flow", *NETWORKS, "agents.flow_net")  # all come trained
 
@@ -48,7 +48,7 @@ def compare_agents(archive: str, agents: Sequence[str], split: str | None, out: 
         the differences from ROVER in mean CSI and B-MSE with 95 % intervals.
     """
     reference = Plan(ROVER, False, archive, split)
-    settings = [(name, online) for name in agents for online in ((False,) if name in FIXED else (False, True))]
+    settings = [(name, online) for name in agents for online in settings_of(name)]
     plans = [Plan(name, online, archive, split) for name, online in settings]
     results = evaluate_all([reference, *plans], out, Execution(workers=usable_cores()))
     rover = averages(results[0].tally)

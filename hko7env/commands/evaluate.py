@@ -17,14 +17,12 @@ from hko7env.command_line import Parser, add_archive, add_out, add_scheduler, ad
 from hko7env.commands.agent_options import add_agents, parse_with_agents
 from hko7env.commands.keep import add_keep, extras_of
 from hko7env.commands.seeds import add_seeds, vary_seed
-from hko7env.contract import is_memoryless
 from hko7env.evaluation.evaluate import Execution, evaluate_all
-from hko7env.evaluation.plan import Plan
+from hko7env.evaluation.plan import Plan, settings_of
 from hko7env.evaluation.table import Result, one_line, seed_table, table
-from hko7env.loading import find
 from hko7env.parallel import usable_cores
 
-SETTINGS = {"online": (True,), "offline": (False,), "both": (False, True)}
+SETTINGS = ("online", "offline", "both")
 MOST_ON_A_GPU = 4  # processes that share a GPU by default, as each needs memory of its own there
 
 
@@ -42,11 +40,12 @@ def main(arguments: list[str] | None = None) -> int:
     args, options = parse_with_agents(make_parser, arguments)
     keep_freed_memory()
     varied = {agent: vary_seed(agent, options[agent], args.seeds) for agent in args.agents}
-    once = [a for a in dict.fromkeys(args.agents) if args.env == "both" and is_memoryless(find(a)[0])]
+    settings = {a: settings_of(a) if args.env == "both" else (args.env == "online",) for a in args.agents}
+    once = [a for a, chosen in settings.items() if args.env == "both" and len(chosen) == 1]
     plans: list[Plan] = []
     names, groups = [], []
     for agent in args.agents:
-        for online in (False,) if agent in once else SETTINGS[args.env]:
+        for online in settings[agent]:
             groups.append(range(len(plans), len(plans) + len(varied[agent])))
             for seed, given in varied[agent]:
                 plans.append(Plan(agent, online, args.archive, args.split, args.limit, args.cleaned, given))
@@ -88,7 +87,7 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add_agents(parser, nargs="+")
     help_text = "online, offline or both: the environments HKO7-Online-v0 and HKO7-Offline-v0; default: both"
-    add("--env", choices=tuple(SETTINGS), default="both", help=help_text)
+    add("--env", choices=SETTINGS, default="both", help=help_text)
     add_archive(parser)
     add_split(parser)
     add("--limit", type=integer(1), metavar="N", help="evaluate the first N sequences only; default: all")

@@ -11,6 +11,7 @@ from typing import Any
 import gymnasium
 
 import hko7env
+from hko7env.contract import is_memoryless
 from hko7env.env import NowcastingEnv
 from hko7env.evaluation.code_digest import code_digest
 from hko7env.evaluation.provenance import archive_facts, evaluate_command
@@ -77,6 +78,18 @@ class Plan:
             options=self.options,
             out=out,
         )
+
+
+def settings_of(agent: str) -> tuple[bool, ...]:
+    """The values of ``online`` to evaluate an agent with: offline alone if it is memoryless, as online is the same.
+
+    Args:
+        agent: Its name.
+
+    Raises:
+        ValueError: If there is no such agent.
+    """
+    return (False,) if is_memoryless(find(agent)[0]) else (False, True)
 
 
 def describe(view: SplitView, count: int) -> str:
