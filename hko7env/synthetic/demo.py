@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ from hko7env.synthetic.field import random_stream
 from hko7env.synthetic.process import Process
 from hko7env.synthetic.rain import shift, wet_quantile
 from hko7env.synthetic.weather import YEARS, EpisodeSpec, rainy_day_chances, seasonal_rank
-from hko7env.synthetic.writer import SEED, Counts, check_arguments, check_seed, make_episodes
+from hko7env.synthetic.writer import SEED, Counts, Writing, check_arguments, check_seed, make_episodes
 
 DEMO_VERSION = 3  # of these archives, after generators 1 and 2 of the others: a change of any byte needs a new one
 SHAPE = (240, 240)  # px of a frame, unless told otherwise
@@ -140,13 +140,9 @@ def make_demo(
     seed: int = SEED,
     weather: Sequence[EpisodeSpec] | None = None,
     cadence: int = CADENCE,
-    workers: int = 1,
-    shard: int | None = None,
-    visible: bool = False,
+    **writing: Unpack[Writing],
 ) -> Archive:
     """Make the default archive, or complete one that an interrupted call with the same arguments left.
-
-    The frames depend neither on ``workers`` nor on ``shard``.
 
     Args:
         path: Path of the archive.
@@ -154,9 +150,7 @@ def make_demo(
         seed: 0 to 2^63 - 1.
         weather: The episodes, in the order of time; None: those of :func:`demo`.
         cadence: Minutes between frames.
-        workers: Processes; 1 means this process, with a thread for each core.
-        shard: Frames in a file, a multiple of 5; None: 5.
-        visible: Show a progress bar.
+        **writing: How it is written.
 
     Returns:
         The archive, with its group ``truth``.
@@ -169,7 +163,6 @@ def make_demo(
     check_seed(seed)
     if weather is None:
         weather = demo(seed)
-    check_arguments(shape, weather, seed, cadence, shard)
+    check_arguments(shape, weather, seed, cadence, writing.get("shard"))
     episodes = draw_episodes(weather, shape, seed, cadence)
-    options: dict[str, Any] = {"workers": workers, "shard": shard, "visible": visible}
-    return make_episodes(Path(path), episodes, DEMO_VERSION, settle=settle, **options)
+    return make_episodes(Path(path), episodes, DEMO_VERSION, settle=settle, **writing)

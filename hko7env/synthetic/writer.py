@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,20 @@ Counts = list[npt.NDArray[np.float64]]  # of latent values, see count_latents, o
 Settle = Callable[[Sequence[Episode], Counts], tuple[list[float], Counts]]  # new means, and the counts with them
 
 
+class Writing(TypedDict, total=False):
+    """How an archive is written; its frames do not depend on it.
+
+    Attributes:
+        workers: Processes; 1 means this process, with a thread for each core.
+        shard: Frames in a file, a multiple of 5; None: 5.
+        visible: Show a progress bar.
+    """
+
+    workers: int
+    shard: int | None
+    visible: bool
+
+
 def make(
     path: str | Path,
     *,
@@ -45,9 +59,7 @@ def make(
     shape: tuple[int, int] = (480, 480),
     seed: int = SEED,
     cadence: int = CADENCE,
-    workers: int = 1,
-    shard: int | None = None,
-    visible: bool = False,
+    **writing: Unpack[Writing],
 ) -> Archive:
     """Make a synthetic archive, or complete one that an interrupted call with the same arguments left.
 
@@ -59,9 +71,7 @@ def make(
         shape: (H, W) of a frame, at least 8 x 8.
         seed: 0 to 2^63 - 1.
         cadence: Minutes between frames.
-        workers: Processes; 1 means this process, with a thread for each core.
-        shard: Frames in a file, a multiple of 5; None: 5.
-        visible: Show a progress bar.
+        **writing: How it is written.
 
     Returns:
         The archive, with its group ``truth``.
@@ -71,12 +81,12 @@ def make(
         LockedError: Another process is making this archive; a ValueError.
         OSError: There is no room on the disk for an episode; raised before any of it is computed.
     """
-    check_arguments(shape, weather, seed, cadence, shard)
+    check_arguments(shape, weather, seed, cadence, writing.get("shard"))
     episodes = [
         Episode(i, spec, shape, seed, float(mean), cadence)
         for i, (spec, mean) in enumerate(zip(weather, means(weather, seed), strict=True))
     ]
-    return make_episodes(Path(path), episodes, GENERATOR_VERSION, workers=workers, shard=shard, visible=visible)
+    return make_episodes(Path(path), episodes, GENERATOR_VERSION, **writing)
 
 
 def make_episodes(
