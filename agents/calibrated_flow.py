@@ -3,7 +3,8 @@
 The newest frame is extrapolated along the motion of the last segment. For each lead time, counts tell how often a
 location with that arriving level, and with that much such rain around it, reached each threshold of rain rate. The
 forecast is the highest class whose probability makes it worth forecasting for CSI, and within the class the mean that
-the balanced errors ask for. The counts begin with those of a prior; online, the frames that become visible are added.
+the balanced errors ask for. How high a probability is worth it follows from how often each has been forecast, as CSI is
+a score of sums. The counts begin with those of a prior; online, the frames that become visible are added.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from hko7env.contract import Observation, OptionError, Task
 from hko7env.scores import scored
 
 from .calibration.counts import Array, combine, count, reached, shift_odds, smooth
-from .calibration.decisions import AIMS, Aim, choose_thresholds, forecast_pixels
+from .calibration.decisions import AIMS, Aim, choose_thresholds, decide
 from .calibration.features import SHAPE, Features
 from .calibration.prior import SHIPPED, SUM, read
 from .calibration.unverified import UnverifiedForecasts
@@ -38,8 +39,8 @@ class Config:
     ] = "csi"
     prior_weight: Annotated[float, "weight of the prior beside what is learned online, in sequences"] = 40.0
     occurrence_weight: Annotated[
-        float, "weight of past sequences beside the present one in the choice of thresholds, in sequences"
-    ] = 0.5
+        float, "weight of the prior beside the forecasts so far in the choice of thresholds, in sequences"
+    ] = 3.0
     half_life: Annotated[float, "number of sequences after which counts weigh half; 0: learn nothing online"] = 60.0
 
 
@@ -66,6 +67,8 @@ class CalibratedFlow:
         self._prior_probabilities = smooth(counts)
         self._prior_occurrence = counts.sum(-1) * np.float32(self._cells / SUM)  # (K, N) cells of a mean sequence
         self._counts = np.zeros_like(counts)  # (K, N, 6), learned online
+        self._newest = np.zeros_like(self._prior_occurrence)  # (K, N) cells of the newest forecast
+        self._earlier = np.zeros_like(self._newest)  # (K, N) cells of the forecasts before it
         self._calibrate()
         self._issued = UnverifiedForecasts(task)
 
@@ -74,10 +77,13 @@ class CalibratedFlow:
         self._issued.store(observation)
 
     def update(self) -> None:
-        """Decay the counts and add what the newest frames say about earlier forecasts."""
+        """Decay the counts, and add the last forecast and what the newest frames say about earlier ones."""
         if self.config.half_life == 0:
             return
-        self._counts *= np.float32(0.5 ** (1 / self.config.half_life))
+        decay = np.float32(0.5 ** (1 / self.config.half_life))
+        self._earlier = decay * (self._earlier + self._newest)
+        self._newest = np.zeros_like(self._earlier)
+        self._counts *= decay
         for frame, verified in self._issued.verify():
             truth = self.features.subsample(frame)
             seen = self.features.subsample(scored(frame, self.task.scored))
@@ -100,24 +106,22 @@ class CalibratedFlow:
         if self.config.half_life:
             self._issued.add(verified)
         thresholds = self._choose_thresholds(verified)
-        table = forecast_pixels(
-            self._probabilities, self._chances, thresholds, self._means, self.task.zr, self.config.aim
-        )
+        table = decide(self._probabilities, self._chances, thresholds, self._means, self.task.zr, self.config.aim)
         return self.features.forecast(bins, table)
 
     def _choose_thresholds(self, bins: npt.NDArray[np.int16]) -> Array:
-        """Probabilities (K, 5) from which on events are forecast, for the present map and a share of past ones."""
+        """Probabilities (K, 5) from which on events are forecast.
+
+        They suit all forecasts up to this one together, as CSI is a score of their sums, with some weight of the prior.
+        """
         size = self._chances.shape[1]
-        present = np.stack([np.bincount(lead.reshape(-1), minlength=size) for lead in bins])
-        learned = self._counts.sum(-1)
-        weight = self.config.prior_weight
-        sequences = weight + learned.sum() / (len(learned) * SHAPE[0] * self._cells) + 1e-9
-        usual = (weight * self._prior_occurrence + learned) / sequences
-        return choose_thresholds(self._chances, present + self.config.occurrence_weight * usual)
+        self._newest = np.stack([np.bincount(lead.reshape(-1), minlength=size) for lead in bins]).astype(np.float32)
+        usual = self.config.occurrence_weight * self._prior_occurrence
+        return choose_thresholds(self._chances, self._earlier + self._newest + usual)
 
     def save(self, path: Path) -> None:
         """Write the state: counts, frames and forecasts that are not verified yet. Raises OSError."""
-        arrays = {"counts": self._counts, **self._issued.state()}
+        arrays = {"counts": self._counts, "newest": self._newest, "earlier": self._earlier, **self._issued.state()}
         metadata = {"kind": KIND, "task": self._task_metadata(), "issued": self._issued.issue_times}
         checkpoint.write(path, {name: torch.from_numpy(array) for name, array in arrays.items()}, metadata)
 
@@ -133,7 +137,7 @@ class CalibratedFlow:
                 f"{path} was not saved by this agent for this grid, cadence and number of leads: start the run anew"
             )
         arrays: dict[str, npt.NDArray[Any]] = {name: tensor.numpy() for name, tensor in tensors.items()}
-        self._counts = arrays["counts"]
+        self._counts, self._newest, self._earlier = arrays["counts"], arrays["newest"], arrays["earlier"]
         self._issued.restore(arrays, metadata["issued"])
         self._calibrate()
 

@@ -9,15 +9,16 @@ from hko7env.units import BALANCE, ZR
 
 from .counts import Array
 from .features import SHAPE
+from .forecast_table import ERROR_EVENT, ForecastTable
 
 Aim = Literal["csi", "mse", "mae"]
 
 AIMS: tuple[Aim, ...] = get_args(Aim)
 SURE_DRY = 0.14  # probability of rain below which a cell without forecast rain is 0; more helps MAE and harms MSE
-MARGIN = np.float32(1e-4)  # pixels between a forecast and the threshold of another class
+MARGIN = 1e-4  # pixels between a forecast and the threshold of another class
+DRY, LITTLE = 0, 1  # classes of a forecast below 0.5 mm/h; from 2 on they begin at the thresholds
 CANDIDATES = np.geomspace(0.004, 0.96, 96)  # probabilities among which thresholds are chosen
-LEAST_BIAS, MOST_BIAS = 0.6, 1.5  # permitted expected frequency bias of a map
-ERROR_EVENT = 2  # index of the event whose bins serve the balanced errors alone
+LEAST_BIAS, MOST_BIAS = 0.6, 1.4  # permitted expected frequency bias
 
 
 def choose_thresholds(chances: Array, occurrence: npt.NDArray[np.floating]) -> Array:
@@ -47,12 +48,12 @@ def choose_thresholds(chances: Array, occurrence: npt.NDArray[np.floating]) -> A
     return np.asarray(CANDIDATES[best], np.float32)
 
 
-def forecast_pixels(probabilities: Array, chances: Array, thresholds: Array, means: Array, zr: ZR, aim: Aim) -> Array:
-    """The pixel that each bin asks for; a cell is forecast the highest that its bins ask for.
+def decide(probabilities: Array, chances: Array, thresholds: Array, means: Array, zr: ZR, aim: Aim) -> ForecastTable:
+    """What each bin asks for.
 
-    With the aim "csi" it is the mean weighted as B-MSE weighs, kept inside the class above the event if that is
-    forecast, else 0; without any event it is kept below 0.5 mm/h. With "mse" it is that mean itself; with "mae" the
-    mean pixel of the weighted median class, 0 in the lowest one. Both use the bins of one event only.
+    With the aim "csi" a location is forecast in the class above the highest event that is worth it, and there the mean
+    weighted as B-MSE weighs; without any event it is dry, or below 0.5 mm/h if rain is likely enough. With "mse" it is
+    that mean, and with "mae" the mean pixel of the weighted median class, 0 in the lowest one, whatever the class.
 
     Args:
         probabilities: (K, N, 6) of the classes.
@@ -63,24 +64,26 @@ def forecast_pixels(probabilities: Array, chances: Array, thresholds: Array, mea
         aim: One of AIMS.
 
     Returns:
-        (K, N) in [0, 1], not decreasing with the bin of the level.
+        The table, whose classes and pixels do not decrease with the bin of the level.
     """
-    shape = (len(probabilities), *SHAPE)
-    weights = probabilities * np.array(BALANCE, np.float32)
-    expected = (weights @ means / weights.sum(-1)).reshape(shape)
-    if aim == "csi":
-        chance = chances.reshape(shape)
-        edges = np.concatenate([zr.threshold_pixels, [1.0]]).astype(np.float32)[:, None, None]
-        inside = np.clip(expected, edges[:-1] + MARGIN, edges[1:] - MARGIN)
-        pixels = np.where(chance >= thresholds[..., None, None], inside, 0)
-        little = np.where(chance[:, 0] < SURE_DRY, 0, expected[:, 0].clip(max=edges[0] - MARGIN))
-        pixels[:, 0] = np.maximum(pixels[:, 0], little)
+    leads, (events, levels, shares) = len(chances), SHAPE
+    weights = probabilities.reshape(leads, events, levels, shares, -1)[:, ERROR_EVENT] * np.array(BALANCE, np.float32)
+    if aim == "mae":
+        half = np.cumsum(weights, axis=-1) >= weights.sum(-1, keepdims=True) / 2
+        medians = np.concatenate([[0.0], means[1:]])  # the lowest class is mostly dry, its median is no rain
+        pixels = medians[np.argmax(half, axis=-1)]
     else:
-        if aim == "mae":
-            half = np.cumsum(weights, axis=-1) >= weights.sum(-1, keepdims=True) / 2
-            medians = np.concatenate([[0.0], means[1:]])  # the lowest class is mostly dry, its median is no rain
-            expected = medians[np.argmax(half, axis=-1)].reshape(shape)
-        pixels = np.zeros_like(expected)
-        pixels[:, ERROR_EVENT] = expected[:, ERROR_EVENT]
-    pixels = np.maximum.accumulate(np.clip(pixels, 0, 1), axis=2)
-    return np.asarray(pixels.reshape(chances.shape), np.float32)
+        pixels = weights @ means / weights.sum(-1)
+    pixels = np.maximum.accumulate(np.clip(pixels, 0, 1), axis=1).reshape(leads, -1).astype(np.float32)
+    if aim != "csi":
+        anything = np.zeros(1, np.float32), np.ones(1, np.float32)
+        return ForecastTable(np.zeros(chances.shape, np.uint8), pixels, *anything)
+    chance = chances.reshape(leads, *SHAPE)
+    worth = chance >= thresholds[..., None, None]
+    classes = worth * np.arange(LITTLE + 1, LITTLE + 1 + events, dtype=np.uint8)[:, None, None]
+    little = np.where(chance[:, 0] < SURE_DRY, np.uint8(DRY), np.uint8(LITTLE))
+    classes[:, 0] = np.maximum(classes[:, 0], little)
+    edges = zr.threshold_pixels
+    lowest = np.concatenate([[0, 0], edges + MARGIN]).astype(np.float32)
+    highest = np.concatenate([[0], edges - MARGIN, [1 - MARGIN]]).astype(np.float32)
+    return ForecastTable(np.maximum.accumulate(classes, axis=2).reshape(chances.shape), pixels, lowest, highest)

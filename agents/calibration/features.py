@@ -17,6 +17,7 @@ from hko7env.units import THRESHOLDS, ZR
 
 from ..optical_flow import variational
 from ..optical_flow.segment_motion import departure_points, estimate_motion, sample
+from . import forecast_table
 
 Tensor = torch.Tensor
 
@@ -111,22 +112,26 @@ class Features:
         shape = (size // SQUARE for size in self.shape)
         return np.pad(part, [(0, whole - size) for whole, size in zip(shape, part.shape, strict=True)])
 
-    def forecast(self, bins: Bins, table: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Give every location the highest value of its bins, and 0 where there is no rain in the neighbourhood.
+    def forecast(self, bins: Bins, table: forecast_table.ForecastTable) -> npt.NDArray[np.float32]:
+        """Give every location what its bins ask for, and 0 where there is no rain in the neighbourhood.
 
         Args:
             bins: The bins.
-            table: (K, N) value of each bin.
+            table: What they ask for.
 
         Returns:
             (K, H, W).
         """
         leads, height, width = bins.wet.shape
         cells = np.zeros((leads, height, SQUARE, width, SQUARE), np.float32)
-        for lead, wet, values in zip(range(leads), bins.wet, table, strict=True):
+        first = forecast_table.ERROR_EVENT * (BINS // SHAPE[0])
+        for lead, wet in enumerate(bins.wet):
             level = bins.rows[lead].reshape(cells.shape[1:]).transpose(0, 2, 1, 3)[wet]
-            highest = values[bins.columns[lead][:, wet][..., None, None] + level].max(0)
-            cells[lead].transpose(0, 2, 1, 3)[wet] = highest
+            own = bins.columns[lead][:, wet][..., None, None] + level
+            classes = table.classes[lead].take(own).max(0)
+            pixels = table.pixels[lead].take(own[forecast_table.ERROR_EVENT] - first)
+            pixels = np.clip(pixels, table.lowest.take(classes), table.highest.take(classes))
+            cells[lead].transpose(0, 2, 1, 3)[wet] = pixels
         return self._expand(cells.reshape(leads, *self.shape))
 
     def _expand(self, cells: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

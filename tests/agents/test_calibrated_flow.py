@@ -8,6 +8,7 @@ import pytest
 
 import hko7env
 from agents.calibrated_flow import Config, make
+from agents.calibration.decisions import choose_thresholds
 from agents.calibration.features import BINS
 from agents.learning.checkpoint import CheckpointError
 from hko7env.contract import OptionError
@@ -68,6 +69,28 @@ def test_what_came_true_is_counted_to_the_cell():
     agent.store(missing)
     agent.update()
     np.testing.assert_allclose(agent._counts, wanted * faded, rtol=1e-6, err_msg="missing truth was counted")
+
+
+def test_thresholds_suit_the_forecasts_so_far(monkeypatch):
+    some = replace(task(32, 48), scored=np.ones((32, 48), bool))
+    agent = make(some, Config(occurrence_weight=2.0, half_life=30.0))
+    asked = []
+    monkeypatch.setattr(
+        "agents.calibrated_flow.choose_thresholds",
+        lambda chances, occurrence: asked.append(occurrence) or choose_thresholds(chances, occurrence),
+    )
+    cells, faded, wanted = 8 * 12, np.float32(0.5 ** (1 / 30)), 2 * agent._prior_occurrence
+    earlier = np.zeros_like(wanted)
+    for step, level in enumerate([150, 120, 0]):
+        forecast(agent, uniform(some, level, step))
+        agent.predict()  # once more, which counts nothing twice
+        bins = agent.features.bins(agent._issued.frames, agent._issued.present, some.leads).verified()
+        newest = np.zeros_like(wanted)
+        newest[:, np.unique(bins)] = cells
+        for occurrence in asked:
+            np.testing.assert_allclose(occurrence, wanted + faded * earlier + newest, rtol=1e-6)
+        asked.clear()
+        earlier = faded * earlier + newest
 
 
 def test_noise_and_masked_locations_are_not_counted():

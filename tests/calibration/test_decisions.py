@@ -1,41 +1,58 @@
 import numpy as np
 import pytest
 
-from agents.calibration import decisions, features
+from agents.calibration import decisions
 from agents.calibration.counts import reached
-from agents.calibration.features import BINS
+from agents.calibration.features import BINS, SHAPE
 from hko7env.units import HKO7
 from tests.helpers.rain import random_probabilities
+
+MEANS = np.float32([0, 0.4, 0.5, 0.57, 0.66, 0.8])
+LAST = np.arange(1, 6) * BINS // 5 - 1  # the last bin of each event
+
+
+def decide(probabilities, thresholds, aim="csi"):
+    return decisions.decide(probabilities, reached(probabilities), np.float32(thresholds), MEANS, HKO7, aim)
 
 
 @pytest.mark.parametrize("aim", decisions.AIMS)
 def test_forecasts_are_monotone_in_the_level_and_never_nan(aim):
     probabilities = random_probabilities()
     probabilities[:, 5] = [1, 0, 0, 0, 0, 0]
-    thresholds = np.tile(np.float32([0.3, 0.25, 0.2, 0.15, 0.1]), (2, 1))
-    means = np.float32([0, 0.4, 0.5, 0.57, 0.66, 0.8])
-    pixels = decisions.forecast_pixels(probabilities, reached(probabilities), thresholds, means, HKO7, aim)
-    assert np.isfinite(pixels).all()
-    assert (pixels >= 0).all() and (pixels <= 1).all()
-    assert (np.diff(pixels.reshape(2, *features.SHAPE), axis=2) >= 0).all()
+    table = decide(probabilities, np.tile([0.3, 0.25, 0.2, 0.15, 0.1], (2, 1)), aim)
+    assert np.isfinite(table.pixels).all()
+    assert (table.pixels >= 0).all() and (table.pixels <= 1).all()
+    assert (np.diff(table.pixels.reshape(2, *SHAPE[1:]), axis=1) >= 0).all()
+    assert (np.diff(table.classes.reshape(2, *SHAPE).astype(int), axis=2) >= 0).all()
+    assert (np.diff(table.lowest) >= 0).all() and (np.diff(table.highest) >= 0).all()
+    assert table.classes.max() < len(table.lowest) == len(table.highest)
 
 
-def test_the_forecast_class_is_the_highest_whose_chance_is_worth_it():
+def test_a_bin_asks_for_the_class_above_its_event_if_its_chance_is_worth_it():
     probabilities = np.zeros((1, BINS, 6), np.float32)
     probabilities[:] = [0.95, 0.05, 0, 0, 0, 0]
-    last = np.arange(1, 6) * BINS // 5 - 1  # of each event
-    probabilities[0, last] = [0.5, 0.1, 0.1, 0.2, 0.06, 0.04]  # reached: .5 .4 .3 .1 .04
-    thresholds = np.float32([[0.3, 0.3, 0.25, 0.2, 0.05]])  # 10 and 30 mm/h are not worth it
-    means = np.float32([0, 0.4, 0.5, 0.57, 0.66, 0.8])
-    pixels = decisions.forecast_pixels(probabilities, reached(probabilities), thresholds, means, HKO7, "csi")
+    probabilities[0, LAST] = [0.5, 0.1, 0.1, 0.2, 0.06, 0.04]  # reached: .5 .4 .3 .1 .04
+    table = decide(probabilities, [[0.3, 0.3, 0.25, 0.2, 0.05]])  # 10 and 30 mm/h are not worth it
+    assert table.classes[0, LAST].tolist() == [2, 3, 4, 0, 0]
     edges = HKO7.threshold_pixels
-    for event in range(3):
-        assert edges[event] <= pixels[0, last[event]] < edges[event + 1]
-    assert (pixels[0, last[3:]] == 0).all()
-    assert pixels[0, 0] == 0, "a small chance of rain is no rain"
-    probabilities[0, last[0]] = [0.75, 0.25, 0, 0, 0, 0]
-    pixels = decisions.forecast_pixels(probabilities, reached(probabilities), thresholds, means, HKO7, "csi")
-    assert 0 < pixels[0, last[0]] < edges[0], "a fair chance of rain is a little rain"
+    np.testing.assert_allclose(table.lowest, [0, 0, *edges], atol=2e-4)
+    np.testing.assert_allclose(table.highest, [0, *edges, 1], atol=2e-4)
+    assert (table.lowest[2:] > edges).all() and (table.highest[1:-1] < edges).all()
+    assert table.classes[0, 0] == 0, "a small chance of rain is no rain"
+    probabilities[0, LAST[0]] = [0.75, 0.25, 0, 0, 0, 0]
+    table = decide(probabilities, [[0.3, 0.3, 0.25, 0.2, 0.05]])
+    assert table.classes[0, LAST[0]] == 1, "a fair chance of rain is a little rain"
+
+
+def test_the_value_is_the_mean_as_b_mse_weighs_it():
+    probabilities = np.zeros((1, BINS, 6), np.float32)
+    probabilities[:, :, 0] = 1
+    last = LAST[decisions.ERROR_EVENT]
+    probabilities[0, last] = [0.5, 0.2, 0.1, 0.1, 0.06, 0.04]
+    weighted = np.array([0.5, 0.2, 0.1, 0.1, 0.06, 0.04]) * [1, 1, 2, 5, 10, 30]
+    table = decide(probabilities, [[0.9] * 5])
+    assert table.pixels[0, -1] == pytest.approx((weighted * MEANS).sum() / weighted.sum(), rel=1e-6)
+    assert not table.pixels[0, :-1].any(), "other bins are dry"
 
 
 def test_thresholds_have_the_best_expected_csi_of_a_permitted_bias():
@@ -64,11 +81,8 @@ def test_thresholds_without_rain_are_finite():
 
 def test_the_median_of_the_lowest_class_is_no_rain():
     probabilities = np.tile(np.float32([0.9, 0.1, 0, 0, 0, 0]), (1, BINS, 1))
-    last = (decisions.ERROR_EVENT + 1) * BINS // 5 - 1
-    probabilities[0, last] = [0.3, 0.7, 0, 0, 0, 0]
-    means = np.float32([0.02, 0.4, 0.5, 0.57, 0.66, 0.8])
-    thresholds = np.full((1, 5), 0.5, np.float32)
-    pixels = decisions.forecast_pixels(probabilities, reached(probabilities), thresholds, means, HKO7, "mae")
-    assert pixels[0, last] == means[1]
-    pixels[0, last] = 0
-    assert not pixels.any(), "most such locations are dry, so a little rain everywhere costs more than it gains"
+    probabilities[0, LAST[decisions.ERROR_EVENT]] = [0.3, 0.7, 0, 0, 0, 0]
+    table = decide(probabilities, np.full((1, 5), 0.5), "mae")
+    assert table.pixels[0, -1] == MEANS[1]
+    assert not table.pixels[0, :-1].any(), "most such locations are dry, so a little rain costs more than it gains"
+    assert not table.classes.any() and (table.lowest, table.highest) == (0, 1), "the value is not kept in a class"
