@@ -40,7 +40,7 @@ class Config:
     prior_weight: Annotated[float, "weight of the prior beside what is learned online, in sequences"] = 40.0
     occurrence_weight: Annotated[
         float, "weight of the prior beside the forecasts so far in the choice of thresholds, in sequences"
-    ] = 3.0
+    ] = 0.5
     half_life: Annotated[float, "number of sequences after which counts weigh half; 0: learn nothing online"] = 60.0
 
 

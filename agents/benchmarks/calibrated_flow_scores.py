@@ -11,15 +11,20 @@ import numpy as np
 import numpy.typing as npt
 
 from hko7env import progress
+from hko7env.archive import Archive
 from hko7env.contract import Agent
 from hko7env.env import NowcastingEnv
 from hko7env.loading import load
 from hko7env.runner import run
+from hko7env.schedule import LEADS
 from hko7env.scores import Tally, averages
+from hko7env.split_view import SplitView
 from hko7env.synthetic import default_archive
 
 from ..calibrated_flow import CalibratedFlow, Config
 from ..calibration import prior
+from ..calibration.counting import count_archive
+from ..calibration.counts import CLASSES, OWN
 from ..calibration.features import SHAPE, Bins, Features
 from ..optical_flow.segment_motion import REDUCTIONS, Tensor, estimate_motion
 from .real_rain import ROVER, compare_agents, find_ratios, plain
@@ -30,10 +35,12 @@ AGENTS = ("agents.last_frame", ROVER, OURS)
 
 
 def measure(args: argparse.Namespace) -> Iterator[Line]:
-    """Scores on each archive; with ``args.ablation``, of variants of the agent instead of other agents."""
+    """Scores on each archive; with ``args.ablation`` of variants of the agent, with ``args.hindsight`` a bound."""
     archives = args.archive or [str(default_archive())]
     if args.ablation:
         yield from ablation(archives, args.split)
+    elif args.hindsight:
+        yield from hindsight(archives, args.split)
     else:
         for path in archives:
             yield from compare_agents(path, AGENTS, args.split, args.out)
@@ -125,6 +132,35 @@ def ablation(archives: list[str], split: str | None) -> Iterator[Line]:
             found.append(find_ratios(averages(_run(env, _make(env, variant), label)), reference))
         means = {name: plain(np.mean([one[name] for one in found], axis=0)) for name in found[0]}
         yield {"name": f"ablation/{label}", **means}
+
+
+def hindsight(archives: list[str], split: str | None) -> Iterator[Line]:
+    """The CSI that no choice of probabilities and thresholds exceeds with the agent's features, at verified locations.
+
+    Probabilities are the frequencies of the very sequences that are scored, and thresholds are the best for them.
+    """
+    for path in archives:
+        view = SplitView(Archive(path), split)
+        with TemporaryDirectory() as folder:
+            counts = count_archive(view, Path(folder)).counts[:LEADS]
+        yield {"name": f"hindsight/{Path(path).stem}", "sequences": len(view.schedule), "csi": plain(best_csi(counts))}
+
+
+def best_csi(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The highest CSI (5,) of each event, mean over lead times, if any set of bins may be chosen to forecast it.
+
+    CSI is highest for the bins where the event was most frequent, down to some frequency.
+
+    Args:
+        counts: (K, N, 6) what was observed in each bin.
+    """
+    cube = counts.reshape(len(counts), SHAPE[0], -1, CLASSES)
+    hits, cells = (cube * OWN[:, None]).sum(-1), cube.sum(-1)
+    order = np.argsort(-hits / np.maximum(cells, 1), axis=-1)
+    hit, ahead = (np.cumsum(np.take_along_axis(part, order, -1), axis=-1) for part in (hits, cells))
+    csi = hit / np.maximum(hit[..., -1:] + ahead - hit, 1)
+    best: npt.NDArray[np.float64] = csi.max(-1).mean(0)
+    return best
 
 
 def _make(env: NowcastingEnv, variant: Variant) -> CalibratedFlow:

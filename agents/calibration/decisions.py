@@ -18,7 +18,7 @@ SURE_DRY = 0.14  # probability of rain below which a cell without forecast rain 
 MARGIN = 1e-4  # pixels between a forecast and the threshold of another class
 DRY, LITTLE = 0, 1  # classes of a forecast below 0.5 mm/h; from 2 on they begin at the thresholds
 CANDIDATES = np.geomspace(0.004, 0.96, 96)  # probabilities among which thresholds are chosen
-LEAST_BIAS, MOST_BIAS = 0.6, 1.4  # permitted expected frequency bias
+LEAST_BIAS, MOST_BIAS = 0.6, 1.3  # permitted expected frequency bias
 
 
 def choose_thresholds(chances: Array, occurrence: npt.NDArray[np.floating]) -> Array:

@@ -122,6 +122,8 @@ def _add_scores(add: Any) -> None:
     topic = "for calibrated-flow-scores:"
     help_text = f"{topic} vary the parts of the agent instead of comparing agents; default: no"
     add("--ablation", action=argparse.BooleanOptionalAction, default=False, help=help_text)
+    help_text = f"{topic} the highest CSI that its features allow, with hindsight; default: no"
+    add("--hindsight", action=argparse.BooleanOptionalAction, default=False, help=help_text)
     add(
         "--out",
         type=Path,

@@ -1,3 +1,5 @@
+from itertools import product
+
 import numpy as np
 
 from agents.benchmarks.calibrated_flow_scores import (
@@ -5,6 +7,8 @@ from agents.benchmarks.calibrated_flow_scores import (
     LevelOnly,
     NoMotion,
     ablation,
+    best_csi,
+    hindsight,
     merge,
 )
 from agents.benchmarks.steps import OURS, ROVER, walk
@@ -30,6 +34,25 @@ def test_a_feature_is_left_out_by_adding_up_its_bins():
     bins = LevelOnly(some.scored, some.zr).bins(one["frames"], one["present"].astype(bool), 3).verified()
     whole = Features(some.scored, some.zr).bins(one["frames"], one["present"].astype(bool), 3)
     np.testing.assert_array_equal(bins, whole.verified() // SHAPE[2] * SHAPE[2])
+
+
+def test_no_choice_of_bins_exceeds_the_best_csi():
+    counts = np.zeros((2, BINS, 6))
+    used = np.arange(5)[:, None] * (BINS // 5) + np.arange(6)  # six bins of each event
+    counts[:, used.reshape(-1)] = np.random.default_rng(1).integers(0, 9, (2, used.size, 6))
+    highest = np.zeros((2, 5))
+    for lead, event in np.ndindex(2, 5):
+        own = counts[lead, used[event]]
+        hits, cells = own[:, event + 1 :].sum(-1), own.sum(-1)
+        for chosen in product((False, True), repeat=6):
+            hit, ahead = hits[list(chosen)].sum(), cells[list(chosen)].sum()
+            highest[lead, event] = max(highest[lead, event], hit / (hits.sum() + ahead - hit))
+    np.testing.assert_allclose(best_csi(counts), highest.mean(0))
+
+
+def test_hindsight_counts_the_split(small_archive):
+    (line,) = hindsight([str(small_archive)], None)
+    assert 0 < line["csi"][0] <= 1 and line["sequences"] > 0
 
 
 def test_without_motion_every_lead_has_the_same_bins():
