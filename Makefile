@@ -12,7 +12,7 @@ evaluate: $(READY)
 	$(BIN)/python tools/report.py results --out report.html
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses logical --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .
