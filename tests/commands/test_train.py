@@ -1,6 +1,8 @@
+import faulthandler
 import itertools
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -274,13 +276,24 @@ def test_links_learn_at_their_share_of_the_rate(archive, tmp_path, command):
     assert max(far) == pytest.approx(1e-2, rel=0.01)
 
 
-def test_two_processes_agree_with_one(archive, tmp_path, command):
-    """To 1e-5 of a weight's size: gradients are added in another order."""
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    given = [sys.executable, *launcher, str(ROOT / "tools/train.py"), *map(str, words(archive, "two", steps=2)[1:])]
-    here = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    done = subprocess.run(given, cwd=tmp_path, env=here, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
+def test_two_processes_agree_with_one(archive, tmp_path, command, monkeypatch):
+    """To 1e-5 of a weight's size: gradients are added in another order. The first process is this one."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}  # by torchrun
+    here = {**os.environ, **told, "RANK": "1", "LOCAL_RANK": "1", "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    given = list(map(str, words(archive, "two", steps=2)))
+    other = [sys.executable, str(ROOT / "tools/train.py"), *given[1:]]
+    faulthandler.dump_traceback_later(
+        300, exit=True, file=sys.__stderr__
+    )  # one that is left alone waits for half an hour
+    with monkeypatch.context() as patch, subprocess.Popen(other, cwd=tmp_path, env=here) as second:
+        for name, value in (here | {"RANK": "0", "LOCAL_RANK": "0"}).items():
+            patch.setenv(name, value)
+        first = command(*given)
+        assert second.wait(120) == 0
+    faulthandler.cancel_dump_traceback_later()
+    assert first.status == 0, first.err
     assert command(*words(archive, "one", steps=2)).status == 0
     one, two = (content(tmp_path / name / "last.safetensors") for name in ("one", "two"))
     assert one.keys() == two.keys()
