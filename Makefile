@@ -11,8 +11,9 @@ evaluate: $(READY)
 	$(BIN)/python tools/evaluate.py agents.last_frame agents.rover agents.calibrated_flow agents.conv2d agents.conv3d agents.convgru agents.trajgru agents.flow_net --env both $(WORDS)
 	$(BIN)/python tools/report.py results --out report.html
 
+# Many tests start processes, which start sooner with compiled modules.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses logical --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,9 +1,11 @@
+import dataclasses
 import os
 import warnings
 from pathlib import Path
 
 import hypothesis
 import pytest
+from filelock import FileLock
 
 from hko7env.archive import create
 from hko7env.synthetic import EpisodeSpec, make
@@ -39,11 +41,44 @@ SMALL = (
 
 
 @pytest.fixture(scope="session")
-def small_archive(tmp_path_factory):
+def make_once(tmp_path_factory):
+    """Make an archive for all processes of pytest-xdist: make_once(name, **make's arguments) is its path."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+    def build(name, **arguments):
+        path = folder / "archives" / name / f"{name}.zarr"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if not path.with_suffix(".whole").exists():
+                make(path, **arguments)
+                path.with_suffix(".whole").touch()
+        return path
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def small_archive(make_once):
     """A synthetic archive of 48 x 64 frames: two test episodes of 8 and 5 sequences, with missing frames."""
-    path = tmp_path_factory.mktemp("archives") / "small.zarr"
-    make(path, shape=(48, 64), weather=SMALL)
-    return path
+    return make_once("small", shape=(48, 64), weather=SMALL)
+
+
+@pytest.fixture(scope="session")
+def ninety_archive(make_once):
+    """Path of an archive of 90 x 90 px synthetic rain with splits train, valid and test."""
+    weather = (
+        EpisodeSpec("train", "2013-06-10T00:00", 60, missing=(9, 30, 31, 32)),
+        EpisodeSpec("valid", "2014-05-20T00:00", 40),
+        EpisodeSpec("test", "2015-05-20T00:00", 35),
+    )
+    return make_once("ninety", shape=(90, 90), weather=weather)
+
+
+@pytest.fixture(scope="session")
+def unseen_rain(make_once):
+    """Path of an archive of 240 x 240 px of a place and a year that no training has seen."""
+    return make_once("unseen", shape=(240, 240), weather=(EpisodeSpec("test", "2016-06-10T00:00", 60),), seed=11)
 
 
 @pytest.fixture
@@ -67,6 +102,18 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """Networks as small as can be, for laws of what agents and trainings do with them."""
+    from agents.networks.paper_tables import narrow_table
+    from agents.networks.registry import NETWORKS
+
+    widths = {"conv2d": (4,), "conv3d": (2,), "convgru": (2, 2, 3, 3), "trajgru": (2, 2, 3, 3)}
+    for name, spec in NETWORKS.items():
+        small = narrow_table(spec.full, widths[name], links=2)
+        monkeypatch.setitem(NETWORKS, name, dataclasses.replace(spec, small=small))
 
 
 @pytest.fixture(scope="session")

@@ -29,6 +29,9 @@ class TestFlowNet(AgentTests):
     def _weights(self, weights):
         self.weights = weights
 
+    def task(self, height=32, width=24, leads=0):
+        return super().task(height, width, leads)
+
     def make(self, task):
         return make(task, Config(checkpoint=self.weights))
 

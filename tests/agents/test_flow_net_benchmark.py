@@ -12,14 +12,13 @@ from hko7env.loading import load
 from hko7env.report import bootstrap
 from hko7env.split_view import SplitView
 from hko7env.testing import task
-from tests.helpers.training import ninety_archive
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    return ninety_archive(tmp_path_factory.mktemp("archives"))
+def archive(ninety_archive):
+    return ninety_archive
 
 
 def test_every_variant_differs_from_the_shipped_network(archive, monkeypatch):

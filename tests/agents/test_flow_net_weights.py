@@ -14,7 +14,6 @@ from agents.commands.train import parse
 from agents.flow_net import SHIPPED
 from agents.learning.checkpoint import read
 from hko7env.loading import load
-from hko7env.synthetic import EpisodeSpec, make
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -40,9 +39,8 @@ def test_the_card_tells_how_the_weights_were_made():
         assert f"| {source['sequences']} |" in card
 
 
-def test_the_shipped_network_is_ahead_of_rover_on_rain_that_it_has_not_seen(tmp_path):
-    make(tmp_path / "rain.zarr", shape=(240, 240), weather=(EpisodeSpec("test", "2016-06-10T00:00", 60),), seed=11)
-    env = gymnasium.make("HKO7-Online-v0", archive=str(tmp_path / "rain.zarr"), split="test")
+def test_the_shipped_network_is_ahead_of_rover_on_rain_that_it_has_not_seen(unseen_rain):
+    env = gymnasium.make("HKO7-Online-v0", archive=str(unseen_rain), split="test")
     rover, ours = (hko7env.run(env, load(name, env.unwrapped.task)) for name in (ROVER, "agents.flow_net"))
     assert ours.balanced_squared.sum() < 0.9 * rover.balanced_squared.sum()
     csi = [np.nanmean(one.hits / np.maximum(one.samples, 1)) for one in (rover, ours)]

@@ -52,14 +52,14 @@ def seen(path):
     return (archive.fingerprint, archive.attributes, archive.cadence, archive.zr, archive.splits, axes, frames), faults
 
 
-def test_500_flipped_bits_in_metadata_are_refused_or_harmless(archive):
+def test_200_flipped_bits_in_metadata_are_refused_or_harmless(archive):
     dice = random.Random(4)
     sound, faults = seen(archive)
     assert not faults
     record = archive / "zarr.json"
     own = sorted(archive.glob("*/zarr.json"))
     refused = 0
-    for i in range(500):
+    for i in range(200):
         file = record if i % 5 else dice.choice(own)
         good = file.read_bytes()
         bad = bytearray(good)
@@ -73,7 +73,7 @@ def test_500_flipped_bits_in_metadata_are_refused_or_harmless(archive):
             changed = json.loads(good) != _parsed(bad)
             assert bool(result[1]) == (changed and file != record), f"verify did not notice {file}"
         file.write_bytes(good)
-    assert refused > 300
+    assert refused > 120
     assert seen(archive) == (sound, [])
 
 
@@ -241,7 +241,7 @@ def test_two_writers_lose_nothing_that_was_committed(tmp_path):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     writers = [subprocess.Popen([sys.executable, "-c", WRITER], cwd=ROOT, **pipes) for _ in range(2)]
     assert [writer.stdout.readline() for writer in writers] == ["ready\n"] * 2
-    for trial in range(6):
+    for trial in range(3):
         path = tmp_path / f"{trial}.zarr"
         for writer in writers:
             writer.stdin.write(f"{path}\n")

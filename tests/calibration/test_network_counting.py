@@ -13,14 +13,13 @@ from hko7env.split_view import SplitView
 from hko7env.testing import task
 from hko7env.units import HKO7
 from tests.helpers.flow_net import calibrated_weights
-from tests.helpers.training import ninety_archive
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    return ninety_archive(tmp_path_factory.mktemp("archives"))
+def archive(ninety_archive):
+    return ninety_archive
 
 
 @pytest.fixture(scope="module")

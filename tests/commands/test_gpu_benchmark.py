@@ -44,9 +44,41 @@ def test_the_command_runs_a_list_of_items_and_goes_on(command, tmp_path):
     assert "the figures mean nothing" in page, "on a CPU it is always tiny"
 
 
-@pytest.mark.parametrize("name", [item.name for item in items.list_items(TINY) if "forecast, " not in item.name])
+TESTED = ("gpu-marked tests", "speed of forecast, hko7 trajgru")  # below
+
+
+@pytest.mark.parametrize("name", [item.name for item in items.list_items(TINY) if item.name not in TESTED])
 def test_items_need_no_gpu_to_be_tried(name):
     assert lines_of(name)
+
+
+MARKED = """
+import pytest
+@pytest.mark.gpu
+def test_of_a_gpu():
+    assert 2 * 2 == {result}, "wrong on this device"
+def test_of_no_gpu():
+    raise AssertionError
+"""
+
+
+def test_marked_tests_run_in_a_process_of_their_own(tmp_path, monkeypatch):
+    """Of a tiny benchmark those of one file, here of three."""
+    monkeypatch.setattr(items, "ROOT", tmp_path)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # they take most of the time
+    (line,) = items.run_tests(TINY)
+    assert line["skipped"].startswith("there is no folder of tests")
+    (tmp_path / "tests").mkdir()
+    for name, result in (("torch_rain", 4), ("other", 5)):
+        (tmp_path / f"tests/test_{name}.py").write_text(MARKED.format(result=result))
+    (tmp_path / "tests/test_unmarked.py").write_text("raise ImportError")
+    (line,) = items.run_tests(TINY)
+    assert (line["name"], line["passed"]) == ("tests, 1 files", True)
+    assert line["fact"].startswith("1 passed, 1 deselected")
+    (line,) = items.run_tests(Settings("cuda"))
+    assert (line["name"], line["passed"]) == ("tests, 2 files", False)
+    assert line["fact"].startswith("1 failed, 1 passed, 2 deselected")
+    assert "wrong on this device" in line["output"]
 
 
 def test_times_are_told_beside_those_link_by_link():
@@ -137,15 +169,15 @@ def test_an_item_that_raises_leaves_its_lines_and_where_it_happened():
 @pytest.mark.slow
 def test_a_process_that_hangs_or_ends_is_replaced(tmp_path):
     """With the real worker: its list is that of the package, of which the first item is quick."""
-    with runner._Worker(TINY, ["device", "whole trainings"], tmp_path / "log.txt") as worker:
+    with runner._Worker(TINY, ["device", "no such item"], tmp_path / "log.txt") as worker:
         assert worker.wait(300, 300).state == "done"
+        ended = worker.wait(300, 300)
+        assert "the process ended with exit code 1: see log.txt" in ended.error
+    with runner._Worker(TINY, ["whole trainings"], tmp_path / "log.txt") as worker:
         assert worker.wait(0.01, 99) is None, "the time of the whole benchmark is over"
         stopped = worker.wait(0.01, 0.01)
         assert (stopped.state, stopped.ended) == ("failed", True)
         assert "stopped after" in stopped.error
-    with runner._Worker(TINY, ["no such item"], tmp_path / "log.txt") as worker:
-        ended = worker.wait(300, 300)
-        assert "the process ended with exit code 1: see log.txt" in ended.error
     assert "--- device" in (tmp_path / "log.txt").read_text()
 
 

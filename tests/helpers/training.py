@@ -13,7 +13,6 @@ from agents.learning.train_config import Optimisation
 from agents.learning.trainer import Trainer
 from agents.networks.paper_tables import TABLES, narrow_table
 from agents.networks.registry import make_network
-from hko7env.synthetic import EpisodeSpec, make
 from hko7env.testing import task
 
 SOME = task(60, 60)
@@ -57,14 +56,3 @@ def log(folder):
 def equal(one, other):
     """Whether two dictionaries hold the same tensors."""
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-def ninety_archive(folder):
-    """Path of an archive of 90 x 90 px synthetic rain with splits train, valid and test."""
-    weather = (
-        EpisodeSpec("train", "2013-06-10T00:00", 60, missing=(9, 30, 31, 32)),
-        EpisodeSpec("valid", "2014-05-20T00:00", 40),
-        EpisodeSpec("test", "2015-05-20T00:00", 35),
-    )
-    make(folder / "ninety.zarr", shape=(90, 90), weather=weather)
-    return folder / "ninety.zarr"

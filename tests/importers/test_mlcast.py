@@ -247,7 +247,7 @@ def test_a_store_is_opened_once(tmp_path, amounts, monkeypatch):
 
 
 @given(st.integers(1, 8), st.integers(1, 40), st.booleans())
-@settings(max_examples=20)
+@settings(max_examples=10)
 def test_no_chunk_length_changes_a_frame(tmp_path_factory, chunk, seed, south_up):
     folder = tmp_path_factory.mktemp("chunks")
     values = np.random.default_rng(seed).gamma(0.3, 1.0, (7, 4, 5)).astype(np.float32)

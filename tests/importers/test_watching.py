@@ -22,6 +22,7 @@ from hko7env.importers.file_log import Entry, FileLog
 from hko7env.importers.watch_options import WatchOptions
 from hko7env.importers.watching import watch, watching
 from hko7env.locking import LockedError
+from tests.helpers.processes import wait_for
 from tests.helpers.radar_files import stamp_of, write_fmi, write_odim
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -423,14 +424,6 @@ def start(folder, archive):
     return subprocess.Popen([sys.executable, "-c", KILLER, str(folder), str(archive)], cwd=ROOT, **pipes)
 
 
-def wait_for(condition, process, seconds=60):
-    begun = time.monotonic()
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() - begun < seconds, "nothing happened"
-        time.sleep(0.01)
-
-
 def frames_of(path):
     return len(Archive(str(path))) if path.exists() else 0
 
@@ -448,7 +441,7 @@ def test_kill_9_at_any_moment_and_sigterm_lose_nothing(folder, tmp_path):
             path.rename(folder / path.name)
             dropped += 1
 
-    for _ in range(3):
+    for _ in range(2):
         drop(5)
         with start(folder, archive) as process:
             wait_for(lambda: frames_of(archive) >= dropped - 3, process)

@@ -7,14 +7,13 @@ from agents.optical_flow.segment_advection import SegmentAdvection
 from hko7env.archive import Archive
 from hko7env.scores import scored
 from hko7env.split_view import SplitView
-from tests.helpers.training import ninety_archive
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    return Archive(str(ninety_archive(tmp_path_factory.mktemp("archives"))))
+def archive(ninety_archive):
+    return Archive(str(ninety_archive))
 
 
 def sampler(archive, rows=range(2), splits=(("train", 1.0),), **options):

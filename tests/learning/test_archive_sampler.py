@@ -12,12 +12,11 @@ from hko7env.archive.format import minutes
 from hko7env.schedule import INPUTS, schedule, valid_starts
 from hko7env.scores import scored
 from hko7env.split_view import SplitView
-from tests.helpers.training import ninety_archive
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    return ninety_archive(tmp_path_factory.mktemp("archives"))
+def archive(ninety_archive):
+    return ninety_archive
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=120))

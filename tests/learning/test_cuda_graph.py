@@ -39,6 +39,7 @@ def gradients(net):
     return [parameter.grad.clone() for parameter in net.parameters()]
 
 
+@pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("model", ["convgru", "trajgru"])
 def test_every_batch_has_its_own_loss_and_gradients(model):
     net = build(model, "small", SOME, seed=1)
@@ -85,6 +86,7 @@ def learn(graph, device="cpu"):
     return list(agent.net.parameters())
 
 
+@pytest.mark.usefixtures("narrow")
 def test_training_and_online_learning_by_graphs_end_with_the_same_weights(tmp_path, monkeypatch):
     monkeypatch.setattr("agents.learning.cuda_graph.GraphedLoss", partial(GraphedLoss, record=again))
     for one, other in (
@@ -94,6 +96,7 @@ def test_training_and_online_learning_by_graphs_end_with_the_same_weights(tmp_pa
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.usefixtures("narrow")
 def test_forecasts_by_a_graph_are_those_without(monkeypatch):
     net = build("trajgru", "small", SOME, seed=1)
     graph, sizes = GraphedForecast(net, again), (1, 2, 1)

@@ -168,7 +168,7 @@ def test_a_spoiled_file_is_refused_or_is_as_good_as_before(sound, tmp_path):
     path, refused = tmp_path / "a.safetensors", 0
     data = sound["training"].read_bytes()
     tensors, found = read(sound["training"])
-    for _ in range(500):
+    for _ in range(250):
         path.write_bytes(spoiled(data, random))
         try:
             given = read(path)
@@ -178,7 +178,7 @@ def test_a_spoiled_file_is_refused_or_is_as_good_as_before(sound, tmp_path):
         else:
             assert same(given[0], tensors)
             assert given[1] == found
-    assert refused > 400
+    assert refused > 200
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,14 @@ from agents.learning.train_config import TrainConfig
 from hko7env.archive import Archive
 from hko7env.split_view import SplitView
 from hko7env.synthetic import EpisodeSpec, make
-from tests.helpers.training import ninety_archive
 from tests.learning.test_asynchronous import CountReads
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    return ninety_archive(tmp_path_factory.mktemp("archives"))
+def archive(ninety_archive):
+    return ninety_archive
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,14 @@ from agents.learning.train_config import TrainConfig
 from agents.networks.flow_net import FLOW_NET, Corrected
 from hko7env.archive import Archive
 from hko7env.units import HKO7, ZR
-from tests.helpers.training import content, equal, log, ninety_archive
+from tests.helpers.training import content, equal, log
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    return Archive(str(ninety_archive(tmp_path_factory.mktemp("archives"))))
+def archive(ninety_archive):
+    return Archive(str(ninety_archive))
 
 
 def trainer(archive, out, **options):

@@ -1,4 +1,3 @@
-import dataclasses
 import itertools
 from pathlib import Path
 from types import MappingProxyType
@@ -23,19 +22,14 @@ from hko7env.testing import AgentTests, forecast, observation, task
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture
-def narrow(monkeypatch):
-    """Networks as small as can be, for laws of what the agent does."""
-    widths = {"conv2d": (4,), "conv3d": (2,), "convgru": (2, 2, 3, 3), "trajgru": (2, 2, 3, 3)}
-    for name, spec in NETWORKS.items():
-        small = narrow_table(spec.full, widths[name], links=2)
-        monkeypatch.setitem(NETWORKS, name, dataclasses.replace(spec, small=small))
-
-
 @pytest.mark.usefixtures("narrow")
 class Untrained(AgentTests):
     name = ""
     options = MappingProxyType({})
+
+    def task(self, height=30, width=24, leads=0):
+        """A recurrent network has one location on it at its coarsest level; on the suite's second grid it has four."""
+        return super().task(height, width, leads)
 
     def make(self, task):
         return load(f"agents.{self.name}", task, checkpoint="none", online_rate=1e-3, **self.options)

@@ -18,7 +18,6 @@ from agents.networks.link_plots import record_links, share_outside
 from agents.networks.paper_tables import Row
 from agents.networks.registry import NETWORKS
 from hko7env.loading import load
-from hko7env.synthetic import EpisodeSpec, make
 from hko7env.testing import task
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -63,16 +62,8 @@ def test_nothing_is_shipped_that_the_card_does_not_name():
     assert {path.name for path in WEIGHTS.glob("*.safetensors")} == networks | others
 
 
-@pytest.fixture(scope="module")
-def rain(tmp_path_factory):
-    """Rain of a place and a year that no training has seen."""
-    path = tmp_path_factory.mktemp("archives") / "rain.zarr"
-    make(path, shape=(240, 240), weather=(EpisodeSpec("test", "2016-06-10T00:00", 60),), seed=11)
-    return path
-
-
-def test_links_that_are_shipped_look_at_the_map(rain):
-    env = gymnasium.make("HKO7-Offline-v0", archive=str(rain), split="test").unwrapped
+def test_links_that_are_shipped_look_at_the_map(unseen_rain):
+    env = gymnasium.make("HKO7-Offline-v0", archive=str(unseen_rain), split="test").unwrapped
     observation, _ = env.reset(options={"start": 5})
     assert observation["frames"].any()
     _, seen = record_links(
@@ -89,10 +80,10 @@ def error(name, archive):
     return float(total.balanced_squared.sum())
 
 
-def test_shipped_networks_are_nearer_than_the_last_frame(rain):
-    last = error("agents.last_frame", rain)
+def test_shipped_networks_are_nearer_than_the_last_frame(unseen_rain):
+    last = error("agents.last_frame", unseen_rain)
     for model, share in {"conv2d": 1, "conv3d": 1, "convgru": 0.9, "trajgru": 0.9}.items():
-        assert error(f"agents.{model}", rain) < share * last, model
+        assert error(f"agents.{model}", unseen_rain) < share * last, model
 
 
 class WiderRow(namedtuple("Columns", [*Row._fields, "gate"], defaults=[*Row._field_defaults.values(), "sigmoid"])):

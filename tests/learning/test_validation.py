@@ -7,14 +7,13 @@ from agents.learning.validation import Validation
 from hko7env.archive import Archive
 from hko7env.loading import load
 from hko7env.split_view import SplitView
-from tests.helpers.training import ninety_archive
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    return ninety_archive(tmp_path_factory.mktemp("archives"))
+def archive(ninety_archive):
+    return ninety_archive
 
 
 def test_validation_is_the_environments_score(archive):

@@ -13,6 +13,7 @@ import pytest
 
 from hko7env.archive import create
 from tests.helpers.growing import levels
+from tests.helpers.processes import wait_for
 from tests.helpers.runs import heed_interrupts
 from tests.live.test_serve import AGENTS, LAST, MINUTES, assert_same, finished, health, run, unbroken  # noqa: F401
 
@@ -28,13 +29,6 @@ def process(archive, out, agents, *more):
     )  # fmt: skip
 
 
-def wait_for(condition, seconds=400):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it takes too long"
-        time.sleep(0.05)
-
-
 def steps_of(out):
     path = out / "steps.jsonl"
     return path.read_text().count("\n") if path.exists() else 0
@@ -48,7 +42,7 @@ def test_killed_processes_end_with_the_tallies_of_an_unbroken_run(tmp_path, unbr
         one = process(archive, out, AGENTS)
         before = steps_of(out)
         grown.append(part, levels(part))
-        wait_for(lambda before=before: steps_of(out) > before)
+        wait_for(lambda before=before: steps_of(out) > before, one)
         time.sleep(rng.uniform(0, 0.3))
         one.kill()
         one.communicate()
@@ -62,7 +56,7 @@ def test_a_signal_ends_it_after_the_step(tmp_path, number):
     archive, out = tmp_path / "growing.zarr", tmp_path / "live"
     create(archive, shape=(4, 8)).append(MINUTES[:40], levels(MINUTES[:40]))
     one = process(archive, out, {LAST: {}})
-    wait_for(lambda: steps_of(out) > 0)
+    wait_for(lambda: steps_of(out) > 0, one)
     one.send_signal(number)
     printed, complaint = one.communicate(timeout=400)
     assert one.returncode == (0 if number == signal.SIGTERM else 130)
@@ -77,7 +71,7 @@ def test_two_processes_in_one_folder_and_wrong_words_are_one_line(tmp_path, monk
     archive, out = tmp_path / "growing.zarr", tmp_path / "live"
     create(archive, shape=(4, 8)).append(MINUTES[:10], levels(MINUTES[:10]))
     one = process(archive, out, {LAST: {}})
-    wait_for((out / "health.json").exists)
+    wait_for((out / "health.json").exists, one)
     with pytest.raises(ValueError, match=f"is being written by process {one.pid}"):
         run(archive, out, {LAST: {}})
     one.terminate()

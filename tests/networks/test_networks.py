@@ -246,12 +246,13 @@ def test_other_numbers_of_frames():
 
 
 RECURRENT = ["mnist convgru K3D2", "mnist trajgru L5", "mnist dfn", "hko7 convgru", "hko7 trajgru"]
-CONVOLUTIONAL = {"mnist conv2d": (8,), "mnist conv3d": (4,), "hko7 conv2d": (12,), "hko7 conv3d": (3,)}
+CONVOLUTIONAL = {"mnist conv2d": (8,), "mnist conv3d": (4,), "hko7 conv2d": (6,), "hko7 conv3d": (3,)}
 LEARNED = dict.fromkeys(RECURRENT, (8, 12, 16, 16)) | CONVOLUTIONAL
 
 
 @pytest.mark.parametrize("name", LEARNED)
 def test_a_sequence_can_be_learned_by_heart(name, monkeypatch):
+    """Better than its last frame, or than the mean of two sequences: of the variance 0.3 and 0.5 are left."""
     if name.endswith("conv3d"):  # of one channel in three dimensions: oneDNN has only a slow reference kernel for them
         monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
     net, sequences = small_network(name, LEARNED[name])
@@ -260,13 +261,15 @@ def test_a_sequence_can_be_learned_by_heart(name, monkeypatch):
         net.leads = leads = 3
         sequences, inputs = sequences[:1], 3
     frames, truth = sequences[:, :inputs], sequences[:, inputs : inputs + leads]
+    simple = frames[:, -1:] if is_recurrent(TABLES[name]) else truth.mean(0)
+    bound = 0.8 * (simple - truth).square().mean()
     optimiser = torch.optim.Adam(net.parameters(), 1e-2)
     for _ in range(300):
         optimiser.zero_grad()
-        error = F.mse_loss(net(frames), truth) / truth.var()
-        if error < 0.1:
+        error = F.mse_loss(net(frames), truth)
+        if error < bound:
             return
         error.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
-    pytest.fail(f"{error:.3f} of the variance is left")
+    pytest.fail(f"an error of {error:.3g} is left, not {bound:.3g}")

@@ -224,7 +224,7 @@ def extended(tmp_path_factory):
     """A copy of the tree with a new cell, a new network and a new column; what happened, and the files touched."""
     copy = tmp_path_factory.mktemp("tree")
     for room in ("agents", "hko7env"):
-        shutil.copytree(ROOT / room, copy / room, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / room, copy / room)
     before = {path: path.read_bytes() for path in copy.rglob("*.py")}
     networks = copy / "agents/networks"
     for file, text in (("recurrent.py", CELL), ("registry.py", ENTRIES), ("onelayer.py", NETWORK)):

@@ -9,7 +9,7 @@ from hko7env.report.reading import read_comparisons
 from tests.helpers.report_runs import days, write_runs
 from tests.report.mutations import mutate
 
-TRIALS = 1000
+TRIALS = 400  # of 16 ways to damage 7 files
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +25,13 @@ def facts(comparison):
     return told, [r.sums.tolist() for r in runs], comparison.schedule.starts.tolist(), comparison.block.tolist()
 
 
-def test_a_thousand_damaged_runs_give_an_error_or_the_same_page(sound, tmp_path):
+def test_damaged_runs_give_an_error_or_the_same_page(sound, tmp_path):
     whole = facts(read_comparisons([sound[0].parent])[0])
     harmless = 0
     for seed in range(TRIALS):
         out = tmp_path / str(seed)
-        for path in sound:
-            shutil.copytree(path, out / path.name)
+        shutil.copytree(sound[0], out / sound[0].name)
+        (out / sound[1].name).symlink_to(sound[1])  # which nothing is done to
         done = mutate(out / sound[0].name, sound[1], seed)
         try:
             (comparison,) = read_comparisons([out])

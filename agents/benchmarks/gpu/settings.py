@@ -66,7 +66,7 @@ class Settings:
         """The rows of the network ``name``, as wide as in the paper unless tiny."""
         if not self.tiny:
             return TABLES[name]
-        return narrow_table(TABLES[name], (2, 2, 2, 2) if is_recurrent(TABLES[name]) else (1,))
+        return narrow_table(TABLES[name], (2, 2, 2, 2) if is_recurrent(TABLES[name]) else (1,), links=2)
 
     def side(self, name: str) -> int:
         """Height and width of its frames in px."""
