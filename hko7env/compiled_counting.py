@@ -46,9 +46,7 @@ class CompiledCounter:
         if len(block[0]) % _WORD:
             return self._other.count(counts, block, lead, zr)
         select_echo, count_events = compiled_passes()
-        kinds = (np.uint8, np.bool_, np.float32)  # of native byte order
-        t, m, f = (np.require(a, k, ("C", "A")) for a, k in zip(block, kinds, strict=True))
-        m = m.view(np.uint8)
+        t, m, f = block[0], block[1].view(np.uint8), block[2]
         (t2, t3, m2, m3), (f2, f3, at_events) = self._bytes, self._floats
         n = select_echo(t, m, f, self._words, self._flags, t2, m2, f2)
         if n < 0:
@@ -100,23 +98,35 @@ def _select(flags: Any, n: int, words: Any) -> int:
 
 
 @numba.njit
-def _take(words: Any, found: int, source: Any, taken: Any, width: Any) -> None:
-    """Copy the selected words; ``source`` and ``taken`` are uint64, ``width`` of them to eight locations."""
+def _take_bytes(words: Any, found: int, source: Any, taken: Any) -> None:
+    """Copy the selected words of eight bytes."""
+    a, b = source.view(np.uint64), taken.view(np.uint64)
     for j in range(np.uint64(found)):
-        for k in range(width):
-            taken[j * width + k] = source[words[j] * width + k]
+        b[j] = a[words[j]]
 
 
 @numba.njit
-def _count_threshold(t: Any, m: Any, f: Any, extra: Any, level: Any, edge: Any, step: Any) -> Any:
+def _take_floats(words: Any, found: int, source: Any, taken: Any) -> None:
+    """Copy the float32 values of the selected words, two at a time."""
+    a, b = source.view(np.uint64), taken.view(np.uint64)
+    one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
+    for j in range(np.uint64(found)):
+        there, here = words[j] * four, j * four
+        b[here], b[here + one] = a[there], a[there + one]
+        b[here + two], b[here + three] = a[there + two], a[there + three]
+
+
+@numba.njit
+def _count_threshold(t: Any, f: Any, extra: Any, below: Any, edge: Any, step: Any) -> Any:
     """Count hits, observed and expected events, and add the step of the weight where one is observed."""
     hits, observed, expected = np.int32(0), np.int32(0), np.int32(0)
     for i in range(extra.size):
-        o, e = (np.int32(t[i]) >= level) & (m[i] != 0), (f[i] >= edge) & (m[i] != 0)
+        o, e = t[i] > below, f[i] >= edge
         hits = np.int32(hits + np.int32(o & e))  # 32 bits, of which vector instructions hold twice as many
         observed = np.int32(observed + np.int32(o))
         expected = np.int32(expected + np.int32(e))
-        extra[i] = np.uint8(extra[i] + np.uint8(o) * step)
+    for i in range(extra.size):
+        extra[i] = np.uint8(extra[i] + np.uint8(t[i] > below) * step)
     return np.int64(hits), np.int64(observed), np.int64(expected)
 
 
@@ -126,18 +136,17 @@ def _select_echo(t: Any, m: Any, f: Any, words: Any, flags: Any, t2: Any, m2: An
     Returns:
         The number of locations selected, or -1 if the forecast includes NaN or a value outside [0, 1].
     """
-    one, four, invalid = np.uint64(1), np.uint64(4), np.int32(0)
+    invalid = np.int32(0)
     for i in range(t.size):
         invalid = np.int32(invalid + np.int32(not ((f[i] >= np.float32(0)) & (f[i] <= np.float32(1)))))
+        flags[i] = np.uint8(t[i] != 0) | np.uint8(f[i] != 0)
     if invalid:
         return -1
-    for i in range(t.size):
-        flags[i] = np.uint8(t[i] != 0) | np.uint8(f[i] != 0)
     found = _select(flags, t.size, words)
     if found * _WORD < t.size:
-        _take(words, found, t.view(np.uint64), t2.view(np.uint64), one)
-        _take(words, found, m.view(np.uint64), m2.view(np.uint64), one)
-        _take(words, found, f.view(np.uint64), f2.view(np.uint64), four)
+        _take_bytes(words, found, t, t2)
+        _take_bytes(words, found, m, m2)
+        _take_floats(words, found, f, f2)
     return found * _WORD
 
 
@@ -158,23 +167,26 @@ def _count_events(
     at_events: Any,
 ) -> Any:
     """Count one block in small loops of few arrays each, which compilers turn into vector instructions."""
-    one, four = np.uint64(1), np.uint64(4)
     for i in range(t.size):
         error[i] = (f[i] - np.float32(t[i]) / np.float32(255)) * np.float32(m[i])
     lowest, edge = np.int32(levels[0]), edges[0]
     for i in range(t.size):
         flags[i] = np.uint8(np.int32(t[i]) >= lowest) | np.uint8(f[i] >= edge)
     found = _select(flags, t.size, words)
-    _take(words, found, t.view(np.uint64), t2.view(np.uint64), one)
-    _take(words, found, m.view(np.uint64), m2.view(np.uint64), one)
-    _take(words, found, f.view(np.uint64), f2.view(np.uint64), four)
-    _take(words, found, error.view(np.uint64), at_events.view(np.uint64), four)
+    _take_bytes(words, found, t, t2)
+    _take_bytes(words, found, m, m2)
+    _take_floats(words, found, f, f2)
+    _take_floats(words, found, error, at_events)
     events = _WORD * found
     extra = flags[:events]
     for i in range(events):
+        f2[i] = f2[i] if m2[i] else np.float32(0)
+    for i in range(events):
+        t2[i] = t2[i] if m2[i] else np.uint8(0)
+    for i in range(events):
         extra[i] = 0
     for j in range(levels.size):
-        hits, observed, expected = _count_threshold(t2, m2, f2, extra, np.int32(levels[j]), edges[j], steps[j])
+        hits, observed, expected = _count_threshold(t2, f2, extra, np.uint8(levels[j] - 1), edges[j], steps[j])
         counts[0, j] += hits
         counts[1, j] += observed - hits
         counts[2, j] += expected - hits

@@ -151,12 +151,13 @@ def count_frame(
         ForecastError: If the forecast includes NaN or a value outside [0, 1].
     """
     counts, sums = np.zeros((4, len(_STEPS)), np.int64), np.zeros(4)
-    truth, mask, forecast = (np.ascontiguousarray(a).reshape(-1) for a in (truth, mask, forecast))
+    truth, mask, forecast = (np.require(a, requirements="CA").reshape(-1) for a in (truth, mask, forecast))
     for start in range(0, len(truth), _BLOCK):
         block = slice(start, start + _BLOCK)
         t, m, f = truth[block], mask[block], forecast[block]
         if f.dtype == np.uint8:
             f = np.divide(f, np.float32(255), dtype=np.float32)
+        f = f.astype(np.float32, copy=False)  # of this machine's byte order
         counts[3] += np.count_nonzero(m)
         error, at_events, weighted = counter.count(counts, (t, m, f), lead, zr)
         sums[0] += _dot(error, error)

@@ -21,7 +21,7 @@ REFERENCE = "scores/plain numpy, dense"
 
 
 def measure(args: argparse.Namespace) -> Iterator[Line]:
-    """All scores of a dense forecast, such as a network's, and of the last frame, without and with the extra ``fast``."""
+    """All scores of a dense forecast, such as a network's, and of the last frame; with the extra ``fast`` too."""
     archive = Archive(str(full_size_archive()))
     first = int(np.searchsorted(archive.times, minutes("2015-05-20T10:24")))
     frames = archive.frames(first, first + 25)
