@@ -151,7 +151,9 @@ def count_frame(
         ForecastError: If the forecast includes NaN or a value outside [0, 1].
     """
     counts, sums = np.zeros((4, len(_STEPS)), np.int64), np.zeros(4)
-    truth, mask, forecast = (np.require(a, requirements="CA").reshape(-1) for a in (truth, mask, forecast))
+    truth = np.require(truth, requirements=["C", "A"]).reshape(-1)
+    mask = np.require(mask, requirements=["C", "A"]).reshape(-1)
+    forecast = np.require(forecast, requirements=["C", "A"]).reshape(-1)
     for start in range(0, len(truth), _BLOCK):
         block = slice(start, start + _BLOCK)
         t, m, f = truth[block], mask[block], forecast[block]
