@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hko7env.counting import Scratch, count_frame
+from hko7env.counting import block_counter, count_frame
 from hko7env.forecast import Forecast, check_forecast
 from hko7env.units import HKO7, NOISE_LEVEL, THRESHOLDS, ZR
 
@@ -137,8 +137,8 @@ def tally(
             raise ValueError(f"truth must be uint8 {shape[1:]}, lead {k + 1} is {truth[k].dtype} {truth[k].shape}")
         if mask[k].shape != shape[1:] or mask[k].dtype != np.bool_:
             raise ValueError(f"mask must be bool {shape[1:]}, lead {k + 1} is {mask[k].dtype} {mask[k].shape}")
-    scratch = Scratch()
-    frames = [count_frame(truth[k], mask[k], forecast[k], k, zr, scratch) for k in range(leads)]
+    counter = block_counter()
+    frames = [count_frame(truth[k], mask[k], forecast[k], k, zr, counter) for k in range(leads)]
     counts, sums = (np.stack(part, axis=1) for part in zip(*frames, strict=True))
     return Tally(1, *counts, *sums)
 

@@ -17,7 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the bottom up: a room may import rooms of lower lines, and itself.
 LAYERS = (
     "hko7env.units hko7env.schedule hko7env.progress hko7env.files hko7env.naming hko7env.locking hko7env.forecast",
-    "hko7env.allocator hko7env.damage hko7env.options hko7env.parallel hko7env.counting hko7env.command_line",
+    "hko7env.allocator hko7env.damage hko7env.options hko7env.parallel hko7env.command_line",
+    "hko7env.compiled_counting",
+    "hko7env.counting",
     "hko7env.scores",
     "hko7env.archive hko7env.contract hko7env.diagnostics",
     "hko7env.loading hko7env.rendering hko7env.split_view",

@@ -1,5 +1,7 @@
 """Semi-Lagrangian advection of a frame along a motion field, on the CPU or a GPU, in batches."""
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 
@@ -23,22 +25,35 @@ def advect(frame: Tensor, motion: Tensor, steps: int, *, scheme: str = "recursiv
     Raises:
         ValueError: If there is no such scheme.
     """
+    forecasts = frame.new_empty(len(frame), steps, *frame.shape[1:])
+    for k, forecast in enumerate(advect_stepwise(frame, motion, steps, scheme=scheme)):
+        forecasts[:, k] = forecast
+    return forecasts
+
+
+def advect_stepwise(frame: Tensor, motion: Tensor, steps: int, *, scheme: str = "recursive") -> Iterator[Tensor]:
+    """Yield the forecasts of :func:`advect` one by one, (B, H, W), so that each can be used while it is in the cache.
+
+    They must not be changed: the next is computed from them.
+
+    Raises:
+        ValueError: If there is no such scheme.
+    """
     if scheme not in SCHEMES:
         raise ValueError(f"there is no advection scheme {scheme!r}, only {', '.join(SCHEMES)}")
     return SCHEMES[scheme](frame, motion, steps)
 
 
-def _advect_recursively(frame: Tensor, motion: Tensor, steps: int) -> Tensor:
+def _advect_recursively(frame: Tensor, motion: Tensor, steps: int) -> Iterator[Tensor]:
     """The scheme "recursive" of :func:`advect`."""
     grid, bands = _grid(_locations(motion) - motion), _bands(frame)
     grid = grid.reshape(len(frame) * bands, -1, *grid.shape[2:])
-    forecasts, current = frame.new_empty(len(frame), steps, *frame.shape[1:]), frame[:, None]
-    for k in range(steps):
+    current = frame[:, None]
+    for _ in range(steps):
         images = current.expand(bands, -1, -1, -1) if bands > 1 else current
         moved = F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
         current = moved.reshape(frame[:, None].shape)
-        forecasts[:, k] = current[:, 0]
-    return forecasts
+        yield current[:, 0]
 
 
 def _bands(frame: Tensor) -> int:
@@ -48,17 +63,16 @@ def _bands(frame: Tensor) -> int:
     return next(n for n in range(torch.get_num_threads(), 0, -1) if frame.shape[1] % n == 0)
 
 
-def _advect_along_trajectories(frame: Tensor, motion: Tensor, steps: int) -> Tensor:
+def _advect_along_trajectories(frame: Tensor, motion: Tensor, steps: int) -> Iterator[Tensor]:
     """The scheme "trajectory" of :func:`advect`."""
 
     def at(images: Tensor, where: Tensor) -> Tensor:
         return F.grid_sample(images, _grid(where), mode="bilinear", padding_mode="border", align_corners=True)
 
-    forecasts, here = frame.new_empty(len(frame), steps, *frame.shape[1:]), _locations(motion).expand_as(motion)
-    for k in range(steps):
+    here = _locations(motion).expand_as(motion)
+    for _ in range(steps):
         here = here - at(motion, here - at(motion, here) / 2)  # midpoint rule: second order on curved paths
-        forecasts[:, k] = at(frame[:, None], here)[:, 0]
-    return forecasts
+        yield at(frame[:, None], here)[:, 0]
 
 
 def _locations(motion: Tensor) -> Tensor:

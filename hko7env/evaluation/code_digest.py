@@ -16,7 +16,8 @@ from pathlib import Path
 
 from hko7env.loading import locate
 
-_SCORING = ("hko7env.env", "hko7env.runner", "hko7env.evaluation.journal")  # from the archive to summed tallies
+# From the archive to summed tallies; the compiled counter is imported inside a function.
+_SCORING = ("hko7env.env", "hko7env.runner", "hko7env.evaluation.journal", "hko7env.compiled_counting")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 

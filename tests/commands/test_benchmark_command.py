@@ -24,7 +24,7 @@ def test_a_topic_is_measured_beside_its_reference(command, small_archive, monkey
 
 def test_a_faster_rover_with_other_forecasts_is_an_error(command, small_archive, monkeypatch):
     monkeypatch.setattr("agents.benchmarks.rover.full_size_archive", lambda: small_archive)
-    monkeypatch.setattr("agents.rover.restore", lambda transformed: transformed.fill(0.5))
+    monkeypatch.setattr("agents.rover.restore", lambda transformed, out: out.fill(0.5))
     with pytest.raises(RuntimeError, match="differs by up to 0"):
         command("benchmark", "rover", "--rounds", "1")
 
