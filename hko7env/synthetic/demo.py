@@ -24,9 +24,9 @@ from hko7env.synthetic.field import random_stream
 from hko7env.synthetic.process import Process
 from hko7env.synthetic.rain import shift, wet_quantile
 from hko7env.synthetic.weather import YEARS, EpisodeSpec, rainy_day_chances, seasonal_rank
-from hko7env.synthetic.writer import SEED, Counts, Writing, check_arguments, check_seed, make_episodes
+from hko7env.synthetic.writer import SEED, Count, Counts, Writing, check_arguments, check_seed, make_episodes
 
-DEMO_VERSION = 3  # of these archives, after generators 1 and 2 of the others: a change of any byte needs a new one
+DEMO_VERSION = 4  # of these archives, after generators 1 and 2 of the others: a change of any byte needs a new one
 SHAPE = (240, 240)  # px of a frame, unless told otherwise
 EPISODES: Mapping[str, int] = MappingProxyType({"train": 28, "valid": 8, "test": 24})  # in each split
 FRAMES = 50  # of an episode: six sequences
@@ -39,6 +39,10 @@ PROCESS = Process(
 WET = 1.35  # latent value of 0.5 mm/h, about
 WETNESS = 1.12  # standard deviation of the wetness of episodes
 DRY = 1.98  # minus the wetness of an episode with rain half the time: on average it rains a tenth of the time
+HEAVY = 1.0  # above DRY: where heavy rain is settled, on a third of the rain of the wettest episode
+SPREAD = 0.75  # standard deviation of latent values within an episode, about
+SEEN = 2e-3  # share of heavy rain from which it is settled
+GAINS = (0.7, 1.3)  # least and greatest factor of the amplitude of waves
 WIND_BANDS = (1, 3, 0, 2)  # quarter of the range of wind speed of four episodes of similar wetness, wettest first
 
 _APART = 1 << 41  # above the episode numbers of all other archives of a seed, so that none has the same noise
@@ -103,23 +107,40 @@ def draw_episodes(weather: Sequence[EpisodeSpec], shape: tuple[int, int], seed: 
     ]
 
 
-def settle(episodes: Sequence[Episode], counts: Counts) -> tuple[list[float], Counts]:
-    """Choose the means such that it rains as much in each episode as its wetness says, whatever its random waves.
+def settle(episodes: Sequence[Episode], count: Count) -> tuple[list[Episode], Counts]:
+    """Choose waves and means such that it rains as much and as hard in each episode as its wetness says.
 
     Args:
         episodes: Of :func:`draw_episodes`, with their wetness as mean.
-        counts: (1600,) latent values of each, see :func:`hko7env.synthetic.rain.histogram`.
+        count: Counts (1600,) latent values of each episode, see :func:`hko7env.synthetic.rain.histogram`.
 
     Returns:
-        The means, and the counts with them. In an episode of wetness w it then rains on the share of the map and the
-        time that a normal distribution with mean w and variance 1 has above DRY.
+        The episodes, and their counts. In an episode of wetness w it then rains on the share of the map and the time
+        that a normal distribution with mean w and variance 1 has above DRY. Its latent values exceed WET by
+        HEAVY * SPREAD on the share that this distribution has above DRY + HEAVY, about, if that is SEEN or more.
     """
-    changes = [
-        round(WET - wet_quantile(of_episode, special.ndtr(episode.mean - DRY)), 2)
-        for episode, of_episode in zip(episodes, counts, strict=True)
-    ]
-    moved = [shift(of_episode, by) for of_episode, by in zip(counts, changes, strict=True)]
-    return [episode.mean + by for episode, by in zip(episodes, changes, strict=True)], moved
+    drawn = [_amplify(episode, of_episode) for episode, of_episode in zip(episodes, count(episodes), strict=True)]
+    settled: list[Episode] = []
+    counts: Counts = []
+    for episode, of_episode in zip(drawn, count(drawn), strict=True):
+        change = round(WET - _reached(episode, of_episode), 2)
+        settled.append(replace(episode, mean=episode.mean + change))
+        counts.append(shift(of_episode, change))
+    return settled, counts
+
+
+def _amplify(episode: Episode, counts: npt.NDArray[np.float64]) -> Episode:
+    """The episode with waves as large as its heavy rain needs."""
+    if special.ndtr(episode.mean - DRY - HEAVY) < SEEN:
+        return episode
+    span = _reached(episode, counts, HEAVY) - _reached(episode, counts)
+    gain = round(float(np.clip(HEAVY * SPREAD / max(span, 0.01), *GAINS)), 2)
+    return replace(episode, gain=gain)
+
+
+def _reached(episode: Episode, counts: npt.NDArray[np.float64], above: float = 0.0) -> float:
+    """The latent value exceeded on the share that a normal distribution of the episode's wetness has above DRY."""
+    return wet_quantile(counts, special.ndtr(episode.mean - DRY - above))
 
 
 def _speeds(count: int, draw: np.random.Generator) -> npt.NDArray[np.float64]:
