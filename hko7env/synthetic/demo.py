@@ -18,7 +18,7 @@ from scipy import special
 
 from hko7env.archive import Archive
 from hko7env.archive.format import DAY, iso
-from hko7env.archive.hko7_facts import CADENCE
+from hko7env.archive.hko7_facts import CADENCE, EXCEEDANCE
 from hko7env.synthetic.episode import Episode
 from hko7env.synthetic.field import random_stream
 from hko7env.synthetic.process import Process
@@ -33,8 +33,8 @@ FRAMES = 50  # of an episode: six sequences
 # Fitted with WETNESS to the CSI of last frame and ROVER on HKO-7, on seeds 100, 101, 102 and 104. Means are drawn with
 # WETNESS, so ``between`` only sets the variance of the waves.
 PROCESS = Process(
-    slope=2.75, longest=320.0, lifetime=10.0, between=0.55, speed=(10.5, 27.0),
-    cell_km=(6.0, 24.0), cell_minutes=33.0, cells_from=1.65, cells=0.61, floor=0.2,
+    slope=2.78, longest=320.0, lifetime=10.0, between=0.55, speed=(10.5, 27.0),
+    cell_km=(6.0, 24.0), cell_minutes=48.0, cells_from=1.74, cells_full=2.29, cells=0.53, floor=0.2,
 )  # fmt: skip
 WET = 1.35  # latent value of 0.5 mm/h, about
 WETNESS = 1.12  # standard deviation of the wetness of episodes
@@ -42,7 +42,9 @@ DRY = 1.98  # minus the wetness of an episode with rain half the time: on averag
 HEAVY = 1.0  # above DRY: where heavy rain is settled, on a third of the rain of the wettest episode
 SPREAD = 0.75  # standard deviation of latent values within an episode, about
 SEEN = 2e-3  # share of heavy rain from which it is settled
-GAINS = (0.7, 1.3)  # least and greatest factor of the amplitude of waves
+GAINS = (0.5, 1.5)  # least and greatest factor of the amplitude of waves
+# Shares of rain at or above THRESHOLDS before the radar, of which blocked beams and rounding take away a few percent
+BEFORE = tuple(share * more for share, more in zip(EXCEEDANCE, (1.024, 1.023, 1.025, 1.03, 1.04), strict=True))
 WIND_BANDS = (1, 3, 0, 2)  # quarter of the range of wind speed of four episodes of similar wetness, wettest first
 
 _APART = 1 << 41  # above the episode numbers of all other archives of a seed, so that none has the same noise
@@ -186,4 +188,4 @@ def make_demo(
         weather = demo(seed)
     check_arguments(shape, weather, seed, cadence, writing.get("shard"))
     episodes = draw_episodes(weather, shape, seed, cadence)
-    return make_episodes(Path(path), episodes, DEMO_VERSION, settle=settle, **writing)
+    return make_episodes(Path(path), episodes, DEMO_VERSION, settle=settle, exceedance=BEFORE, **writing)

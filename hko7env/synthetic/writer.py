@@ -20,7 +20,7 @@ from hko7env import progress
 from hko7env.archive import Archive, create
 from hko7env.archive.format import check_shard, iso, minutes
 from hko7env.archive.georeference import METRES_PER_KM
-from hko7env.archive.hko7_facts import CADENCE, CRS, PIXEL_KM
+from hko7env.archive.hko7_facts import CADENCE, CRS, EXCEEDANCE, PIXEL_KM
 from hko7env.locking import sole_writer
 from hko7env.parallel import WorkerMap, worker_map
 from hko7env.synthetic.episode import BLOCK, Episode, Values, compute_episode, count_latents, observed
@@ -99,6 +99,7 @@ def make_episodes(
     shard: int | None = None,
     visible: bool = False,
     settle: Settle | None = None,
+    exceedance: tuple[float, ...] = EXCEEDANCE,
 ) -> Archive:
     """Make an archive of episodes, or complete it, see :func:`make`.
 
@@ -110,9 +111,11 @@ def make_episodes(
         shard: Frames in a file, a multiple of 5; None: 5.
         visible: Show a progress bar.
         settle: Changes mean and gain of the episodes once their latent values are counted; the archive stores them.
+        exceedance: Five shares of rain at or above THRESHOLDS, before the radar.
     """
+    calibrate = partial(_calibrate, settle, exceedance)
     with sole_writer(path), open_workers(workers) as (mapped, stop):
-        archive = _open_or_create(path, episodes, version, shard, partial(_calibrate, settle, mapped, stop, visible))
+        archive = _open_or_create(path, episodes, version, shard, partial(calibrate, mapped, stop, visible))
         stored = archive.attributes["synthetic"]
         if settle:
             episodes = [
@@ -183,9 +186,14 @@ def open_unfinished(path: Path, shape: tuple[int, int], identity: dict[str, Any]
 
 
 def _calibrate(
-    settle: Settle | None, mapped: WorkerMap, stop: Stop, visible: bool, episodes: Sequence[Episode]
+    settle: Settle | None,
+    exceedance: tuple[float, ...],
+    mapped: WorkerMap,
+    stop: Stop,
+    visible: bool,
+    episodes: Sequence[Episode],
 ) -> dict[str, list[float]]:
-    """The quantiles of the map that gives these episodes together the shares of Table 2; with ``settle``, their means and gains.
+    """Quantiles of the map that gives these episodes together the shares wanted; with ``settle``, means and gains.
 
     They are found from the coarse fields.
     """
@@ -197,7 +205,8 @@ def _calibrate(
     else:
         counts = count(episodes)
     short = short_waves(first.shape, first.cadence, first.process)
-    return {"quantiles": list(solve(np.sum(counts, axis=0), short, process=first.process).quantiles)} | found
+    marginal = solve(np.sum(counts, axis=0), short, process=first.process, exceedance=exceedance)
+    return {"quantiles": list(marginal.quantiles)} | found
 
 
 def _count(mapped: WorkerMap, stop: Stop, visible: bool, episodes: Sequence[Episode]) -> Counts:
