@@ -35,6 +35,7 @@ class Episode:
         mean: Added to the latent field of the whole episode.
         cadence: Minutes of a step.
         process: Parameters of the rain.
+        gain: Factor of the amplitude of the field of waves.
         apart: Added to the number where random streams are selected, so that no other archive of the seed has them.
     """
 
@@ -47,6 +48,7 @@ class Episode:
     mean: float
     cadence: int
     process: Process = field(default=HONG_KONG, kw_only=True)
+    gain: float = field(default=1.0, kw_only=True)
 
     @property
     def key(self) -> Key:
@@ -73,6 +75,7 @@ class Episode:
             key=self.key,
             mean=self.mean,
             process=self.process,
+            gain=self.gain,
             coarse=coarse,
         )
         for moment in moments:

@@ -90,6 +90,7 @@ def latent(
     key: Key,
     mean: float,
     process: Process = HONG_KONG,
+    gain: float = 1.0,
     coarse: bool = False,
 ) -> Iterator[Moment]:
     """Generate an episode.
@@ -102,6 +103,7 @@ def latent(
         key: Seed and episode.
         mean: Added to the latent field of the whole episode.
         process: Parameters of the rain.
+        gain: Factor of the amplitude of the field of waves.
         coarse: Give every fourth pixel without cells: the same rain for a sixteenth of the work.
 
     Yields:
@@ -121,7 +123,7 @@ def latent(
     drift = random_stream(key, _MEAN)
     wander, keep = process.within * drift.standard_normal(), np.exp(-cadence / (60 * WITHIN_HOURS))
     terrain = terrain_bias(shape, key[0])[::step, ::step]
-    scale = np.float32(np.sqrt(process.waves))
+    scale = np.float32(gain * np.sqrt(process.waves))
     view = tuple(slice(a // step, a // step + n) for a, n in zip((top, left), terrain.shape, strict=True))
     first = (top // NODE, left // NODE)
     last = tuple(-(-(t + s) // NODE) + 1 for t, s in zip((top, left), shape, strict=True))

@@ -20,7 +20,7 @@ from hko7env import progress
 from hko7env.archive import Archive, create
 from hko7env.archive.format import check_shard, iso, minutes
 from hko7env.archive.georeference import METRES_PER_KM
-from hko7env.archive.hko7_facts import CADENCE, CRS, PIXEL_KM
+from hko7env.archive.hko7_facts import CADENCE, CRS, EXCEEDANCE, PIXEL_KM
 from hko7env.locking import sole_writer
 from hko7env.parallel import WorkerMap, worker_map
 from hko7env.synthetic.episode import BLOCK, Episode, Values, compute_episode, count_latents, observed
@@ -35,7 +35,8 @@ SMALLEST = 8  # pixels a side
 
 Stop = threading.Event | None  # ends the threads of an interrupted call
 Counts = list[npt.NDArray[np.float64]]  # of latent values, see count_latents, of each episode
-Settle = Callable[[Sequence[Episode], Counts], tuple[list[float], Counts]]  # new means, and the counts with them
+Count = Callable[[Sequence[Episode]], Counts]  # of several episodes
+Settle = Callable[[Sequence[Episode], Count], tuple[list[Episode], Counts]]  # other means and gains, and their counts
 
 
 class Writing(TypedDict, total=False):
@@ -98,6 +99,7 @@ def make_episodes(
     shard: int | None = None,
     visible: bool = False,
     settle: Settle | None = None,
+    exceedance: tuple[float, ...] = EXCEEDANCE,
 ) -> Archive:
     """Make an archive of episodes, or complete it, see :func:`make`.
 
@@ -108,13 +110,18 @@ def make_episodes(
         workers: Processes; 1 means this process, with a thread for each core.
         shard: Frames in a file, a multiple of 5; None: 5.
         visible: Show a progress bar.
-        settle: Changes the means of the episodes once their latent values are counted; the archive stores them.
+        settle: Changes mean and gain of the episodes once their latent values are counted; the archive stores them.
+        exceedance: Five shares of rain at or above THRESHOLDS, before the radar.
     """
+    calibrate = partial(_calibrate, settle, exceedance)
     with sole_writer(path), open_workers(workers) as (mapped, stop):
-        archive = _open_or_create(path, episodes, version, shard, partial(_calibrate, settle, mapped, stop, visible))
+        archive = _open_or_create(path, episodes, version, shard, partial(calibrate, mapped, stop, visible))
         stored = archive.attributes["synthetic"]
         if settle:
-            episodes = [replace(e, mean=mean) for e, mean in zip(episodes, stored["means"], strict=True)]
+            episodes = [
+                replace(e, mean=mean, gain=gain)
+                for e, mean, gain in zip(episodes, stored["means"], stored["gains"], strict=True)
+            ]
         marginal = Marginal(tuple(stored["quantiles"]))
         truth = Truth(archive.name, writable=True)
         fill(archive, episodes, partial(observed, marginal), mapped, stop, truth=truth, visible=visible)
@@ -179,12 +186,31 @@ def open_unfinished(path: Path, shape: tuple[int, int], identity: dict[str, Any]
 
 
 def _calibrate(
-    settle: Settle | None, mapped: WorkerMap, stop: Stop, visible: bool, episodes: Sequence[Episode]
+    settle: Settle | None,
+    exceedance: tuple[float, ...],
+    mapped: WorkerMap,
+    stop: Stop,
+    visible: bool,
+    episodes: Sequence[Episode],
 ) -> dict[str, list[float]]:
-    """The quantiles of the map that gives these episodes together the shares of Table 2; with ``settle``, their means.
+    """Quantiles of the map that gives these episodes together the shares wanted; with ``settle``, means and gains.
 
     They are found from the coarse fields.
     """
+    count = partial(_count, mapped, stop, visible)
+    first, found = episodes[0], {}
+    if settle:
+        settled, counts = settle(episodes, count)
+        found = {"means": [e.mean for e in settled], "gains": [e.gain for e in settled]}
+    else:
+        counts = count(episodes)
+    short = short_waves(first.shape, first.cadence, first.process)
+    marginal = solve(np.sum(counts, axis=0), short, process=first.process, exceedance=exceedance)
+    return {"quantiles": list(marginal.quantiles)} | found
+
+
+def _count(mapped: WorkerMap, stop: Stop, visible: bool, episodes: Sequence[Episode]) -> Counts:
+    """The latent values of each episode, see :func:`hko7env.synthetic.episode.count_latents`."""
     counts: Counts = []
     frames = sum(episode.spec.frames for episode in episodes)
     with progress.bar(frames, "calibrating", "frame") if visible else nullcontext() as bar:
@@ -192,12 +218,7 @@ def _calibrate(
             counts.append(of_episode)
             if bar:
                 bar.update(episode.spec.frames)
-    found: dict[str, list[float]] = {}
-    if settle:
-        found["means"], counts = settle(episodes, counts)
-    first = episodes[0]
-    short = short_waves(first.shape, first.cadence, first.process)
-    return {"quantiles": list(solve(np.sum(counts, axis=0), short, process=first.process).quantiles)} | found
+    return counts
 
 
 def fill(

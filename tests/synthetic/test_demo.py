@@ -16,8 +16,12 @@ from hko7env.synthetic.demo import (
     DRY,
     EPISODES,
     FRAMES,
+    GAINS,
+    HEAVY,
     PROCESS,
+    SEEN,
     SHAPE,
+    SPREAD,
     WET,
     WETNESS,
     demo,
@@ -26,6 +30,7 @@ from hko7env.synthetic.demo import (
     settle,
 )
 from hko7env.synthetic.episode import count_latents
+from hko7env.synthetic.rain import wet_quantile
 from hko7env.synthetic.weather import small
 
 TINY = (EpisodeSpec("train", "2013-06-01T00:00", 6), EpisodeSpec("test", "2015-07-09T00:00", 30, missing=(4,)))
@@ -70,25 +75,66 @@ def test_each_split_has_the_wetness_and_the_wind_of_the_climate(seed):
         assert bands[0] in (1, 2), "the wettest episode, which has most of the heavy rain, has an ordinary wind"
 
 
-def test_it_rains_in_each_episode_as_much_as_its_wetness_says():
-    """The random waves of an episode decide where and when it rains, not how much."""
+def count(episodes):
+    return [count_latents(None, episode) for episode in episodes]
+
+
+@pytest.fixture(scope="module")
+def settled():
+    """Six episodes with their wetness as mean; the same settled, and their counts; and the counts of those."""
     weather = [EpisodeSpec("test", f"2015-07-0{day}T00:00", 6) for day in range(1, 7)]
     drawn = draw_episodes(weather, (96, 96), 3, 6)
-    means, counts = settle(drawn, [count_latents(None, episode) for episode in drawn])
-    moved = [count_latents(None, replace(e, mean=mean)) for e, mean in zip(drawn, means, strict=True)]
+    episodes, counts = settle(drawn, count)
+    return drawn, episodes, counts, count(episodes)
+
+
+def share_above(of_episode, value):
+    """Share of the counted values from ``value`` on."""
+    return of_episode[round((8 + value) * 100) :].sum() / of_episode.sum()
+
+
+def test_it_rains_in_each_episode_as_much_as_its_wetness_says(settled):
+    """The random waves of an episode decide where and when it rains, not how much."""
+    drawn, episodes, counts, counted = settled
     of_wetness = special.ndtr([episode.mean - DRY for episode in drawn])
     assert np.ptp(of_wetness) > 0.3
-    share = [(of_episode[round((8 + WET) * 100) :] / of_episode.sum()).sum() for of_episode in moved]
-    np.testing.assert_allclose(share, of_wetness, atol=0.02)
-    for shifted, counted in zip(counts, moved, strict=True):
-        assert np.abs(np.cumsum(shifted - counted)).max() < 0.002 * counted.sum(), "but for values between two bins"
-    assert np.abs(np.subtract(means, [episode.mean for episode in drawn])).max() > 0.1
+    np.testing.assert_allclose([share_above(c, WET) for c in counted], of_wetness, atol=0.02)
+    for told, found in zip(counts, counted, strict=True):
+        assert np.abs(np.cumsum(told - found)).max() < 0.002 * found.sum(), "but for values between two bins"
+    assert np.abs([e.mean - d.mean for e, d in zip(episodes, drawn, strict=True)]).max() > 0.1
 
 
-def test_an_interrupted_call_goes_on_with_the_same_means(tmp_path, monkeypatch):
+def test_it_rains_as_hard_in_each_episode_as_its_wetness_says(settled):
+    """So no episode has much of the archive's heavy rain because its waves happen to be high."""
+    drawn, episodes, _, counted = settled
+    seen = np.array([special.ndtr(episode.mean - DRY - HEAVY) >= SEEN for episode in drawn])
+    gains = np.array([episode.gain for episode in episodes])
+    assert 3 <= seen.sum() < len(seen)
+    assert (gains[~seen] == 1).all()
+    assert np.ptp(gains) > 0.1
+    free = seen & (gains > GAINS[0]) & (gains < GAINS[1])
+    assert free.sum() >= 2
+    of_wetness = special.ndtr([episode.mean - DRY - HEAVY for episode in drawn])
+    for i in np.flatnonzero(free):  # terrain, time of day and slow changes of the mean have no gain
+        span = wet_quantile(counted[i], of_wetness[i]) - WET
+        assert span == pytest.approx(HEAVY * SPREAD, rel=0.15)
+
+
+def test_a_gain_is_of_the_waves_alone():
+    weather = [EpisodeSpec("test", "2015-07-01T00:00", 2)]
+    (drawn,) = draw_episodes(weather, (48, 48), 3, 6)
+    one, two, three = (next(replace(drawn, gain=g).generate(None, coarse=True)).latent for g in (1.0, 2.0, 3.0))
+    np.testing.assert_allclose(two - one, three - two, atol=1e-5)
+    rest = one - (two - one)  # without waves: mean, terrain, time of day
+    assert rest.std() < 0.3 < (two - one).std()
+
+
+def test_an_interrupted_call_goes_on_with_the_same_means_and_gains(tmp_path, monkeypatch):
+    monkeypatch.setattr("hko7env.synthetic.demo.SEEN", 1e-3)
     whole = make_demo(tmp_path / "a", shape=(24, 40), weather=TINY)
-    means = whole.attributes["synthetic"]["means"]
-    assert len(means) == len(TINY)
+    means, gains = (whole.attributes["synthetic"][name] for name in ("means", "gains"))
+    assert len(means) == len(gains) == len(TINY)
+    assert gains != [1.0] * len(TINY)
     assert means != [episode.mean for episode in draw_episodes(TINY, (24, 40), 7, 6)]
     with monkeypatch.context() as broken:
         broken.setattr("hko7env.synthetic.writer.observed", None)
@@ -115,7 +161,7 @@ def test_it_is_made_as_the_other_archives_are(tmp_path, monkeypatch):
     first = make_demo(tmp_path / "a", shape=(24, 40), weather=TINY)
     second = make_demo(tmp_path / "b", shape=(24, 40), weather=TINY, workers=2, shard=10)
     assert first.fingerprint == second.fingerprint
-    assert first.attributes["synthetic"]["generator"] == DEMO_VERSION == 3
+    assert first.attributes["synthetic"]["generator"] == DEMO_VERSION == 4
     assert f"generator {DEMO_VERSION}, seed 7" in first.attributes["source"]
     assert make_demo(tmp_path / "c", shape=(24, 40), weather=TINY, seed=8).fingerprint != first.fingerprint
     with pytest.raises(ValueError, match="another generator"):
