@@ -1,3 +1,4 @@
+import asyncio
 import dataclasses
 import os
 import warnings
@@ -23,6 +24,18 @@ def unsynced():
     """Files need not reach the disk, only the other processes of a test; a test of a full disk patches it anew."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unthreaded():
+    """Reading and decoding a file on zarr's event loop itself: for files so small another thread costs more."""
+
+    async def call(function, *arguments, **options):
+        return function(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asyncio, "to_thread", call)
         yield
 
 
