@@ -131,7 +131,10 @@ def narrow(monkeypatch):
 
 @pytest.fixture(scope="session")
 def cluster():
-    """Address of a local dask cluster of two processes, or None where dask is not installed."""
+    """Address of a local dask cluster of two workers, or None where dask is not installed.
+
+    They are threads, as processes would take many seconds to start, but all messages are pickled and go over TCP.
+    """
     try:
         from distributed import LocalCluster
     except ImportError:
@@ -139,5 +142,6 @@ def cluster():
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of dask's own making
-        with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as local:
+        options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
+        with LocalCluster(n_workers=2, threads_per_worker=1, **options) as local:
             yield local.scheduler_address
