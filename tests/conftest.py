@@ -2,6 +2,7 @@ import asyncio
 import dataclasses
 import os
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -129,12 +130,9 @@ def narrow(monkeypatch):
         monkeypatch.setitem(NETWORKS, name, dataclasses.replace(spec, small=small))
 
 
-@pytest.fixture(scope="session")
-def cluster():
-    """Address of a local dask cluster of two workers, or None where dask is not installed.
-
-    They are threads, as processes would take many seconds to start, but all messages are pickled and go over TCP.
-    """
+@contextmanager
+def local_cluster(**options):
+    """Address of a local dask cluster of two workers, or None where dask is not installed."""
     try:
         from distributed import LocalCluster
     except ImportError:
@@ -142,6 +140,19 @@ def cluster():
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of dask's own making
-        options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
-        with LocalCluster(n_workers=2, threads_per_worker=1, **options) as local:
+        with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, **options) as local:
             yield local.scheduler_address
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """A dask cluster of two threads, which need no time to start; all messages are pickled and go over TCP."""
+    with local_cluster(processes=False, protocol="tcp", host="127.0.0.1") as address:
+        yield address
+
+
+@pytest.fixture
+def cluster_of_processes():
+    """A dask cluster whose workers can be killed; it takes the time of two processes while it is there."""
+    with local_cluster() as address:
+        yield address
