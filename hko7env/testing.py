@@ -120,7 +120,7 @@ class AgentTests:
     multiple = 1
     memoryless = False
     leads: tuple[int, ...] = (20, 7)
-    _walk: list[tuple[Observation, Forecast]]
+    _walked: list[tuple[Observation, Forecast]]
 
     def task(self, height: int = HEIGHT, width: int = WIDTH, leads: int = 0) -> Task:
         """Make a :func:`task` with at least that grid; height and width differ, so that swapped axes are found."""
@@ -137,16 +137,16 @@ class AgentTests:
         """Yield six steps of one episode, enough for online learning to begin."""
         return (observation(task, step=step, new_episode=step == 0) for step in range(6))
 
-    def walk(self) -> list[tuple[Observation, Forecast]]:
+    def _walk(self) -> list[tuple[Observation, Forecast]]:
         """The steps of ``stream`` as they are after a new agent has seen them, with its forecasts.
 
         Several tests compare with this walk, which is done once for a class.
         """
-        if "_walk" not in vars(type(self)):
+        if "_walked" not in vars(type(self)):
             some = self.task()
             agent = self.make(some)
-            type(self)._walk = [(shown, forecast(agent, shown)) for shown in self.stream(some)]
-        return type(self)._walk
+            type(self)._walked = [(shown, forecast(agent, shown)) for shown in self.stream(some)]
+        return type(self)._walked
 
     def test_is_an_agent(self) -> None:
         """The agent has store, update and predict."""
@@ -158,7 +158,7 @@ class AgentTests:
         first, second = self.task(), self.task(height=48, width=60, leads=self.leads[-1])
         agent = self.make(second)
         others = (forecast(agent, shown) for shown in self.stream(second))
-        for some, forecasts in ((first, (ahead for _, ahead in self.walk())), (second, others)):
+        for some, forecasts in ((first, (ahead for _, ahead in self._walk())), (second, others)):
             wanted = (some.leads, some.height, some.width)
             for ahead in forecasts:
                 assert type(ahead) in PLAIN_ARRAYS, f"predict() gave no plain numpy array, got {type(ahead).__name__}"
@@ -172,7 +172,7 @@ class AgentTests:
         """Changing an observation after store() does not change the forecast."""
         some = self.task()
         agent = self.make(some)
-        for one, (_, wanted) in zip(self.stream(some), self.walk(), strict=True):
+        for one, (_, wanted) in zip(self.stream(some), self._walk(), strict=True):
             agent.store(one)
             for array in (one["frames"], one["present"], one["time"]):
                 array[:] = 0
@@ -183,7 +183,7 @@ class AgentTests:
 
     def test_leaves_the_callers_arrays_alone(self) -> None:
         """The agent does not change observations."""
-        for before, (after, _) in zip(self.stream(self.task()), self.walk(), strict=True):
+        for before, (after, _) in zip(self.stream(self.task()), self._walk(), strict=True):
             np.testing.assert_array_equal(after["frames"], before["frames"], "the agent wrote into the caller's frames")
 
     def test_a_new_episode_forgets(self) -> None:
@@ -210,7 +210,7 @@ class AgentTests:
         if not self.memoryless:
             return
         some = self.task()
-        for shown, (_, ahead) in zip(self.stream(some), self.walk(), strict=True):
+        for shown, (_, ahead) in zip(self.stream(some), self._walk(), strict=True):
             fresh = self.make(some)
             fresh.store(Observation(**{**shown, "new_episode": 1}))
             np.testing.assert_array_equal(
@@ -224,7 +224,7 @@ class AgentTests:
         some = self.task()
         again = forecast(self.make(some), *self.stream(some))
         np.testing.assert_array_equal(
-            again, self.walk()[-1][1], "two runs differ: seed every random number from the config"
+            again, self._walk()[-1][1], "two runs differ: seed every random number from the config"
         )
 
     def test_asking_twice_changes_nothing(self) -> None:
@@ -258,7 +258,7 @@ class AgentTests:
         some = self.task()
         if not isinstance(self.make(some), Learner):
             return
-        unbroken = self.walk()[-1][1]
+        unbroken = self._walk()[-1][1]
         shown, stops = list(self.stream(some)), (1, 3, 5)
         first = self.make(some)
         assert isinstance(first, Learner)
