@@ -1,6 +1,8 @@
+import asyncio
 import dataclasses
 import os
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -23,6 +25,18 @@ def unsynced():
     """Files need not reach the disk, only the other processes of a test; a test of a full disk patches it anew."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unthreaded():
+    """Reading and decoding a file on zarr's event loop itself: for files so small another thread costs more."""
+
+    async def call(function, *arguments, **options):
+        return function(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asyncio, "to_thread", call)
         yield
 
 
@@ -116,9 +130,9 @@ def narrow(monkeypatch):
         monkeypatch.setitem(NETWORKS, name, dataclasses.replace(spec, small=small))
 
 
-@pytest.fixture(scope="session")
-def cluster():
-    """Address of a local dask cluster of two processes, or None where dask is not installed."""
+@contextmanager
+def local_cluster(**options):
+    """Address of a local dask cluster of two workers, or None where dask is not installed."""
     try:
         from distributed import LocalCluster
     except ImportError:
@@ -126,5 +140,19 @@ def cluster():
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of dask's own making
-        with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as local:
+        with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, **options) as local:
             yield local.scheduler_address
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """A dask cluster of two threads, which need no time to start; all messages are pickled and go over TCP."""
+    with local_cluster(processes=False, protocol="tcp", host="127.0.0.1") as address:
+        yield address
+
+
+@pytest.fixture
+def cluster_of_processes():
+    """A dask cluster whose workers can be killed; it takes the time of two processes while it is there."""
+    with local_cluster() as address:
+        yield address

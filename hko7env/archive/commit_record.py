@@ -4,10 +4,11 @@ It repeats the metadata of every array (zarr's consolidated metadata), so reader
 holds a digest of its own content. A record without a digest was written by an earlier version.
 """
 
+import asyncio
 import hashlib
 import json
-from collections.abc import Iterable
-from typing import Any, NamedTuple, cast
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -90,8 +91,18 @@ def read_document(group: zarr.Group, path: str) -> Document | None:
     Raises:
         ValueError: The file is not JSON.
     """
-    data = sync((group.store_path / path / _FILE).get(default_buffer_prototype()))
-    return None if data is None else json.loads(data.to_bytes())
+    (data,) = _read_files(group, [path])
+    return None if data is None else json.loads(data)
+
+
+def _read_files(group: zarr.Group, paths: Iterable[str]) -> list[bytes | None]:
+    """The metadata files of the nodes at ``paths``; read at once, for each hop to zarr's thread and back takes time."""
+
+    async def read() -> list[Any]:
+        files = [group.store_path / path / _FILE for path in paths]
+        return await asyncio.gather(*(file.get(default_buffer_prototype()) for file in files))
+
+    return [None if data is None else data.to_bytes() for data in sync(read())]
 
 
 def write_document(group: zarr.Group, path: str, document: Document) -> None:
@@ -100,10 +111,14 @@ def write_document(group: zarr.Group, path: str, document: Document) -> None:
     sync((group.store_path / path / _FILE).set(data))
 
 
-def read_sound_document(group: zarr.Group, path: str) -> Document | None:
-    """As :func:`read_document`, but None for a damaged file as well."""
+def read_sound_documents(group: zarr.Group, paths: Sequence[str]) -> dict[str, Document | None]:
+    """Path -> metadata file of the node there below ``group``, None if it is missing or damaged."""
+    return dict(zip(paths, map(_sound_document, _read_files(group, paths)), strict=True))
+
+
+def _sound_document(data: bytes | None) -> Document | None:
     try:
-        document = read_document(group, path)
+        document = None if data is None else json.loads(data)
     except ValueError:
         return None
     return document if isinstance(document, dict) else None
@@ -121,21 +136,21 @@ def _without_length(document: Document) -> Document:
 
 def damaged_documents(group: zarr.Group, record: Record) -> list[str]:
     """Paths of the nodes whose own metadata file is missing or differs from ``record``."""
-    own = {path: read_sound_document(group, path) for path in record.nodes}
+    own = read_sound_documents(group, list(record.nodes))
     return [path for path, found in own.items() if found is None or not equal_but_length(found, record.nodes[path])]
 
 
-def nodes_of(group: zarr.Group, paths: Iterable[str]) -> dict[str, Document]:
+def nodes_of(group: zarr.Group, paths: Collection[str]) -> dict[str, Document]:
     """The metadata files of the nodes at ``paths`` below ``group``.
 
     Raises:
         ValueError: A file is missing.
     """
-    nodes = {path: read_document(group, path) for path in paths}
-    missing = [path for path, document in nodes.items() if document is None]
+    files = dict(zip(paths, _read_files(group, paths), strict=True))
+    missing = [path for path, data in files.items() if data is None]
     if missing:
         raise ValueError(f"{', '.join(missing)}: no {_FILE}")
-    return cast(dict[str, Document], nodes)
+    return {path: json.loads(data) for path, data in files.items() if data is not None}
 
 
 def content_digest(values: npt.NDArray[Any]) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import zarr
+from zarr.api.asynchronous import open_group
+from zarr.core.sync import sync
 
 from hko7env.archive import commit_record
 from hko7env.archive.archive import Archive
@@ -139,13 +141,15 @@ def _make(
     crs: str,
 ) -> None:
     """Make the group and its arrays in ``store`` and commit them."""
+
+    async def make() -> zarr.AsyncGroup:  # by one hop to zarr's thread, each of which takes time
+        group = await open_group(store, mode="w-", zarr_format=3)
+        await make_arrays(group, shape, shard, crs_attributes(crs), values)
+        return group
+
     try:
-        group = zarr.open_group(store, mode="w-", zarr_format=3)
+        group = zarr.Group(sync(make()))
     except (FileExistsError, zarr.errors.ContainsGroupError) as error:
         raise FileExistsError(f"{store} exists already: choose another name, or append to it") from error
-    make_arrays(group, shape, shard)
-    group["crs"].attrs.update(crs_attributes(crs))
-    for name, array in values.items():
-        group[name][...] = array  # type: ignore[index]
     contents = {name: [content_digest(values[name])] for name in DIGESTED}
     commit_record.write(group, Record(attributes, commit_record.nodes_of(group, ARRAYS), contents))

@@ -57,18 +57,22 @@ ARRAYS: dict[str, tuple[str, Any, tuple[str, ...], dict[str, Any]]] = {
 }  # fmt: skip
 
 
-def make_arrays(group: zarr.Group, shape: tuple[int, int], shard: int | None) -> None:
+async def make_arrays(
+    group: zarr.AsyncGroup, shape: tuple[int, int], shard: int | None, crs: Mapping[str, str], values: Mapping[str, Any]
+) -> None:
     """Make the arrays of an empty archive.
 
     Args:
         group: An empty group.
         shape: (H, W) of a frame.
         shard: Frames in a file, a multiple of 5; None: 5.
+        crs: Further attributes of the array ``crs``.
+        values: Values of the arrays that do not grow.
     """
     sizes = {"time": 0, "y": shape[0], "x": shape[1]}
     for name, (dtype, fill, dimensions, attributes) in ARRAYS.items():
         first = CHUNK if name == "pixel" else TIME_CHUNK
-        group.create_array(
+        array = await group.create_array(
             name,
             shape=tuple(sizes[d] for d in dimensions),
             dtype=dtype,
@@ -77,9 +81,11 @@ def make_arrays(group: zarr.Group, shape: tuple[int, int], shard: int | None) ->
             compressors=[ZstdCodec(level=6), Crc32cCodec()],  # level 6 decodes faster than 3 and is a tenth smaller
             fill_value=fill,
             dimension_names=dimensions,
-            attributes=attributes,
+            attributes={**attributes, **crs} if name == "crs" else attributes,
             config={"write_empty_chunks": True},
         )
+        if name in values:
+            await array.setitem(..., values[name])
 
 
 def check_size(height: int, width: int, frames: int = 0) -> None:

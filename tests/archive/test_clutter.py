@@ -121,12 +121,12 @@ def test_masks_are_loaded_from_both_forms(tmp_path):
 
 
 def test_a_clean_archive_has_hardly_an_outlier():
-    """Rain alone, without clutter; what is found by chance shrinks with the length: 2.2, 2.1, 0.9 % of 500 to 4000."""
-    means = np.random.default_rng(1).normal(0, HONG_KONG.between, 4000)
+    """Rain alone, without clutter; what is found by chance shrinks with the length: 1.8 % of 1000, 0.9 % of 4000."""
+    means = np.random.default_rng(1).normal(0, HONG_KONG.between, 1000)
     frames = np.stack([next(rain((64, 64), 1, key=(11, e), mean=mean)) for e, mean in enumerate(means)])
     frames[frames < NOISE_LEVEL] = 0
     found = find_outliers(histogram((64, 64), [frames]), np.ones((64, 64), bool))
-    assert (found.mask == 1).mean() < 0.01
+    assert (found.mask == 1).mean() < 0.02
 
 
 def test_workers_and_a_dask_cluster_count_the_same(small_archive, cluster):

@@ -15,6 +15,7 @@ def quick(monkeypatch):
     monkeypatch.setattr("hko7env.report.report_page.SECTIONS", (headline.make,))
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_page_is_written(command, tmp_path):
     write_runs(tmp_path / "results", {"agents.a": 0.3, "agents.b": 0.6})
     done = command("report", tmp_path / "results", "--out", tmp_path / "page.html")

@@ -49,7 +49,7 @@ def test_tallies_journals_and_tables_are_the_same(small_archive, tmp_path, worke
     plans, execution = [plan(small_archive, *run) for run in RUNS], Execution(checkpoint_seconds=0)
     (tmp_path / "count").mkdir()
     if workers == "cluster":
-        cluster = request.getfixturevalue("cluster")
+        cluster = request.getfixturevalue("cluster_of_processes")
         if cluster is None:
             pytest.skip("dask is not installed")
         execution = Execution(scheduler=cluster, checkpoint_seconds=0)

@@ -132,7 +132,7 @@ def test_a_gap_of_three_frames_begins_an_episode(gap):
 
 def test_the_lists_of_hko7_agree(shared):
     """The official test set has one frame off the grid, 2015-06-21 09:55, and the walks agree there as well."""
-    times = read_times(shared / "hko7/index_rainy_test.csv.gz")
+    times = np.asarray(read_times(shared / "hko7/index_rainy_test.csv.gz"))
     official = schedule(times)
     assert len(official) == 6053
     causal = {s.start: s.new_episode for s in walk(times)}

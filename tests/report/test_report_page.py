@@ -131,6 +131,14 @@ def test_a_scored_file_is_no_reference_whatever_its_name(tmp_path):
     assert section.body.count("<h3>Above") == 1
 
 
+@pytest.fixture
+def one_threshold(monkeypatch):
+    """Figures of one threshold, to save time."""
+    for section in ("curves", "performance"):
+        monkeypatch.setattr(f"hko7env.report.sections.{section}.THRESHOLDS", (0.5,))
+
+
+@pytest.mark.usefixtures("one_threshold")
 def test_a_single_run_has_a_page(tmp_path):
     write_runs(tmp_path, {"agents.a": 0.5})
     text = make_page([compare(tmp_path)])
@@ -138,6 +146,7 @@ def test_a_single_run_has_a_page(tmp_path):
     assert "Which weather" not in text
 
 
+@pytest.mark.usefixtures("one_threshold")
 def test_rain_that_never_falls_is_no_error(tmp_path):
     walk = days(11)
     seen = np.zeros((len(walk), 20, 5), np.int64)
