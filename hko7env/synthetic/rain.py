@@ -113,11 +113,7 @@ def latent(
     wind = Wind(size, shape, key, cadence=cadence, speed=process.speed)
     large = _waves(size, key, process, cadence, coarse)
     half = (size[0] // 2, size[1] // 2)
-    streams = (_CELLS, _CELLS + (1 << 89))
-    cells = None
-    if not coarse:
-        power, lifetime = process.cell_power, process.cell_persistence
-        cells = Field(half, key, streams, power=power, lifetime=lifetime, cadence=cadence, spacing=2)
+    cells = None if coarse else _cells(half, key, process, cadence)
     step = COARSE if coarse else 1
     points, half_points = (np.indices(s, dtype=np.float32) for s in (large.size, half))
     drift = random_stream(key, _MEAN)
@@ -143,6 +139,12 @@ def latent(
         if cells:
             cells.step(half_points - interpolate_nodes(nodes, half, 2) / np.float32(2))
         wander = keep * wander + process.within * np.sqrt(1 - keep**2) * drift.standard_normal()
+
+
+def _cells(half: tuple[int, int], key: Key, process: Process, cadence: float) -> Field:
+    """The field of convective cells of an episode, on a domain of ``half`` (n, m) points, every second pixel."""
+    streams, lifetime = (_CELLS, _CELLS + (1 << 89)), process.cell_persistence
+    return Field(half, key, streams, power=process.cell_power, lifetime=lifetime, cadence=cadence, spacing=2)
 
 
 def _waves(size: tuple[int, int], key: Key, process: Process, cadence: float, coarse: bool) -> Field:

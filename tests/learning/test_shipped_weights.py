@@ -7,6 +7,7 @@ import re
 from collections import namedtuple
 
 import gymnasium
+import numpy as np
 import pytest
 import torch
 
@@ -69,9 +70,10 @@ def test_links_that_are_shipped_look_at_the_map(unseen_rain):
     _, seen = record_links(
         load("agents.trajgru", env.task).agent.net, torch.from_numpy(observation["frames"])[None] / 255
     )
-    assert len(seen) == 6
-    for name, flow in seen.items():
-        assert share_outside(flow.reshape(-1, *flow.shape[-3:])) < 0.5, name
+    outside = {name: share_outside(flow.reshape(-1, *flow.shape[-3:])) for name, flow in seen.items()}
+    assert len(outside) == 6
+    assert max(outside.values()) < 0.6, outside  # of frames of 240 px, frnn1 has a map of 8 x 8
+    assert np.mean(list(outside.values())) < 0.3, outside
 
 
 def error(name, archive):
