@@ -144,9 +144,12 @@ def local_cluster(**options):
             yield local.scheduler_address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def cluster():
-    """A dask cluster of two threads, which need no time to start; all messages are pickled and go over TCP."""
+    """A dask cluster of two threads, which need little time to start; all messages are pickled and go over TCP.
+
+    It is there for one test only: its threads draw from the module ``random``, whose state hypothesis watches.
+    """
     with local_cluster(processes=False, protocol="tcp", host="127.0.0.1") as address:
         yield address
 
