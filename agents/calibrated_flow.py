@@ -26,7 +26,7 @@ from .calibration.unverified import UnverifiedForecasts
 from .learning import checkpoint
 
 LEAST_WEIGHT = 1000.0  # least weight, in counts, of the probabilities of a bin: a single storm is no climate
-KIND = "calibrated_flow state"  # stored in the file
+KIND = "calibrated_flow state 2"  # stored in the file; 2: since it holds how often each bin was forecast
 
 
 @dataclass(frozen=True)
