@@ -5,29 +5,19 @@ so that no score depends on whether numba is installed or on the instructions th
 """
 
 import functools
-from typing import Any, Protocol
+from typing import Any
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
+from hko7env.block_counter import MOST_SELECTED, WORD, Block, BlockCounter, Errors
 from hko7env.forecast import check_range
 from hko7env.units import ZR
 
-_WORD = 8  # bytes of a machine word, and locations that are selected together
-_MOST = 0.7  # share of words above which all are selected; both as in hko7env.counting
-
-
-class Counter(Protocol):
-    """:class:`hko7env.counting.BlockCounter`."""
-
-    def count(self, counts: Any, block: Any, lead: int, zr: ZR) -> Any:
-        """Count one block."""
-        ...
-
 
 class CompiledCounter:
-    """Counts blocks of locations as :class:`hko7env.counting.BlockCounter` says.
+    """Counts blocks of locations as :class:`~hko7env.block_counter.BlockCounter` says.
 
     Args:
         size: The largest number of locations of a block.
@@ -35,15 +25,15 @@ class CompiledCounter:
         other: Counts the blocks that are not whole words.
     """
 
-    def __init__(self, size: int, steps: npt.NDArray[np.uint8], other: Counter) -> None:
+    def __init__(self, size: int, steps: npt.NDArray[np.uint8], other: BlockCounter) -> None:
         self._steps, self._other = steps, other
-        self._words = np.empty(size // _WORD, np.uint64)
+        self._words = np.empty(size // WORD, np.uint64)
         self._flags, *self._bytes = (np.empty(size, np.uint8) for _ in range(5))
         self._error, *self._floats = (np.empty(size, np.float32) for _ in range(4))
 
-    def count(self, counts: npt.NDArray[np.int64], block: tuple[npt.NDArray[Any], ...], lead: int, zr: ZR) -> Any:
-        """Count one block; see :class:`hko7env.counting.BlockCounter`."""
-        if len(block[0]) % _WORD:
+    def count(self, counts: npt.NDArray[np.int64], block: Block, lead: int, zr: ZR) -> Errors:
+        """Count one block; see :class:`~hko7env.block_counter.BlockCounter`."""
+        if len(block[0]) % WORD:
             return self._other.count(counts, block, lead, zr)
         select_echo, count_events = compiled_passes()
         t, m, f = block[0], block[1].view(np.uint8), block[2]
@@ -87,11 +77,11 @@ def _compiled(function: Any, signature: Any) -> Any:
 def _select(flags: Any, n: int, words: Any) -> int:
     """Write the indices of the words of ``flags[:n]`` with a flag to ``words``, or all if that is most of them."""
     groups, found = flags.view(np.uint64), 0
-    for word in range(n // _WORD):
+    for word in range(n // WORD):
         words[found] = word
         found += groups[word] != 0
-    if found * _WORD > _MOST * n:
-        found = n // _WORD
+    if found * WORD > MOST_SELECTED * n:
+        found = n // WORD
         for word in range(found):
             words[word] = word
     return found
@@ -143,11 +133,11 @@ def _select_echo(t: Any, m: Any, f: Any, words: Any, flags: Any, t2: Any, m2: An
     if invalid:
         return -1
     found = _select(flags, t.size, words)
-    if found * _WORD < t.size:
+    if found * WORD < t.size:
         _take_bytes(words, found, t, t2)
         _take_bytes(words, found, m, m2)
         _take_floats(words, found, f, f2)
-    return found * _WORD
+    return found * WORD
 
 
 def _count_events(
@@ -177,7 +167,7 @@ def _count_events(
     _take_bytes(words, found, m, m2)
     _take_floats(words, found, f, f2)
     _take_floats(words, found, error, at_events)
-    events = _WORD * found
+    events = WORD * found
     extra = flags[:events]
     for i in range(events):
         f2[i] = f2[i] if m2[i] else np.float32(0)

@@ -12,44 +12,18 @@ import functools
 import importlib.util
 import warnings
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from hko7env.block_counter import MOST_SELECTED, WORD, Block, BlockCounter, Errors
 from hko7env.forecast import Forecast, check_range
 from hko7env.units import BALANCE, ZR
 
 _BLOCK = 115200  # locations processed at once, so that repeated reads come from the second-level cache
-_WORD = 8  # locations tested as one machine word
 # Balancing weights as increments over THRESHOLDS: w = 1 + sum of the steps whose threshold the truth reaches.
 _STEPS = tuple(np.uint8(high - low) for low, high in pairwise(BALANCE))
-
-Block = tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_], npt.NDArray[np.float32]]  # truth, mask, forecast, each (N,)
-Errors = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]
-
-
-class BlockCounter(Protocol):
-    """Counts the events of a block of locations and computes its errors, which :func:`count_frame` sums."""
-
-    def count(self, counts: npt.NDArray[np.int64], block: Block, lead: int, zr: ZR) -> Errors:
-        """Count one block.
-
-        Args:
-            counts: (4, 5); hits, misses and false alarms at each threshold are added to the first three rows.
-            block: Truth (N,) uint8, mask (N,) bool and forecast (N,) float32 in [0, 1].
-            lead: Index of the lead time, for errors.
-            zr: Relation between level and rain rate.
-
-        Returns:
-            Three float32 arrays, valid until the next call: the errors, 0 where not scored, of the words of eight
-            locations with an echo; those of the words with an event, which may be the same array; and the latter times
-            the weights' excess over 1. An array is of all words where most would be selected.
-
-        Raises:
-            ForecastError: If the forecast includes NaN or a value outside [0, 1].
-        """
-        ...
 
 
 def block_counter() -> BlockCounter:
@@ -173,12 +147,12 @@ def count_frame(
 
 def _narrow(wanted: npt.NDArray[Any], *arrays: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
     """Select the words of ``arrays`` (N,) with a ``wanted`` (N,) location, or everything if that is most of it."""
-    if len(wanted) % _WORD:
+    if len(wanted) % WORD:
         return arrays
     words = np.flatnonzero(wanted.view(np.uint64) != 0)  # flatnonzero is fastest for bool
-    if len(words) * _WORD > 0.7 * len(wanted):
+    if len(words) * WORD > MOST_SELECTED * len(wanted):
         return arrays
-    return tuple(a.reshape(-1, _WORD).take(words, axis=0, mode="clip").reshape(-1) for a in arrays)
+    return tuple(a.reshape(-1, WORD).take(words, axis=0, mode="clip").reshape(-1) for a in arrays)
 
 
 def _dot(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:

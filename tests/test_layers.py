@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the bottom up: a room may import rooms of lower lines, and itself.
 LAYERS = (
     "hko7env.units hko7env.schedule hko7env.progress hko7env.files hko7env.naming hko7env.locking hko7env.forecast",
-    "hko7env.allocator hko7env.damage hko7env.options hko7env.parallel hko7env.command_line",
+    "hko7env.allocator hko7env.block_counter hko7env.damage hko7env.options hko7env.parallel hko7env.command_line",
     "hko7env.compiled_counting",
     "hko7env.counting",
     "hko7env.scores",

@@ -3,11 +3,11 @@
 import numpy as np
 import numpy.typing as npt
 
+from hko7env.block_counter import WORD
 from hko7env.diagnostics.levels import UNSCORED, Levels
 from hko7env.units import THRESHOLDS, ZR
 
 LEVELS = 256
-_WORD = 8  # locations tested as one machine word
 
 Counts = npt.NDArray[np.int64]
 
@@ -24,9 +24,9 @@ def joint_histogram(truth: Levels, forecast: Levels) -> Counts:
     """
     t, f = truth.reshape(-1), forecast.reshape(-1)
     total = t.size - np.count_nonzero(t == UNSCORED)
-    if t.size % _WORD == 0:  # most locations have no echo in either: leave out words of eight such locations
+    if t.size % WORD == 0:  # most locations have no echo in either: leave out words of eight such locations
         words = np.flatnonzero(((t & ~np.uint8(UNSCORED)) | f).view(np.uint64))
-        t, f = (a.reshape(-1, _WORD).take(words, axis=0).reshape(-1) for a in (t, f))
+        t, f = (a.reshape(-1, WORD).take(words, axis=0).reshape(-1) for a in (t, f))
     pairs = t.astype(np.uint16)
     pairs <<= 8
     pairs |= f
