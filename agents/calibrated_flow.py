@@ -62,10 +62,10 @@ class CalibratedFlow:
         self.features = features(task.scored, task.zr)
         prior = read(config.prior or SHIPPED, task.zr)
         counts = prior.at(task.leads, task.cadence)
-        self._cells = self.features.subsample(task.scored).size
+        cells = self.features.subsample(task.scored).size
         self._means = prior.means
         self._prior_probabilities = smooth(counts)
-        self._prior_occurrence = counts.sum(-1) * np.float32(self._cells / SUM)  # (K, N) cells of a mean sequence
+        self._prior_occurrence = counts.sum(-1) * np.float32(cells / SUM)  # (K, N) cells of a mean sequence
         self._counts = np.zeros_like(counts)  # (K, N, 6), learned online
         self._newest = np.zeros_like(self._prior_occurrence)  # (K, N) cells of the newest forecast
         self._earlier = np.zeros_like(self._newest)  # (K, N) cells of the forecasts before it
@@ -105,17 +105,17 @@ class CalibratedFlow:
         verified = bins.verified()
         if self.config.half_life:
             self._issued.add(verified)
-        thresholds = self._choose_thresholds(verified)
+        size = self._chances.shape[1]
+        self._newest = np.stack([np.bincount(lead.reshape(-1), minlength=size) for lead in verified]).astype(np.float32)
+        thresholds = self._choose_thresholds()
         table = decide(self._probabilities, self._chances, thresholds, self._means, self.task.zr, self.config.aim)
         return self.features.forecast(bins, table)
 
-    def _choose_thresholds(self, bins: npt.NDArray[np.int16]) -> Array:
+    def _choose_thresholds(self) -> Array:
         """Probabilities (K, 5) from which on events are forecast.
 
         They suit all forecasts up to this one together, as CSI is a score of their sums, with some weight of the prior.
         """
-        size = self._chances.shape[1]
-        self._newest = np.stack([np.bincount(lead.reshape(-1), minlength=size) for lead in bins]).astype(np.float32)
         usual = self.config.occurrence_weight * self._prior_occurrence
         return choose_thresholds(self._chances, self._earlier + self._newest + usual)
 
