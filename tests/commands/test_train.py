@@ -284,15 +284,15 @@ def test_two_processes_agree_with_one(archive, tmp_path, command, monkeypatch):
     here = {**os.environ, **told, "RANK": "1", "LOCAL_RANK": "1", "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     given = list(map(str, words(archive, "two", steps=2)))
     other = [sys.executable, str(ROOT / "tools/train.py"), *given[1:]]
-    faulthandler.dump_traceback_later(
-        300, exit=True, file=sys.__stderr__
-    )  # one that is left alone waits for half an hour
-    with monkeypatch.context() as patch, subprocess.Popen(other, cwd=tmp_path, env=here) as second:
-        for name, value in (here | {"RANK": "0", "LOCAL_RANK": "0"}).items():
-            patch.setenv(name, value)
-        first = command(*given)
-        assert second.wait(120) == 0
-    faulthandler.cancel_dump_traceback_later()
+    faulthandler.dump_traceback_later(300, exit=True, file=sys.__stderr__)  # alone, one waits for half an hour
+    try:
+        with monkeypatch.context() as patch, subprocess.Popen(other, cwd=tmp_path, env=here) as second:
+            for name, value in (here | {"RANK": "0", "LOCAL_RANK": "0"}).items():
+                patch.setenv(name, value)
+            first = command(*given)
+            assert second.wait(120) == 0
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     assert first.status == 0, first.err
     assert command(*words(archive, "one", steps=2)).status == 0
     one, two = (content(tmp_path / name / "last.safetensors") for name in ("one", "two"))
