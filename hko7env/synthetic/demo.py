@@ -121,10 +121,14 @@ def settle(episodes: Sequence[Episode], count: Count) -> tuple[list[Episode], Co
         that a normal distribution with mean w and variance 1 has above DRY. Its latent values exceed WET by
         HEAVY * SPREAD on the share that this distribution has above DRY + HEAVY, about, if that is SEEN or more.
     """
-    drawn = [_amplify(episode, of_episode) for episode, of_episode in zip(episodes, count(episodes), strict=True)]
+    counted = count(episodes)
+    drawn = [_amplify(episode, of_episode) for episode, of_episode in zip(episodes, counted, strict=True)]
+    amplified = [i for i, (before, after) in enumerate(zip(episodes, drawn, strict=True)) if after is not before]
+    for i, of_episode in zip(amplified, count([drawn[i] for i in amplified]), strict=True):
+        counted[i] = of_episode
     settled: list[Episode] = []
     counts: Counts = []
-    for episode, of_episode in zip(drawn, count(drawn), strict=True):
+    for episode, of_episode in zip(drawn, counted, strict=True):
         change = round(WET - _reached(episode, of_episode), 2)
         settled.append(replace(episode, mean=episode.mean + change))
         counts.append(shift(of_episode, change))
